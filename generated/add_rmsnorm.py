@@ -51,9 +51,9 @@ def _add_rmsnorm_rows(
     total = (x + residual).to(x_ptr.dtype.element_ty)
     total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row[:, None] + n[None, :] * total_stride_N, total, mask=mask_row_n)
-    total_2 = tl.sum(total.to(tl.float32) * total.to(tl.float32), 1)
-    mul_value = total.to(tl.float32) * tl.rsqrt(total_2 / N + eps)[:, None]
-    y = mul_value * weight[None, :]
+    sum_of_squares = tl.sum(total.to(tl.float32) * total.to(tl.float32), 1)
+    scaled = total.to(tl.float32) * tl.rsqrt(sum_of_squares / N + eps)[:, None]
+    y = scaled * weight[None, :]
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
@@ -79,9 +79,9 @@ def _add_rmsnorm_resident(
     total = (x + residual).to(x_ptr.dtype.element_ty)
     total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row + n * total_stride_N, total, mask=n_mask)
-    total_2 = tl.sum(total.to(tl.float32) * total.to(tl.float32), 0)
-    mul_value = total.to(tl.float32) * tl.rsqrt(total_2 / N + eps)
-    y = mul_value * weight
+    sum_of_squares = tl.sum(total.to(tl.float32) * total.to(tl.float32), 0)
+    scaled = total.to(tl.float32) * tl.rsqrt(sum_of_squares / N + eps)
+    y = scaled * weight
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row + n * y_stride_N, y, mask=n_mask)
 
@@ -99,7 +99,7 @@ def _add_rmsnorm_row_loop(
     i1, i0 = row // lead0, row % lead0
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     residual_row = residual_ptr + i1 * (residual_stride_lead1 // VEC * VEC) + i0 * (residual_stride_lead0 // VEC * VEC)
-    total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
+    sum_of_squares = tl.full([BLOCK_N], 0.0, tl.float32)
     total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     x_tiles = ()
     residual_tiles = ()
@@ -118,10 +118,10 @@ def _add_rmsnorm_row_loop(
                 residual_tiles = residual_tiles + (residual_stored,)
             residual = residual_stored.to(tl.float32)
             total = (x + residual).to(x_ptr.dtype.element_ty)
-            total_acc += total.to(tl.float32) * total.to(tl.float32)
+            sum_of_squares += total.to(tl.float32) * total.to(tl.float32)
             tl.store(total_row + n * total_stride_N, total, mask=n_mask)
-    total_2 = tl.sum(total_acc, 0)
-    rsqrt_value = tl.rsqrt(total_2 / N + eps)
+    sum_of_squares = tl.sum(sum_of_squares, 0)
+    rstd = tl.rsqrt(sum_of_squares / N + eps)
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
@@ -141,7 +141,7 @@ def _add_rmsnorm_row_loop(
             residual = residual_stored.to(tl.float32)
             total = (x + residual).to(x_ptr.dtype.element_ty)
             weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-            y = total.to(tl.float32) * rsqrt_value * weight
+            y = total.to(tl.float32) * rstd * weight
             tl.store(y_row + n * y_stride_N, y, mask=n_mask)
 
 
@@ -158,7 +158,7 @@ def _add_rmsnorm_partial0(
     i1, i0 = row // lead0, row % lead0
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     residual_row = residual_ptr + i1 * (residual_stride_lead1 // VEC * VEC) + i0 * (residual_stride_lead0 // VEC * VEC)
-    total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
+    sum_of_squares = tl.full([BLOCK_N], 0.0, tl.float32)
     for start in range(split * BLOCK_N, tl.cast(N, INDEX), SPLITS * BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N // VEC * VEC
@@ -166,9 +166,9 @@ def _add_rmsnorm_partial0(
         residual = tl.load(residual_row + n * residual_stride_N, mask=n_mask, other=0.0,
                            eviction_policy="evict_first").to(tl.float32)
         total = (x + residual).to(x_ptr.dtype.element_ty)
-        total_acc += total.to(tl.float32) * total.to(tl.float32)
-    total_2 = tl.sum(total_acc, 0)
-    tl.store(partial0_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, total_2)
+        sum_of_squares += total.to(tl.float32) * total.to(tl.float32)
+    sum_of_squares = tl.sum(sum_of_squares, 0)
+    tl.store(partial0_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, sum_of_squares)
 
 
 @triton.jit(do_not_specialize=["lead1"])
@@ -199,11 +199,11 @@ def _add_rmsnorm_combine(
     total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row[:, None] + n[None, :] * total_stride_N, total, mask=mask_row_n)
     splits = tl.arange(0, SPLITS)
-    total_parts = tl.load(partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
-                          mask=row_mask[:, None], other=0.0)
-    total_2 = tl.sum(total_parts, 1)
-    mul_value = total.to(tl.float32) * tl.rsqrt(total_2 / N + eps)[:, None]
-    y = mul_value * weight[None, :]
+    sum_of_squares_parts = tl.load(partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS
+                                   + splits[None, :], mask=row_mask[:, None], other=0.0)
+    sum_of_squares = tl.sum(sum_of_squares_parts, 1)
+    scaled = total.to(tl.float32) * tl.rsqrt(sum_of_squares / N + eps)[:, None]
+    y = scaled * weight[None, :]
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 

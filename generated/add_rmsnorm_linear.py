@@ -2,19 +2,16 @@
 # sha256 of the spec: d1ee10c2128b4a8f031eaf420e7e1875bdb3aab24f4288e77bc4e6693dd2853e
 """add_rmsnorm_linear: The residual stream x + residual, and the linear projection of its RMSNorm.  The sum is rounded
 to T before it is normalised, so that y belongs to what is returned.
-  plan                taken when                       launches                                       bytes
-  library             it is faster without bias        rows_total_operand .., library                 least + 2 operand
-  steps               TMA fits, or rows are few        rows_total_operand .., y                       least + 2 operand
-  y: gemv             one row, registers hold K        gemv_y_of_operand                              least
-  y: gemv_loop        one row                          gemv_loop_y_of_operand                         least
-  y: split_k          rows are few, and tiles as well  gemm_y_of_operand, combine_y_of_operand        least
-  y: swap_ab          rows are few                     gemm_y_of_operand                              least
-  y: tma              else                             tma_y_of_operand                               least
-  library             it is faster                     rows_total_operand .., library, elementwise_y  least + 2 operand + 2 product
-  total: elementwise  always                           elementwise_total                              least
-  y: gemv             one row, registers hold K        gemv_y                                         least
-  y: gemv_loop        one row                          gemv_loop_y                                    least
-  y: gemm             else                             gemm_y                                         least
+  plan          taken when                       launches                                       bytes
+  library       it is faster without bias        rows_total_operand .., library                 least + 2 operand
+  library       it is faster                     rows_total_operand .., library, elementwise_y  least + 2 operand + 2 product
+  steps         else                             rows_total_operand .., y                       least + 2 operand
+  y: gemv       one row, registers hold K        gemv_y                                         least
+  y: gemv_loop  one row                          gemv_y                                         least
+  y: split_k    rows are few, and tiles as well  gemm_y, combine_y                              least
+  y: swap_ab    rows are few                     gemm_y                                         least
+  y: tma        TMA can move them                tma_y                                          least
+  y: gemm       else                             gemm_y                                         least
 
 Bytes: `least` is every tensor once; what stands behind it is read or written again.
 """
@@ -33,171 +30,13 @@ from fusec.runtime import (
 __all__ = ["add_rmsnorm_linear"]
 
 
-@triton.jit(do_not_specialize=["lead1"])
-def _add_rmsnorm_linear_elementwise_total(
-    x_ptr, residual_ptr, total_ptr, K, lead0, lead1, x_stride_lead1, x_stride_lead0, x_stride_K, residual_stride_lead1,
-    residual_stride_lead0, residual_stride_K, total_stride_lead1, total_stride_lead0, total_stride_K,
-    ROWS: tl.constexpr, BLOCK_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """Blocks of ..., K."""
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(K, INDEX), BLOCK_K)
-    row = (pid // tl.cdiv(tl.cast(K, INDEX), BLOCK_K)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1, i0 = row // lead0, row % lead0
-    k = block.to(INDEX) * BLOCK_K + tl.arange(0, BLOCK_K)
-    k_mask = k < K // VEC * VEC
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    mask_row_k = row_mask[:, None] & k_mask[None, :]
-    x = tl.load(x_row[:, None] + k[None, :] * x_stride_K, mask=mask_row_k, other=0.0,
-                eviction_policy="evict_last").to(tl.float32)
-    residual_row = residual_ptr + i1 * (residual_stride_lead1 // VEC * VEC) + i0 * (residual_stride_lead0 // VEC * VEC)
-    residual = tl.load(residual_row[:, None] + k[None, :] * residual_stride_K, mask=mask_row_k, other=0.0,
-                       eviction_policy="evict_last").to(tl.float32)
-    total = (x + residual).to(x_ptr.dtype.element_ty)
-    total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
-    tl.store(total_row[:, None] + k[None, :] * total_stride_K, total, mask=mask_row_k)
-
-
-@triton.jit(do_not_specialize=["N"])
-def _add_rmsnorm_linear_gemv_y(
-    x_ptr, residual_ptr, gain_ptr, weight_ptr, bias_ptr, y_ptr, eps, N, lead0, K, x_stride_lead1, x_stride_lead0,
-    x_stride_K, residual_stride_lead1, residual_stride_lead0, residual_stride_K, weight_stride_N, weight_stride_K,
-    bias_stride_N, gain_stride_K, y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, PREFETCH: tl.constexpr, VEC: tl.constexpr,
-):
-    """One program per ..., N, K in registers."""
-    row = tl.program_id(0).to(tl.int64)
-    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
-    n = row % N
-    k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K // VEC * VEC) | EVEN_K
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    residual_row = residual_ptr + i1 * (residual_stride_lead1 // VEC * VEC) + i0 * (residual_stride_lead0 // VEC * VEC)
-    residual = tl.load(residual_row + k * residual_stride_K, mask=k_mask, other=0.0,
-                       eviction_policy="evict_last").to(tl.float32)
-    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
-    weight = tl.load(weight_row + k * weight_stride_K, mask=k_mask, other=0.0,
-                     eviction_policy="evict_last").to(tl.float32)
-    bias = tl.load(bias_ptr + n * bias_stride_N,
-                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else 0
-    if PREFETCH:
-        gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-    total = (x + residual).to(x_ptr.dtype.element_ty)
-    if not PREFETCH:
-        gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-    total_2 = tl.sum(total.to(tl.float32) * (weight * gain), 0)
-    total_3 = tl.sum(total.to(tl.float32) * total.to(tl.float32), 0)
-    where_value = tl.where(K == 0, 1.0, tl.rsqrt(total_3 / K + eps))
-    y = total_2 * where_value + bias
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
-    tl.store(y_row, y)
-
-
-@triton.jit(do_not_specialize=["N"])
-def _add_rmsnorm_linear_gemv_loop_y(
-    x_ptr, residual_ptr, gain_ptr, weight_ptr, bias_ptr, y_ptr, eps, N, lead0, K, x_stride_lead1, x_stride_lead0,
-    residual_stride_lead1, residual_stride_lead0, weight_stride_N, x_stride_K, residual_stride_K, weight_stride_K,
-    gain_stride_K, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """One program per ..., N, K in a loop."""
-    row = tl.program_id(0).to(tl.int64)
-    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
-    n = row % N
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    residual_row = residual_ptr + i1 * (residual_stride_lead1 // VEC * VEC) + i0 * (residual_stride_lead0 // VEC * VEC)
-    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
-    total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    total_acc_2 = tl.full([BLOCK_K], 0.0, tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
-            x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-            residual = tl.load(residual_row + k * residual_stride_K, mask=k_mask, other=0.0,
-                               eviction_policy="evict_first").to(tl.float32)
-            total = (x + residual).to(x_ptr.dtype.element_ty)
-            weight = tl.load(weight_row + k * weight_stride_K, mask=k_mask, other=0.0,
-                             eviction_policy="evict_first").to(tl.float32)
-            gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-            total_acc += total.to(tl.float32) * (weight * gain)
-            total_acc_2 += total.to(tl.float32) * total.to(tl.float32)
-    total_2 = tl.sum(total_acc, 0)
-    total_3 = tl.sum(total_acc_2, 0)
-    where_value = tl.where(K == 0, 1.0, tl.rsqrt(total_3 / K + eps))
-    bias = tl.load(bias_ptr + n * bias_stride_N,
-                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else 0
-    y = total_2 * where_value + bias
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
-    tl.store(y_row, y)
-
-
 @triton.jit
-def _add_rmsnorm_linear_gemm_y(
-    x_ptr, residual_ptr, gain_ptr, weight_ptr, bias_ptr, y_ptr, eps, partial0_y_ptr, partial1_y_ptr, lead1, N, K, lead0,
-    x_stride_lead0, residual_stride_lead0, x_stride_lead1, x_stride_K, residual_stride_lead1, residual_stride_K,
-    weight_stride_N, weight_stride_K, gain_stride_K, y_stride_lead0, bias_stride_N, y_stride_lead1, y_stride_N,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
-    SPLIT_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-    OVERLAP: tl.constexpr,
+def _add_rmsnorm_linear_epilogue(
+    product, n, n_mask, bias_ptr, bias_stride_N,
 ):
-    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ...; SPLIT_K programs leave sums."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    split = pid % SPLIT_K
-    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
-    tiles_n = tl.cdiv(N, BLOCK_N)
-    tile = (pid // SPLIT_K) % (tiles_m * tiles_n)
-    first = tile // (8 * tiles_n) * 8
-    group = tl.minimum(tiles_m - first, 8)
-    tile_m = first + tile % (8 * tiles_n) % group
-    tile_n = tile % (8 * tiles_n) // group
-    i0 = (pid // SPLIT_K // (tiles_m * tiles_n)).to(tl.int64)
-    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
-    i1_mask = i1 < lead1
-    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N // VEC * VEC
-    x_row = x_ptr + i0 * x_stride_lead0
-    residual_row = residual_ptr + i0 * residual_stride_lead0
-    total_acc = tl.full([BLOCK_LEAD1], 0.0, tl.float32)
-    product = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for TAIL in tl.static_range(0 if FULL_STEPS else 1, 2 if TAIL_STEPS else 1):
-        for start in range((TAIL * FULL_STEPS + split) * BLOCK_K, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K,
-                           SPLIT_K * BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-            k_mask = (k < K) | (TAIL == 0)
-            mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-            x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k,
-                        other=0.0).to(tl.float32)
-            residual = tl.load(residual_row + i1[:, None] * residual_stride_lead1 + k[None, :] * residual_stride_K,
-                               mask=mask_i1_k, other=0.0).to(tl.float32)
-            total = (x + residual).to(x_ptr.dtype.element_ty)
-            mask_n_k = n_mask[None, :] & k_mask[:, None]
-            weight = tl.load(weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k,
-                             other=0.0).to(tl.float32)
-            gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
-            mul_value_stored = (weight * gain[:, None]).to(x_ptr.dtype.element_ty)
-            if SWAP_AB:
-                product = tl.dot(mul_value_stored.T, total.T, product, input_precision="ieee", max_num_imprecise_acc=1)
-            else:
-                product = tl.dot(total, mul_value_stored, product, input_precision="ieee", max_num_imprecise_acc=1)
-            total_acc += tl.sum(total.to(tl.float32) * total.to(tl.float32), 1)
-    product = product.T if SWAP_AB else product
-    total_2 = total_acc
-    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
-    mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    if SPLIT_K == 1:
-        where_value = tl.where(K == 0, 1.0, tl.rsqrt(total_2 / K + eps))
-        bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
-                       other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
-        y = product * where_value[:, None] + bias[None, :]
-        tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
-    else:
-        tl.store(partial0_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
-                 product, mask=mask_i1_n)
-        tl.store(partial1_y_ptr + i1 * lead0 + i0 + split * (lead0 * lead1), total_2, mask=i1_mask & (tile_n == 0))
+    """Epilogue: `y` of this sum."""
+    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32) if bias_ptr is not None else 0
+    return product + bias
 
 
 @triton.jit(do_not_specialize=["lead1"])
@@ -227,10 +66,10 @@ def _add_rmsnorm_linear_rows_total_operand(
     total = (x + residual).to(x_ptr.dtype.element_ty)
     total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row[:, None] + k[None, :] * total_stride_K, total, mask=mask_row_k)
-    total_2 = tl.sum(total.to(tl.float32) * total.to(tl.float32), 1)
-    mul_value = total.to(tl.float32) * tl.rsqrt(total_2 / K + eps)[:, None]
+    sum_of_squares = tl.sum(total.to(tl.float32) * total.to(tl.float32), 1)
+    scaled = total.to(tl.float32) * tl.rsqrt(sum_of_squares / K + eps)[:, None]
     operand_row = operand_ptr + i1 * (operand_stride_lead1 // VEC * VEC) + i0 * (operand_stride_lead0 // VEC * VEC)
-    tl.store(operand_row[:, None] + k[None, :] * operand_stride_K, mul_value * gain[None, :], mask=mask_row_k)
+    tl.store(operand_row[:, None] + k[None, :] * operand_stride_K, scaled * gain[None, :], mask=mask_row_k)
 
 
 @triton.jit
@@ -255,10 +94,10 @@ def _add_rmsnorm_linear_resident_total_operand(
     total = (x + residual).to(x_ptr.dtype.element_ty)
     total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row + k * total_stride_K, total, mask=k_mask)
-    total_2 = tl.sum(total.to(tl.float32) * total.to(tl.float32), 0)
-    mul_value = total.to(tl.float32) * tl.rsqrt(total_2 / K + eps)
+    sum_of_squares = tl.sum(total.to(tl.float32) * total.to(tl.float32), 0)
+    scaled = total.to(tl.float32) * tl.rsqrt(sum_of_squares / K + eps)
     operand_row = operand_ptr + i1 * (operand_stride_lead1 // VEC * VEC) + i0 * (operand_stride_lead0 // VEC * VEC)
-    tl.store(operand_row + k * operand_stride_K, mul_value * gain, mask=k_mask)
+    tl.store(operand_row + k * operand_stride_K, scaled * gain, mask=k_mask)
 
 
 @triton.jit
@@ -275,7 +114,7 @@ def _add_rmsnorm_linear_row_loop_total_operand(
     i1, i0 = row // lead0, row % lead0
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     residual_row = residual_ptr + i1 * (residual_stride_lead1 // VEC * VEC) + i0 * (residual_stride_lead0 // VEC * VEC)
-    total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
+    sum_of_squares = tl.full([BLOCK_K], 0.0, tl.float32)
     total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     x_tiles = ()
     residual_tiles = ()
@@ -294,10 +133,10 @@ def _add_rmsnorm_linear_row_loop_total_operand(
                 residual_tiles = residual_tiles + (residual_stored,)
             residual = residual_stored.to(tl.float32)
             total = (x + residual).to(x_ptr.dtype.element_ty)
-            total_acc += total.to(tl.float32) * total.to(tl.float32)
+            sum_of_squares += total.to(tl.float32) * total.to(tl.float32)
             tl.store(total_row + k * total_stride_K, total, mask=k_mask)
-    total_2 = tl.sum(total_acc, 0)
-    rsqrt_value = tl.rsqrt(total_2 / K + eps)
+    sum_of_squares = tl.sum(sum_of_squares, 0)
+    rstd = tl.rsqrt(sum_of_squares / K + eps)
     operand_row = operand_ptr + i1 * (operand_stride_lead1 // VEC * VEC) + i0 * (operand_stride_lead0 // VEC * VEC)
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K,
@@ -317,70 +156,41 @@ def _add_rmsnorm_linear_row_loop_total_operand(
             residual = residual_stored.to(tl.float32)
             total = (x + residual).to(x_ptr.dtype.element_ty)
             gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-            tl.store(operand_row + k * operand_stride_K, total.to(tl.float32) * rsqrt_value * gain, mask=k_mask)
+            tl.store(operand_row + k * operand_stride_K, total.to(tl.float32) * rstd * gain, mask=k_mask)
 
 
 @triton.jit(do_not_specialize=["N"])
-def _add_rmsnorm_linear_gemv_y_of_operand(
-    weight_ptr, bias_ptr, operand_ptr, y_ptr, N, lead0, K, operand_stride_lead1, operand_stride_lead0, operand_stride_K,
-    weight_stride_N, weight_stride_K, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
-):
-    """One program per ..., N, K in registers."""
-    device.enter(OVERLAP)
-    row = tl.program_id(0).to(tl.int64)
-    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
-    n = row % N
-    k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K // VEC * VEC) | EVEN_K
-    operand_row = operand_ptr + i1 * (operand_stride_lead1 // VEC * VEC) + i0 * (operand_stride_lead0 // VEC * VEC)
-    operand = tl.load(operand_row + k * operand_stride_K, mask=k_mask, other=0.0,
-                      eviction_policy="evict_last").to(tl.float32)
-    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
-    weight = tl.load(weight_row + k * weight_stride_K, mask=k_mask, other=0.0,
-                     eviction_policy="evict_last").to(tl.float32)
-    bias = tl.load(bias_ptr + n * bias_stride_N,
-                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else 0
-    total = tl.sum(operand * weight, 0)
-    y = total + bias
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
-    tl.store(y_row, y)
-
-
-@triton.jit(do_not_specialize=["N"])
-def _add_rmsnorm_linear_gemv_loop_y_of_operand(
+def _add_rmsnorm_linear_gemv_y(
     weight_ptr, bias_ptr, operand_ptr, y_ptr, N, lead0, K, operand_stride_lead1, operand_stride_lead0, weight_stride_N,
     operand_stride_K, weight_stride_K, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, EVICT: tl.constexpr,
+    VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
-    """One program per ..., N, K in a loop."""
+    """One program per ..., N, K in a loop, of one step where registers hold it."""
     device.enter(OVERLAP)
     row = tl.program_id(0).to(tl.int64)
     i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
     n = row % N
     operand_row = operand_ptr + i1 * (operand_stride_lead1 // VEC * VEC) + i0 * (operand_stride_lead0 // VEC * VEC)
     weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
-    total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
+    product = tl.full([BLOCK_K], 0.0, tl.float32)
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K // VEC * VEC) | (TAIL == 0)
             operand = tl.load(operand_row + k * operand_stride_K, mask=k_mask, other=0.0,
-                              eviction_policy="evict_first").to(tl.float32)
+                              eviction_policy=EVICT).to(tl.float32)
             weight = tl.load(weight_row + k * weight_stride_K, mask=k_mask, other=0.0,
-                             eviction_policy="evict_first").to(tl.float32)
-            total_acc += operand * weight
-    total = tl.sum(total_acc, 0)
-    bias = tl.load(bias_ptr + n * bias_stride_N,
-                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else 0
-    y = total + bias
+                             eviction_policy=EVICT).to(tl.float32)
+            product += operand * weight
+    product = tl.sum(product, 0)
+    y = _add_rmsnorm_linear_epilogue(product, n, True, bias_ptr, bias_stride_N)
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
     tl.store(y_row, y)
 
 
 @triton.jit
-def _add_rmsnorm_linear_gemm_y_of_operand(
+def _add_rmsnorm_linear_gemm_y(
     weight_ptr, bias_ptr, operand_ptr, y_ptr, partial0_y_ptr, lead1, N, K, lead0, operand_stride_lead0,
     operand_stride_lead1, operand_stride_K, weight_stride_N, weight_stride_K, y_stride_lead0, bias_stride_N,
     y_stride_lead1, y_stride_N,
@@ -422,12 +232,10 @@ def _add_rmsnorm_linear_gemm_y_of_operand(
             else:
                 product = tl.dot(operand, weight, product, input_precision="ieee", max_num_imprecise_acc=1)
     product = product.T if SWAP_AB else product
-    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
+    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     if SPLIT_K == 1:
-        bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
-                       other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
-        y = product + bias[None, :]
+        y = _add_rmsnorm_linear_epilogue(product, n[None, :], n_mask[None, :], bias_ptr, bias_stride_N)
         tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
     else:
         tl.store(partial0_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
@@ -435,7 +243,7 @@ def _add_rmsnorm_linear_gemm_y_of_operand(
 
 
 @triton.jit(do_not_specialize=["lead1"])
-def _add_rmsnorm_linear_combine_y_of_operand(
+def _add_rmsnorm_linear_combine_y(
     bias_ptr, y_ptr, partial0_y_ptr, N, lead0, lead1, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
 ):
@@ -448,21 +256,18 @@ def _add_rmsnorm_linear_combine_y_of_operand(
     i1, i0 = row // lead0, row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N
-    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0,
-                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0,
-                                                                                                     tl.float32)
-    splits = tl.arange(0, SPLITS)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
-    total_parts = tl.load(partial0_y_ptr + i1[:, None, None] * (N * lead0) + i0[:, None, None] * N + n[None, :, None]
-                          + splits[None, None, :] * (N * lead0 * lead1), mask=mask_row_n[:, :, None], other=0.0)
-    total = tl.sum(total_parts, 2)
-    y = total + bias[None, :]
+    splits = tl.arange(0, SPLITS)
+    product_parts = tl.load(partial0_y_ptr + i1[:, None, None] * (N * lead0) + i0[:, None, None] * N + n[None, :, None]
+                            + splits[None, None, :] * (N * lead0 * lead1), mask=mask_row_n[:, :, None], other=0.0)
+    product = tl.sum(product_parts, 2)
+    y = _add_rmsnorm_linear_epilogue(product, n[None, :], n_mask[None, :], bias_ptr, bias_stride_N)
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
 @triton.jit(do_not_specialize=["begin", "end"])
-def _add_rmsnorm_linear_tma_y_of_operand(
+def _add_rmsnorm_linear_tma_y(
     operand_box, weight_box, y_box, bias_ptr, lead1, N, K, bias_stride_N, begin, end,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
     ACROSS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
@@ -491,9 +296,7 @@ def _add_rmsnorm_linear_tma_y_of_operand(
             column = 2 * tile_n + half
             n = column.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
             n_mask = n < N // VEC * VEC
-            bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
-                           other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
-            y = product + bias[None, :]
+            y = _add_rmsnorm_linear_epilogue(product, n[None, :], n_mask[None, :], bias_ptr, bias_stride_N)
             y_box.store([i0.to(tl.int32), tile_m * BLOCK_LEAD1, column * BLOCK_N],
                         y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N))
 
@@ -517,10 +320,7 @@ def _add_rmsnorm_linear_elementwise_y(
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     product = tl.load(product_row[:, None] + n[None, :] * product_stride_N, mask=mask_row_n, other=0.0,
                       eviction_policy="evict_last").to(tl.float32)
-    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0,
-                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0,
-                                                                                                     tl.float32)
-    y = product + bias[None, :]
+    y = _add_rmsnorm_linear_epilogue(product, n[None, :], n_mask[None, :], bias_ptr, bias_stride_N)
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
@@ -590,10 +390,9 @@ _PLANS_ADD_RMSNORM_LINEAR = Plans(
     strides={"x": "lead1 lead0 K", "residual": "lead1 lead0 K", "gain": "K", "weight": "N K", "bias": "N",
              "total": "lead1 lead0 K", "y": "lead1 lead0 N", "operand": "lead1 lead0 K", "product": "lead1 lead0 N"},
     vec="K x_stride_lead1 x_stride_lead0 residual_stride_lead1 residual_stride_lead0 total_stride_lead1 "
-        "total_stride_lead0 weight_stride_N N y_stride_lead0 operand_stride_lead1 operand_stride_lead0 "
+        "total_stride_lead0 operand_stride_lead1 operand_stride_lead0 weight_stride_N N y_stride_lead0 "
         "product_stride_lead1 product_stride_lead0 y_stride_lead1",
-    rounded=(_add_rmsnorm_linear_gemv_y, _add_rmsnorm_linear_gemv_loop_y, _add_rmsnorm_linear_gemm_y,
-             _add_rmsnorm_linear_rows_total_operand, _add_rmsnorm_linear_resident_total_operand,
+    rounded=(_add_rmsnorm_linear_rows_total_operand, _add_rmsnorm_linear_resident_total_operand,
              _add_rmsnorm_linear_row_loop_total_operand),
     workspace={"operand": Workspace("lead K", "T"), "product": Workspace("lead N", torch.float32)},
     tuned=Tuned(rows="lead1 lead0", case="K N T bias", outputs="y",
@@ -626,21 +425,21 @@ _PLANS_ADD_RMSNORM_LINEAR = Plans(
                             words=3),
                 )),
                 Step("y", (
-                    Gemv(few="lead1 lead0", matrix="N K", of=Resident(_add_rmsnorm_linear_gemv_y_of_operand,
-                                                                      rows="lead1 lead0 N", tile="K", bytes="T",
-                                                                      words_per_byte=0.5)),
-                    Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_add_rmsnorm_linear_gemv_loop_y_of_operand,
-                                                                     rows="lead1 lead0 N", loop="K", words=3)),
+                    Gemv(few="lead1 lead0", matrix="N K", of=Resident(_add_rmsnorm_linear_gemv_y, rows="lead1 lead0 N",
+                                                                      tile="K", bytes="T", words_per_byte=0.5,
+                                                                      loop="K")),
+                    Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_add_rmsnorm_linear_gemv_y, rows="lead1 lead0 N",
+                                                                     loop="K", words=3)),
                     Gemm(
-                        _add_rmsnorm_linear_gemm_y_of_operand, m="N", n="lead1", k="K", bytes="T weight",
-                        batches="lead0", few="lead1", again="lead0", sums={"partial0_y": "lead1 lead0 N"},
-                        combine=Elementwise(_add_rmsnorm_linear_combine_y_of_operand, rows="lead1 lead0", block="N",
-                                            parts=True, splits=True),
+                        _add_rmsnorm_linear_gemm_y, m="N", n="lead1", k="K", bytes="T weight", batches="lead0",
+                        few="lead1", again="lead0", sums={"partial0_y": "lead1 lead0 N"},
+                        combine=Elementwise(_add_rmsnorm_linear_combine_y, rows="lead1 lead0", block="N", parts=True,
+                                            splits=True),
                     ),
-                    Gemm(_add_rmsnorm_linear_gemm_y_of_operand, m="N", n="lead1", k="K", bytes="T weight",
-                         batches="lead0", few="lead1", again="lead0", sums={"partial0_y": "lead1 lead0 N"}),
+                    Gemm(_add_rmsnorm_linear_gemm_y, m="N", n="lead1", k="K", bytes="T weight", batches="lead0",
+                         few="lead1", again="lead0", sums={"partial0_y": "lead1 lead0 N"}),
                     GemmTma(
-                        _add_rmsnorm_linear_tma_y_of_operand, m="lead1", n="N", k="K",
+                        _add_rmsnorm_linear_tma_y, m="lead1", n="N", k="K",
                         maps={
                             "operand_box": TensorMap(("operand",), "lead0 lead1 K", bytes="T"),
                             "weight_box": TensorMap(("weight",), "N K", bytes="weight", halves=True),
@@ -648,6 +447,8 @@ _PLANS_ADD_RMSNORM_LINEAR = Plans(
                         },
                         batches="lead0", halves=2,
                     ),
+                    Gemm(_add_rmsnorm_linear_gemm_y, m="lead1", n="N", k="K", bytes="T weight", batches="lead0",
+                         sums={"partial0_y": "lead1 lead0 N"}),
                 )),
             ),
             holds="operand",
@@ -669,19 +470,6 @@ _PLANS_ADD_RMSNORM_LINEAR = Plans(
             holds="operand product",
         ),
     ),
-    steps=(Step("total y", apart=(
-        Step("total", (Elementwise(_add_rmsnorm_linear_elementwise_total, rows="lead1 lead0", block="K"),)),
-        Step("y", (
-            Gemv(few="lead1 lead0", matrix="N K", of=Resident(_add_rmsnorm_linear_gemv_y, rows="lead1 lead0 N",
-                                                              tile="K", bytes="x", inputs=2, words_per_byte=1)),
-            Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_add_rmsnorm_linear_gemv_loop_y, rows="lead1 lead0 N",
-                                                             loop="K", inputs=2, words=6)),
-            Gemm(
-                _add_rmsnorm_linear_gemm_y, m="lead1", n="N", k="K", bytes="T", batches="lead0",
-                sums={"partial0_y": "lead1 lead0 N", "partial1_y": "lead1 lead0"},
-            ),
-        )),
-    )),),
 )
 
 _OP_ADD_RMSNORM_LINEAR = Op(

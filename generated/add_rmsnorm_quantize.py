@@ -52,12 +52,12 @@ def _add_rmsnorm_quantize_rows(
     total = (x + residual).to(x_ptr.dtype.element_ty)
     total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row[:, None] + n[None, :] * total_stride_N, total, mask=mask_row_n)
-    mul_value = total.to(tl.float32) * weight[None, :]
-    total_2 = tl.sum(total.to(tl.float32) * total.to(tl.float32), 1)
-    rsqrt_value = tl.rsqrt(total_2 / N + eps)
-    largest = tl.where(0 < N, tl.reduce(tl.abs(mul_value), 1, device.nan_max), float("-inf"))
-    scale = device.maximum(largest * tl.where(N == 0, 1.0, rsqrt_value), 1.262177448353619e-29) / 448.0
-    q = device.round_to(mul_value * rsqrt_value[:, None] * (1.0 / scale)[:, None], tl.float8e4nv)
+    scaled = total.to(tl.float32) * weight[None, :]
+    sum_of_squares = tl.sum(total.to(tl.float32) * total.to(tl.float32), 1)
+    rstd = tl.rsqrt(sum_of_squares / N + eps)
+    largest = tl.where(0 < N, tl.reduce(tl.abs(scaled), 1, device.nan_max), float("-inf"))
+    scale = device.maximum(largest * tl.where(N == 0, 1.0, rstd), 1.262177448353619e-29) / 448.0
+    q = device.round_to(scaled * rstd[:, None] * (1.0 / scale)[:, None], tl.float8e4nv)
     q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
     tl.store(q_row[:, None] + n[None, :] * q_stride_N, q, mask=mask_row_n)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
@@ -86,12 +86,12 @@ def _add_rmsnorm_quantize_resident(
     total = (x + residual).to(x_ptr.dtype.element_ty)
     total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row + n * total_stride_N, total, mask=n_mask)
-    mul_value = total.to(tl.float32) * weight
-    total_2 = tl.sum(total.to(tl.float32) * total.to(tl.float32), 0)
-    rsqrt_value = tl.rsqrt(total_2 / N + eps)
-    largest = tl.where(0 < N, tl.reduce(tl.abs(mul_value), 0, device.nan_max), float("-inf"))
-    scale = device.maximum(largest * tl.where(N == 0, 1.0, rsqrt_value), 1.262177448353619e-29) / 448.0
-    q = device.round_to(mul_value * rsqrt_value * (1.0 / scale), tl.float8e4nv)
+    scaled = total.to(tl.float32) * weight
+    sum_of_squares = tl.sum(total.to(tl.float32) * total.to(tl.float32), 0)
+    rstd = tl.rsqrt(sum_of_squares / N + eps)
+    largest = tl.where(0 < N, tl.reduce(tl.abs(scaled), 0, device.nan_max), float("-inf"))
+    scale = device.maximum(largest * tl.where(N == 0, 1.0, rstd), 1.262177448353619e-29) / 448.0
+    q = device.round_to(scaled * rstd * (1.0 / scale), tl.float8e4nv)
     q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
     tl.store(q_row + n * q_stride_N, q, mask=n_mask)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
@@ -111,8 +111,8 @@ def _add_rmsnorm_quantize_row_loop(
     i1, i0 = row // lead0, row % lead0
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     residual_row = residual_ptr + i1 * (residual_stride_lead1 // VEC * VEC) + i0 * (residual_stride_lead0 // VEC * VEC)
-    total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
-    largest_acc = tl.full([BLOCK_N], float("-inf"), tl.float32)
+    sum_of_squares = tl.full([BLOCK_N], 0.0, tl.float32)
+    largest = tl.full([BLOCK_N], float("-inf"), tl.float32)
     total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     x_tiles = ()
     residual_tiles = ()
@@ -132,19 +132,19 @@ def _add_rmsnorm_quantize_row_loop(
                 residual_tiles = residual_tiles + (residual_stored,)
             residual = residual_stored.to(tl.float32)
             total = (x + residual).to(x_ptr.dtype.element_ty)
-            total_acc += total.to(tl.float32) * total.to(tl.float32)
+            sum_of_squares += total.to(tl.float32) * total.to(tl.float32)
             weight_stored = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0)
             if HELD:
                 weight_tiles = weight_tiles + (weight_stored,)
             weight = weight_stored.to(tl.float32)
-            mul_value = total.to(tl.float32) * weight
-            largest_acc = device.maximum(largest_acc, tl.abs(mul_value))
+            scaled = total.to(tl.float32) * weight
+            largest = device.maximum(largest, tl.abs(scaled))
             tl.store(total_row + n * total_stride_N, total, mask=n_mask)
-    total_2 = tl.sum(total_acc, 0)
-    largest = tl.where(0 < N, tl.reduce(largest_acc, 0, device.nan_max), float("-inf"))
-    rsqrt_value = tl.rsqrt(total_2 / N + eps)
-    scale = device.maximum(largest * tl.where(N == 0, 1.0, rsqrt_value), 1.262177448353619e-29) / 448.0
-    div_value = 1.0 / scale
+    sum_of_squares = tl.sum(sum_of_squares, 0)
+    largest = tl.where(0 < N, tl.reduce(largest, 0, device.nan_max), float("-inf"))
+    rstd = tl.rsqrt(sum_of_squares / N + eps)
+    scale = device.maximum(largest * tl.where(N == 0, 1.0, rstd), 1.262177448353619e-29) / 448.0
+    quotient = 1.0 / scale
     q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
@@ -168,8 +168,8 @@ def _add_rmsnorm_quantize_row_loop(
             else:
                 weight_stored = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0)
             weight = weight_stored.to(tl.float32)
-            mul_value = total.to(tl.float32) * weight
-            q = device.round_to(mul_value * rsqrt_value * div_value, tl.float8e4nv)
+            scaled = total.to(tl.float32) * weight
+            q = device.round_to(scaled * rstd * quotient, tl.float8e4nv)
             tl.store(q_row + n * q_stride_N, q, mask=n_mask)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
     tl.store(scale_row, scale)
@@ -188,8 +188,8 @@ def _add_rmsnorm_quantize_partial0(
     i1, i0 = row // lead0, row % lead0
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     residual_row = residual_ptr + i1 * (residual_stride_lead1 // VEC * VEC) + i0 * (residual_stride_lead0 // VEC * VEC)
-    total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
-    largest_acc = tl.full([BLOCK_N], float("-inf"), tl.float32)
+    sum_of_squares = tl.full([BLOCK_N], 0.0, tl.float32)
+    largest = tl.full([BLOCK_N], float("-inf"), tl.float32)
     for start in range(split * BLOCK_N, tl.cast(N, INDEX), SPLITS * BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N // VEC * VEC
@@ -197,12 +197,12 @@ def _add_rmsnorm_quantize_partial0(
         residual = tl.load(residual_row + n * residual_stride_N, mask=n_mask, other=0.0,
                            eviction_policy="evict_first").to(tl.float32)
         total = (x + residual).to(x_ptr.dtype.element_ty)
-        total_acc += total.to(tl.float32) * total.to(tl.float32)
+        sum_of_squares += total.to(tl.float32) * total.to(tl.float32)
         weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-        largest_acc = device.maximum(largest_acc, tl.abs(total.to(tl.float32) * weight))
-    total_2 = tl.sum(total_acc, 0)
-    largest = tl.where(0 < N, tl.reduce(largest_acc, 0, device.nan_max), float("-inf"))
-    tl.store(partial0_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, total_2)
+        largest = device.maximum(largest, tl.abs(total.to(tl.float32) * weight))
+    sum_of_squares = tl.sum(sum_of_squares, 0)
+    largest = tl.where(0 < N, tl.reduce(largest, 0, device.nan_max), float("-inf"))
+    tl.store(partial0_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, sum_of_squares)
     tl.store(partial1_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, largest)
 
 
@@ -236,16 +236,16 @@ def _add_rmsnorm_quantize_combine(
     total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row[:, None] + n[None, :] * total_stride_N, total, mask=mask_row_n)
     splits = tl.arange(0, SPLITS)
-    total_parts = tl.load(partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
-                          mask=row_mask[:, None], other=0.0)
-    total_2 = tl.sum(total_parts, 1)
-    rsqrt_value = tl.rsqrt(total_2 / N + eps)
+    sum_of_squares_parts = tl.load(partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS
+                                   + splits[None, :], mask=row_mask[:, None], other=0.0)
+    sum_of_squares = tl.sum(sum_of_squares_parts, 1)
+    rstd = tl.rsqrt(sum_of_squares / N + eps)
     largest_parts = tl.load(partial1_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
                             mask=row_mask[:, None], other=float("-inf"))
     largest = tl.reduce(largest_parts, 1, device.nan_max)
-    scale = device.maximum(largest * tl.where(N == 0, 1.0, rsqrt_value), 1.262177448353619e-29) / 448.0
-    mul_value = total.to(tl.float32) * weight[None, :] * rsqrt_value[:, None] * (1.0 / scale)[:, None]
-    q = device.round_to(mul_value, tl.float8e4nv)
+    scale = device.maximum(largest * tl.where(N == 0, 1.0, rstd), 1.262177448353619e-29) / 448.0
+    scaled = total.to(tl.float32) * weight[None, :] * rstd[:, None] * (1.0 / scale)[:, None]
+    q = device.round_to(scaled, tl.float8e4nv)
     q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
     tl.store(q_row[:, None] + n[None, :] * q_stride_N, q, mask=mask_row_n)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0

@@ -3,15 +3,14 @@
 """The ops `fused_gated_mlp` and `fused_gated_mlp_mixed`.
 
 fused_gated_mlp: The gated expansion of a transformer MLP: activation(x @ gate_weight.T) * (x @ up_weight.T).
-  plan        taken when                       launches                         bytes
-  steps       TMA fits, or rows are few        y                                least
-  y: split_k  rows are few, and tiles as well  gemm, combine_y                  least
-  y: swap_ab  rows are few                     gemm                             least
-  y: tma      else                             tma_y                            least
-  library     it is faster                     library, library, elementwise_y  least + 2 gate + 2 up
-  gemv        one row, registers hold K        gemv                             least
-  gemv_loop   one row                          gemv_loop                        least
-  gemm        else                             gemm                             least
+  plan       taken when                       launches                         bytes
+  library    it is faster                     library, library, elementwise_y  least + 2 gate + 2 up
+  gemv       one row, registers hold K        gemv                             least
+  gemv_loop  one row                          gemv                             least
+  split_k    rows are few, and tiles as well  gemm, combine                    least
+  swap_ab    rows are few                     gemm                             least
+  tma        TMA can move them                tma                              least
+  gemm       else                             gemm                             least
 
 fused_gated_mlp_mixed: `fused_gated_mlp` of weights in another dtype than x: they are rounded to that of x, once, as
 autocast does.
@@ -37,83 +36,53 @@ __all__ = ["FusedGatedMLP", "fused_gated_mlp", "fused_gated_mlp_mixed"]
 
 
 @triton.jit
-def _by_activation(
-    ACTIVATION: tl.constexpr, gate,
+def _fused_gated_mlp_epilogue(
+    gate, up, ACTIVATION: tl.constexpr,
 ):
-    """`by_activation`, as 9 kernels have it."""
+    """Epilogue: `y` of these sums."""
     if ACTIVATION == "silu":
         by_activation = gate * tl.sigmoid(gate)
     elif ACTIVATION == "gelu":
         by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
     elif ACTIVATION == "gelu_tanh":
-        mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
-        by_activation = gate * tl.sigmoid(mul_value)
+        scaled = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
+        by_activation = gate * tl.sigmoid(scaled)
     else:
         by_activation = device.maximum(gate, 0.0)
-    return by_activation
+    return by_activation * up
 
 
 @triton.jit(do_not_specialize=["N"])
 def _fused_gated_mlp_gemv(
-    x_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, N, lead0, K, x_stride_lead1, x_stride_lead0, x_stride_K,
-    gate_weight_stride_N, gate_weight_stride_K, up_weight_stride_N, up_weight_stride_K, y_stride_lead1, y_stride_lead0,
-    y_stride_N,
-    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, ACTIVATION: tl.constexpr,
-):
-    """One program per ..., N, K in registers."""
-    row = tl.program_id(0).to(tl.int64)
-    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
-    n = row % N
-    k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K // VEC * VEC) | EVEN_K
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    gate_weight_row = gate_weight_ptr + n * (gate_weight_stride_N // VEC * VEC)
-    gate_weight = tl.load(gate_weight_row + k * gate_weight_stride_K, mask=k_mask, other=0.0,
-                          eviction_policy="evict_last").to(tl.float32)
-    up_weight_row = up_weight_ptr + n * (up_weight_stride_N // VEC * VEC)
-    up_weight = tl.load(up_weight_row + k * up_weight_stride_K, mask=k_mask, other=0.0,
-                        eviction_policy="evict_last").to(tl.float32)
-    gate = tl.sum(x * gate_weight, 0)
-    by_activation = _by_activation(ACTIVATION, gate)
-    up = tl.sum(x * up_weight, 0)
-    y = by_activation * up
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
-    tl.store(y_row, y)
-
-
-@triton.jit(do_not_specialize=["N"])
-def _fused_gated_mlp_gemv_loop(
     x_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, N, lead0, K, x_stride_lead1, x_stride_lead0, gate_weight_stride_N,
     up_weight_stride_N, x_stride_K, gate_weight_stride_K, up_weight_stride_K, y_stride_lead1, y_stride_lead0,
     y_stride_N,
-    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-    ACTIVATION: tl.constexpr,
+    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, EVICT: tl.constexpr,
+    VEC: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
-    """One program per ..., N, K in a loop."""
+    """One program per ..., N, K in a loop, of one step where registers hold it."""
     row = tl.program_id(0).to(tl.int64)
     i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
     n = row % N
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     gate_weight_row = gate_weight_ptr + n * (gate_weight_stride_N // VEC * VEC)
-    gate_acc = tl.full([BLOCK_K], 0.0, tl.float32)
+    gate = tl.full([BLOCK_K], 0.0, tl.float32)
     up_weight_row = up_weight_ptr + n * (up_weight_stride_N // VEC * VEC)
-    up_acc = tl.full([BLOCK_K], 0.0, tl.float32)
+    up = tl.full([BLOCK_K], 0.0, tl.float32)
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K // VEC * VEC) | (TAIL == 0)
-            x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
+            x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy=EVICT).to(tl.float32)
             gate_weight = tl.load(gate_weight_row + k * gate_weight_stride_K, mask=k_mask, other=0.0,
-                                  eviction_policy="evict_first").to(tl.float32)
-            gate_acc += x * gate_weight
+                                  eviction_policy=EVICT).to(tl.float32)
+            gate += x * gate_weight
             up_weight = tl.load(up_weight_row + k * up_weight_stride_K, mask=k_mask, other=0.0,
-                                eviction_policy="evict_first").to(tl.float32)
-            up_acc += x * up_weight
-    gate = tl.sum(gate_acc, 0)
-    up = tl.sum(up_acc, 0)
-    by_activation = _by_activation(ACTIVATION, gate)
-    y = by_activation * up
+                                eviction_policy=EVICT).to(tl.float32)
+            up += x * up_weight
+    gate = tl.sum(gate, 0)
+    up = tl.sum(up, 0)
+    y = _fused_gated_mlp_epilogue(gate, up, ACTIVATION)
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
     tl.store(y_row, y)
 
@@ -168,11 +137,10 @@ def _fused_gated_mlp_gemm(
                 up = tl.dot(x, up_weight, up, input_precision="ieee", max_num_imprecise_acc=1)
     gate = gate.T if SWAP_AB else gate
     up = up.T if SWAP_AB else up
-    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
+    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     if SPLIT_K == 1:
-        by_activation = _by_activation(ACTIVATION, gate)
-        y = by_activation * up
+        y = _fused_gated_mlp_epilogue(gate, up, ACTIVATION)
         tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
     else:
         tl.store(partial0_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1), gate,
@@ -182,7 +150,7 @@ def _fused_gated_mlp_gemm(
 
 
 @triton.jit(do_not_specialize=["lead1"])
-def _fused_gated_mlp_combine_y(
+def _fused_gated_mlp_combine(
     y_ptr, partial0_y_ptr, partial1_y_ptr, N, lead0, lead1, y_stride_lead1, y_stride_lead0, y_stride_N,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
     ACTIVATION: tl.constexpr,
@@ -196,22 +164,21 @@ def _fused_gated_mlp_combine_y(
     i1, i0 = row // lead0, row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N
-    splits = tl.arange(0, SPLITS)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
+    splits = tl.arange(0, SPLITS)
     gate_parts = tl.load(partial0_y_ptr + i1[:, None, None] * (N * lead0) + i0[:, None, None] * N + n[None, :, None]
                          + splits[None, None, :] * (N * lead0 * lead1), mask=mask_row_n[:, :, None], other=0.0)
     gate = tl.sum(gate_parts, 2)
-    by_activation = _by_activation(ACTIVATION, gate)
     up_parts = tl.load(partial1_y_ptr + i1[:, None, None] * (N * lead0) + i0[:, None, None] * N + n[None, :, None]
                        + splits[None, None, :] * (N * lead0 * lead1), mask=mask_row_n[:, :, None], other=0.0)
     up = tl.sum(up_parts, 2)
-    y = by_activation * up
+    y = _fused_gated_mlp_epilogue(gate, up, ACTIVATION)
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
 @triton.jit(do_not_specialize=["begin", "end", "gate_weight_up_weight_flip"])
-def _fused_gated_mlp_tma_y(
+def _fused_gated_mlp_tma(
     x_box, gate_weight_up_weight_box, y_box, lead1, N, K, begin, end, gate_weight_up_weight_flip,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
     ACROSS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
@@ -238,8 +205,7 @@ def _fused_gated_mlp_tma_y(
         gate, up = gate_up.reshape(BLOCK_LEAD1, 2, BLOCK_N).permute(0, 2, 1).split()
         gate, up = tl.where(gate_weight_up_weight_flip != 0, up,
                             gate), tl.where(gate_weight_up_weight_flip != 0, gate, up)
-        by_activation = _by_activation(ACTIVATION, gate)
-        y = by_activation * up
+        y = _fused_gated_mlp_epilogue(gate, up, ACTIVATION)
         y_box.store([i0.to(tl.int32), tile_m * BLOCK_LEAD1, tile_n * BLOCK_N],
                     y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N))
 
@@ -267,8 +233,7 @@ def _fused_gated_mlp_elementwise_y(
     up_row = up_ptr + i1 * (up_stride_lead1 // VEC * VEC) + i0 * (up_stride_lead0 // VEC * VEC)
     up = tl.load(up_row[:, None] + n[None, :] * up_stride_N, mask=mask_row_n, other=0.0,
                  eviction_policy="evict_last").to(tl.float32)
-    by_activation = _by_activation(ACTIVATION, gate)
-    y = by_activation * up
+    y = _fused_gated_mlp_epilogue(gate, up, ACTIVATION)
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
@@ -346,11 +311,14 @@ _PLANS_FUSED_GATED_MLP = Plans(
                 spec="7053c444666e3838c59c532ae81bb828e9408b2257c429812cc62080ff7992fd"),
     partitions=(
         Partition((Step("y", (
+            Gemv(few="lead1 lead0", of=Resident(_fused_gated_mlp_gemv, rows="lead1 lead0 N", tile="K", bytes="x",
+                                                words_per_byte=0.75, loop="K")),
+            Gemv(few="lead1 lead0", of=RowLoop(_fused_gated_mlp_gemv, rows="lead1 lead0 N", loop="K", words=5)),
             Gemm(
                 _fused_gated_mlp_gemm, m="N", n="lead1", k="K", bytes="x gate_weight up_weight", batches="lead0",
                 dots=2, few="lead1", again="lead0",
                 sums={"partial0_y": "lead1 lead0 N", "partial1_y": "lead1 lead0 N"},
-                combine=Elementwise(_fused_gated_mlp_combine_y, rows="lead1 lead0", block="N", parts=True, splits=True),
+                combine=Elementwise(_fused_gated_mlp_combine, rows="lead1 lead0", block="N", parts=True, splits=True),
             ),
             Gemm(
                 _fused_gated_mlp_gemm, m="N", n="lead1", k="K", bytes="x gate_weight up_weight", batches="lead0",
@@ -358,13 +326,18 @@ _PLANS_FUSED_GATED_MLP = Plans(
                 sums={"partial0_y": "lead1 lead0 N", "partial1_y": "lead1 lead0 N"},
             ),
             GemmTma(
-                _fused_gated_mlp_tma_y, m="lead1", n="N", k="K",
+                _fused_gated_mlp_tma, m="lead1", n="N", k="K",
                 maps={
                     "x_box": TensorMap(("x",), "lead0 lead1 K", bytes="x"),
                     "gate_weight_up_weight_box": TensorMap(("gate_weight", "up_weight"), "N K", bytes="gate_weight"),
                     "y_box": TensorMap(("y",), "lead0 lead1 N", bytes="y"),
                 },
                 batches="lead0", dots=2, flips={"gate_weight_up_weight_flip": "gate_weight_up_weight_box"},
+            ),
+            Gemm(
+                _fused_gated_mlp_gemm, m="lead1", n="N", k="K", bytes="x gate_weight up_weight", batches="lead0",
+                dots=2,
+                sums={"partial0_y": "lead1 lead0 N", "partial1_y": "lead1 lead0 N"},
             ),
         )),)),
         Partition(
@@ -376,15 +349,6 @@ _PLANS_FUSED_GATED_MLP = Plans(
             holds="gate up",
         ),
     ),
-    steps=(Step("y", (
-        Gemv(few="lead1 lead0", of=Resident(_fused_gated_mlp_gemv, rows="lead1 lead0 N", tile="K", bytes="x",
-                                            words_per_byte=0.75)),
-        Gemv(few="lead1 lead0", of=RowLoop(_fused_gated_mlp_gemv_loop, rows="lead1 lead0 N", loop="K", words=5)),
-        Gemm(
-            _fused_gated_mlp_gemm, m="lead1", n="N", k="K", bytes="x gate_weight up_weight", batches="lead0", dots=2,
-            sums={"partial0_y": "lead1 lead0 N", "partial1_y": "lead1 lead0 N"},
-        ),
-    )),),
 )
 
 _OP_FUSED_GATED_MLP = Op(
@@ -442,136 +406,39 @@ class FusedGatedMLP(torch.nn.Module):
 
 @triton.jit(do_not_specialize=["N"])
 def _fused_gated_mlp_mixed_gemv(
-    x_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, N, lead0, K, x_stride_lead1, x_stride_lead0, x_stride_K,
-    gate_weight_stride_N, gate_weight_stride_K, up_weight_stride_N, up_weight_stride_K, y_stride_lead1, y_stride_lead0,
-    y_stride_N,
-    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, ACTIVATION: tl.constexpr,
-):
-    """One program per ..., N, K in registers."""
-    row = tl.program_id(0).to(tl.int64)
-    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
-    n = row % N
-    k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K // VEC * VEC) | EVEN_K
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    gate_weight_row = gate_weight_ptr + n * (gate_weight_stride_N // VEC * VEC)
-    gate_weight = tl.load(gate_weight_row + k * gate_weight_stride_K, mask=k_mask, other=0.0,
-                          eviction_policy="evict_last").to(tl.float32)
-    up_weight_row = up_weight_ptr + n * (up_weight_stride_N // VEC * VEC)
-    up_weight = tl.load(up_weight_row + k * up_weight_stride_K, mask=k_mask, other=0.0,
-                        eviction_policy="evict_last").to(tl.float32)
-    value = gate_weight.to(x_ptr.dtype.element_ty)
-    gate = tl.sum(x * value.to(tl.float32), 0)
-    by_activation = _by_activation(ACTIVATION, gate)
-    value_2 = up_weight.to(x_ptr.dtype.element_ty)
-    up = tl.sum(x * value_2.to(tl.float32), 0)
-    y = by_activation * up
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
-    tl.store(y_row, y)
-
-
-@triton.jit(do_not_specialize=["N"])
-def _fused_gated_mlp_mixed_gemv_loop(
     x_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, N, lead0, K, x_stride_lead1, x_stride_lead0, gate_weight_stride_N,
     up_weight_stride_N, x_stride_K, gate_weight_stride_K, up_weight_stride_K, y_stride_lead1, y_stride_lead0,
     y_stride_N,
-    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-    ACTIVATION: tl.constexpr,
+    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, EVICT: tl.constexpr,
+    VEC: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
-    """One program per ..., N, K in a loop."""
+    """One program per ..., N, K in a loop, of one step where registers hold it."""
     row = tl.program_id(0).to(tl.int64)
     i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
     n = row % N
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     gate_weight_row = gate_weight_ptr + n * (gate_weight_stride_N // VEC * VEC)
-    gate_acc = tl.full([BLOCK_K], 0.0, tl.float32)
+    gate = tl.full([BLOCK_K], 0.0, tl.float32)
     up_weight_row = up_weight_ptr + n * (up_weight_stride_N // VEC * VEC)
-    up_acc = tl.full([BLOCK_K], 0.0, tl.float32)
+    up = tl.full([BLOCK_K], 0.0, tl.float32)
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K // VEC * VEC) | (TAIL == 0)
-            x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
+            x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy=EVICT).to(tl.float32)
             gate_weight = tl.load(gate_weight_row + k * gate_weight_stride_K, mask=k_mask, other=0.0,
-                                  eviction_policy="evict_first").to(tl.float32)
-            value = gate_weight.to(x_ptr.dtype.element_ty)
-            gate_acc += x * value.to(tl.float32)
+                                  eviction_policy=EVICT).to(tl.float32)
+            rounded = gate_weight.to(x_ptr.dtype.element_ty)
+            gate += x * rounded.to(tl.float32)
             up_weight = tl.load(up_weight_row + k * up_weight_stride_K, mask=k_mask, other=0.0,
-                                eviction_policy="evict_first").to(tl.float32)
-            value_2 = up_weight.to(x_ptr.dtype.element_ty)
-            up_acc += x * value_2.to(tl.float32)
-    gate = tl.sum(gate_acc, 0)
-    up = tl.sum(up_acc, 0)
-    by_activation = _by_activation(ACTIVATION, gate)
-    y = by_activation * up
+                                eviction_policy=EVICT).to(tl.float32)
+            rounded_2 = up_weight.to(x_ptr.dtype.element_ty)
+            up += x * rounded_2.to(tl.float32)
+    gate = tl.sum(gate, 0)
+    up = tl.sum(up, 0)
+    y = _fused_gated_mlp_epilogue(gate, up, ACTIVATION)
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
     tl.store(y_row, y)
-
-
-@triton.jit
-def _fused_gated_mlp_mixed_gemm(
-    x_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, partial0_y_ptr, partial1_y_ptr, lead1, N, K, lead0, x_stride_lead0,
-    x_stride_lead1, x_stride_K, gate_weight_stride_N, gate_weight_stride_K, up_weight_stride_N, up_weight_stride_K,
-    y_stride_lead0, y_stride_lead1, y_stride_N,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
-    SPLIT_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-    OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
-):
-    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ...; SPLIT_K programs leave sums."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    split = pid % SPLIT_K
-    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
-    tiles_n = tl.cdiv(N, BLOCK_N)
-    tile = (pid // SPLIT_K) % (tiles_m * tiles_n)
-    first = tile // (8 * tiles_n) * 8
-    group = tl.minimum(tiles_m - first, 8)
-    tile_m = first + tile % (8 * tiles_n) % group
-    tile_n = tile % (8 * tiles_n) // group
-    i0 = (pid // SPLIT_K // (tiles_m * tiles_n)).to(tl.int64)
-    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
-    i1_mask = i1 < lead1
-    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N // VEC * VEC
-    x_row = x_ptr + i0 * x_stride_lead0
-    gate = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    up = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for TAIL in tl.static_range(0 if FULL_STEPS else 1, 2 if TAIL_STEPS else 1):
-        for start in range((TAIL * FULL_STEPS + split) * BLOCK_K, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K,
-                           SPLIT_K * BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-            k_mask = (k < K) | (TAIL == 0)
-            mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-            x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
-            mask_n_k = n_mask[None, :] & k_mask[:, None]
-            gate_weight = tl.load(gate_weight_ptr + n[None, :] * gate_weight_stride_N
-                                  + k[:, None] * gate_weight_stride_K, mask=mask_n_k, other=0.0).to(tl.float32)
-            value = gate_weight.to(x_ptr.dtype.element_ty)
-            if SWAP_AB:
-                gate = tl.dot(value.T, x.T, gate, input_precision="ieee", max_num_imprecise_acc=1)
-            else:
-                gate = tl.dot(x, value, gate, input_precision="ieee", max_num_imprecise_acc=1)
-            up_weight = tl.load(up_weight_ptr + n[None, :] * up_weight_stride_N + k[:, None] * up_weight_stride_K,
-                                mask=mask_n_k, other=0.0).to(tl.float32)
-            value_2 = up_weight.to(x_ptr.dtype.element_ty)
-            if SWAP_AB:
-                up = tl.dot(value_2.T, x.T, up, input_precision="ieee", max_num_imprecise_acc=1)
-            else:
-                up = tl.dot(x, value_2, up, input_precision="ieee", max_num_imprecise_acc=1)
-    gate = gate.T if SWAP_AB else gate
-    up = up.T if SWAP_AB else up
-    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
-    mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    if SPLIT_K == 1:
-        by_activation = _by_activation(ACTIVATION, gate)
-        y = by_activation * up
-        tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
-    else:
-        tl.store(partial0_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1), gate,
-                 mask=mask_i1_n)
-        tl.store(partial1_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1), up,
-                 mask=mask_i1_n)
 
 
 def reference_fused_gated_mlp_mixed(
@@ -651,19 +518,18 @@ def _extents_fused_gated_mlp_mixed(x, gate_weight, up_weight, activation):
     return lead, K, N, T, W
 
 
-_fused_gated_mlp_mixed_gemm_y = renamed(_fused_gated_mlp_gemm, gate_weight="gate_weight_ready",
-                                        up_weight="up_weight_ready")
-_fused_gated_mlp_mixed_tma_y = renamed(_fused_gated_mlp_tma_y,
-                                       gate_weight_up_weight_box="gate_weight_ready_up_weight_ready_box",
-                                       gate_weight_up_weight_flip="gate_weight_ready_up_weight_ready_flip")
+_fused_gated_mlp_mixed_gemm = renamed(_fused_gated_mlp_gemm, gate_weight="gate_weight_ready",
+                                      up_weight="up_weight_ready")
+_fused_gated_mlp_mixed_tma = renamed(_fused_gated_mlp_tma,
+                                     gate_weight_up_weight_box="gate_weight_ready_up_weight_ready_box",
+                                     gate_weight_up_weight_flip="gate_weight_ready_up_weight_ready_flip")
 
 _PLANS_FUSED_GATED_MLP_MIXED = Plans(
     extents="lead K N T W", settings="activation",
     strides={"x": "lead1 lead0 K", "gate_weight": "N K", "up_weight": "N K", "y": "lead1 lead0 N",
              "gate": "lead1 lead0 N", "up": "lead1 lead0 N", "gate_weight_ready": "N K", "up_weight_ready": "N K"},
-    vec="K x_stride_lead1 x_stride_lead0 gate_weight_stride_N up_weight_stride_N N y_stride_lead0 gate_stride_lead1 "
-        "gate_stride_lead0 up_stride_lead1 up_stride_lead0 y_stride_lead1",
-    rounded=(_fused_gated_mlp_mixed_gemv, _fused_gated_mlp_mixed_gemv_loop, _fused_gated_mlp_mixed_gemm),
+    vec="N y_stride_lead0 K x_stride_lead1 x_stride_lead0 gate_weight_stride_N up_weight_stride_N gate_stride_lead1 "
+        "gate_stride_lead0 up_stride_lead1 up_stride_lead0 y_stride_lead1", rounded=(_fused_gated_mlp_mixed_gemv,),
     workspace={
         "gate": Workspace("lead N", torch.float32),
         "up": Workspace("lead N", torch.float32),
@@ -675,19 +541,24 @@ _PLANS_FUSED_GATED_MLP_MIXED = Plans(
                 spec="7053c444666e3838c59c532ae81bb828e9408b2257c429812cc62080ff7992fd"),
     partitions=(
         Partition((Step("y", (
+            Gemv(few="lead1 lead0", of=Resident(_fused_gated_mlp_mixed_gemv, rows="lead1 lead0 N", tile="K", bytes="x",
+                                                words_per_byte=0.75, loop="K")),
+            Gemv(few="lead1 lead0", of=RowLoop(_fused_gated_mlp_mixed_gemv, rows="lead1 lead0 N", loop="K", words=5)),
+        )),)),
+        Partition((Step("y", (
             Gemm(
-                _fused_gated_mlp_mixed_gemm_y, m="N", n="lead1", k="K", bytes="x T", batches="lead0", dots=2,
-                few="lead1", again="lead0",
+                _fused_gated_mlp_mixed_gemm, m="N", n="lead1", k="K", bytes="x T", batches="lead0", dots=2, few="lead1",
+                again="lead0",
                 sums={"partial0_y": "lead1 lead0 N", "partial1_y": "lead1 lead0 N"},
-                combine=Elementwise(_fused_gated_mlp_combine_y, rows="lead1 lead0", block="N", parts=True, splits=True),
+                combine=Elementwise(_fused_gated_mlp_combine, rows="lead1 lead0", block="N", parts=True, splits=True),
             ),
             Gemm(
-                _fused_gated_mlp_mixed_gemm_y, m="N", n="lead1", k="K", bytes="x T", batches="lead0", dots=2,
-                few="lead1", again="lead0",
+                _fused_gated_mlp_mixed_gemm, m="N", n="lead1", k="K", bytes="x T", batches="lead0", dots=2, few="lead1",
+                again="lead0",
                 sums={"partial0_y": "lead1 lead0 N", "partial1_y": "lead1 lead0 N"},
             ),
             GemmTma(
-                _fused_gated_mlp_mixed_tma_y, m="lead1", n="N", k="K",
+                _fused_gated_mlp_mixed_tma, m="lead1", n="N", k="K",
                 maps={
                     "x_box": TensorMap(("x",), "lead0 lead1 K", bytes="x"),
                     "gate_weight_ready_up_weight_ready_box": TensorMap(
@@ -699,6 +570,10 @@ _PLANS_FUSED_GATED_MLP_MIXED = Plans(
                 batches="lead0", dots=2,
                 flips={"gate_weight_ready_up_weight_ready_flip": "gate_weight_ready_up_weight_ready_box"},
             ),
+            Gemm(
+                _fused_gated_mlp_mixed_gemm, m="lead1", n="N", k="K", bytes="x T", batches="lead0", dots=2,
+                sums={"partial0_y": "lead1 lead0 N", "partial1_y": "lead1 lead0 N"},
+            ),
         )),)),
         Partition(
             (
@@ -709,15 +584,6 @@ _PLANS_FUSED_GATED_MLP_MIXED = Plans(
             holds="gate up",
         ),
     ),
-    steps=(Step("y", (
-        Gemv(few="lead1 lead0", of=Resident(_fused_gated_mlp_mixed_gemv, rows="lead1 lead0 N", tile="K", bytes="x",
-                                            words_per_byte=0.75)),
-        Gemv(few="lead1 lead0", of=RowLoop(_fused_gated_mlp_mixed_gemv_loop, rows="lead1 lead0 N", loop="K", words=5)),
-        Gemm(
-            _fused_gated_mlp_mixed_gemm, m="lead1", n="N", k="K", bytes="x", batches="lead0", dots=2,
-            sums={"partial0_y": "lead1 lead0 N", "partial1_y": "lead1 lead0 N"},
-        ),
-    )),),
 )
 
 _OP_FUSED_GATED_MLP_MIXED = Op(

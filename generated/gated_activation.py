@@ -44,8 +44,8 @@ def _gated_activation_elementwise(
     elif ACTIVATION == "gelu":
         by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
     elif ACTIVATION == "gelu_tanh":
-        mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
-        by_activation = gate * tl.sigmoid(mul_value)
+        scaled = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
+        by_activation = gate * tl.sigmoid(scaled)
     else:
         by_activation = device.maximum(gate, 0.0)
     y = by_activation * up

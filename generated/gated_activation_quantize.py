@@ -51,14 +51,14 @@ def _gated_activation_quantize_rows(
     elif ACTIVATION == "gelu":
         by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
     elif ACTIVATION == "gelu_tanh":
-        mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
-        by_activation = gate * tl.sigmoid(mul_value)
+        scaled = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
+        by_activation = gate * tl.sigmoid(scaled)
     else:
         by_activation = device.maximum(gate, 0.0)
-    mul_value_2 = by_activation * up
-    largest = tl.where(0 < N, tl.reduce(tl.abs(mul_value_2), 1, device.nan_max), float("-inf"))
+    scaled_2 = by_activation * up
+    largest = tl.where(0 < N, tl.reduce(tl.abs(scaled_2), 1, device.nan_max), float("-inf"))
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
-    q = device.round_to(mul_value_2 * (1.0 / scale)[:, None], tl.float8e4nv)
+    q = device.round_to(scaled_2 * (1.0 / scale)[:, None], tl.float8e4nv)
     q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
     tl.store(q_row[:, None] + n[None, :] * q_stride_N, q, mask=mask_row_n)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
@@ -85,14 +85,14 @@ def _gated_activation_quantize_resident(
     elif ACTIVATION == "gelu":
         by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
     elif ACTIVATION == "gelu_tanh":
-        mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
-        by_activation = gate * tl.sigmoid(mul_value)
+        scaled = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
+        by_activation = gate * tl.sigmoid(scaled)
     else:
         by_activation = device.maximum(gate, 0.0)
-    mul_value_2 = by_activation * up
-    largest = tl.where(0 < N, tl.reduce(tl.abs(mul_value_2), 0, device.nan_max), float("-inf"))
+    scaled_2 = by_activation * up
+    largest = tl.where(0 < N, tl.reduce(tl.abs(scaled_2), 0, device.nan_max), float("-inf"))
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
-    q = device.round_to(mul_value_2 * (1.0 / scale), tl.float8e4nv)
+    q = device.round_to(scaled_2 * (1.0 / scale), tl.float8e4nv)
     q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
     tl.store(q_row + n * q_stride_N, q, mask=n_mask)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
@@ -112,7 +112,7 @@ def _gated_activation_quantize_row_loop(
     i1, i0 = row // lead0, row % lead0
     gate_row = gate_ptr + i1 * (gate_stride_lead1 // VEC * VEC) + i0 * (gate_stride_lead0 // VEC * VEC)
     up_row = up_ptr + i1 * (up_stride_lead1 // VEC * VEC) + i0 * (up_stride_lead0 // VEC * VEC)
-    largest_acc = tl.full([BLOCK_N], float("-inf"), tl.float32)
+    largest = tl.full([BLOCK_N], float("-inf"), tl.float32)
     gate_tiles = ()
     up_tiles = ()
     for TAIL in tl.static_range(1 + HAS_TAIL):
@@ -129,19 +129,19 @@ def _gated_activation_quantize_row_loop(
             elif ACTIVATION == "gelu":
                 by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
             elif ACTIVATION == "gelu_tanh":
-                mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
-                by_activation = gate * tl.sigmoid(mul_value)
+                scaled = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
+                by_activation = gate * tl.sigmoid(scaled)
             else:
                 by_activation = device.maximum(gate, 0.0)
             up_stored = tl.load(up_row + n * up_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last")
             if HELD:
                 up_tiles = up_tiles + (up_stored,)
             up = up_stored.to(tl.float32)
-            mul_value_2 = by_activation * up
-            largest_acc = device.maximum(largest_acc, tl.abs(mul_value_2))
-    largest = tl.where(0 < N, tl.reduce(largest_acc, 0, device.nan_max), float("-inf"))
+            scaled_2 = by_activation * up
+            largest = device.maximum(largest, tl.abs(scaled_2))
+    largest = tl.where(0 < N, tl.reduce(largest, 0, device.nan_max), float("-inf"))
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
-    div_value = 1.0 / scale
+    quotient = 1.0 / scale
     q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
@@ -159,8 +159,8 @@ def _gated_activation_quantize_row_loop(
             elif ACTIVATION == "gelu":
                 by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
             elif ACTIVATION == "gelu_tanh":
-                mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
-                by_activation = gate * tl.sigmoid(mul_value)
+                scaled = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
+                by_activation = gate * tl.sigmoid(scaled)
             else:
                 by_activation = device.maximum(gate, 0.0)
             if HELD:
@@ -168,8 +168,8 @@ def _gated_activation_quantize_row_loop(
             else:
                 up_stored = tl.load(up_row + n * up_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first")
             up = up_stored.to(tl.float32)
-            mul_value_2 = by_activation * up
-            q = device.round_to(mul_value_2 * div_value, tl.float8e4nv)
+            scaled_2 = by_activation * up
+            q = device.round_to(scaled_2 * quotient, tl.float8e4nv)
             tl.store(q_row + n * q_stride_N, q, mask=n_mask)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
     tl.store(scale_row, scale)
@@ -188,7 +188,7 @@ def _gated_activation_quantize_partial0(
     i1, i0 = row // lead0, row % lead0
     gate_row = gate_ptr + i1 * (gate_stride_lead1 // VEC * VEC) + i0 * (gate_stride_lead0 // VEC * VEC)
     up_row = up_ptr + i1 * (up_stride_lead1 // VEC * VEC) + i0 * (up_stride_lead0 // VEC * VEC)
-    largest_acc = tl.full([BLOCK_N], float("-inf"), tl.float32)
+    largest = tl.full([BLOCK_N], float("-inf"), tl.float32)
     for start in range(split * BLOCK_N, tl.cast(N, INDEX), SPLITS * BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N // VEC * VEC
@@ -199,13 +199,13 @@ def _gated_activation_quantize_partial0(
         elif ACTIVATION == "gelu":
             by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
         elif ACTIVATION == "gelu_tanh":
-            mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
-            by_activation = gate * tl.sigmoid(mul_value)
+            scaled = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
+            by_activation = gate * tl.sigmoid(scaled)
         else:
             by_activation = device.maximum(gate, 0.0)
         up = tl.load(up_row + n * up_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        largest_acc = device.maximum(largest_acc, tl.abs(by_activation * up))
-    largest = tl.where(0 < N, tl.reduce(largest_acc, 0, device.nan_max), float("-inf"))
+        largest = device.maximum(largest, tl.abs(by_activation * up))
+    largest = tl.where(0 < N, tl.reduce(largest, 0, device.nan_max), float("-inf"))
     tl.store(partial0_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, largest)
 
 
@@ -238,8 +238,8 @@ def _gated_activation_quantize_combine(
     elif ACTIVATION == "gelu":
         by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
     elif ACTIVATION == "gelu_tanh":
-        mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
-        by_activation = gate * tl.sigmoid(mul_value)
+        scaled = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
+        by_activation = gate * tl.sigmoid(scaled)
     else:
         by_activation = device.maximum(gate, 0.0)
     splits = tl.arange(0, SPLITS)

@@ -49,12 +49,12 @@ def _layernorm_rows(
                        other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
     total = tl.sum(x, 1)
     centred = x - (total / N)[:, None]
-    total_2 = tl.sum(tl.where(n_mask[None, :], centred * centred, 0.0), 1)
-    mul_value = centred * tl.rsqrt(total_2 / N + eps)[:, None] * weight[None, :]
+    sum_of_squares = tl.sum(tl.where(n_mask[None, :], centred * centred, 0.0), 1)
+    scaled = centred * tl.rsqrt(sum_of_squares / N + eps)[:, None] * weight[None, :]
     if not PREFETCH:
         bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
                        other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
-    y = mul_value + bias[None, :]
+    y = scaled + bias[None, :]
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
@@ -78,12 +78,12 @@ def _layernorm_resident(
                        other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
     total = tl.sum(x, 0)
     centred = x - total / N
-    total_2 = tl.sum(tl.where(n_mask, centred * centred, 0.0), 0)
-    mul_value = centred * tl.rsqrt(total_2 / N + eps) * weight
+    sum_of_squares = tl.sum(tl.where(n_mask, centred * centred, 0.0), 0)
+    scaled = centred * tl.rsqrt(sum_of_squares / N + eps) * weight
     if not PREFETCH:
         bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
                        other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
-    y = mul_value + bias
+    y = scaled + bias
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row + n * y_stride_N, y, mask=n_mask)
 
@@ -99,7 +99,7 @@ def _layernorm_row_loop(
     row = tl.program_id(0).to(tl.int64)
     i1, i0 = row // lead0, row % lead0
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
+    total = tl.full([BLOCK_N], 0.0, tl.float32)
     x_tiles = ()
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
@@ -110,10 +110,10 @@ def _layernorm_row_loop(
             if HELD:
                 x_tiles = x_tiles + (x_stored,)
             x = x_stored.to(tl.float32)
-            total_acc += x
-    total = tl.sum(total_acc, 0)
-    div_value = total / N
-    total_acc_2 = tl.full([BLOCK_N], 0.0, tl.float32)
+            total += x
+    total = tl.sum(total, 0)
+    quotient = total / N
+    sum_of_squares = tl.full([BLOCK_N], 0.0, tl.float32)
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
                                                           BLOCK_N):
@@ -124,10 +124,10 @@ def _layernorm_row_loop(
             else:
                 x_stored = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last")
             x = x_stored.to(tl.float32)
-            centred = x - div_value
-            total_acc_2 += tl.where(n_mask, centred * centred, 0.0)
-    total_2 = tl.sum(total_acc_2, 0)
-    rsqrt_value = tl.rsqrt(total_2 / N + eps)
+            centred = x - quotient
+            sum_of_squares += tl.where(n_mask, centred * centred, 0.0)
+    sum_of_squares = tl.sum(sum_of_squares, 0)
+    rstd = tl.rsqrt(sum_of_squares / N + eps)
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
@@ -139,11 +139,11 @@ def _layernorm_row_loop(
             else:
                 x_stored = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first")
             x = x_stored.to(tl.float32)
-            centred = x - div_value
+            centred = x - quotient
             weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
             bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
                            other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
-            y = centred * rsqrt_value * weight + bias
+            y = centred * rstd * weight + bias
             tl.store(y_row + n * y_stride_N, y, mask=n_mask)
 
 
@@ -158,13 +158,13 @@ def _layernorm_partial0(
     row = (pid // SPLITS).to(tl.int64)
     i1, i0 = row // lead0, row % lead0
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
+    total = tl.full([BLOCK_N], 0.0, tl.float32)
     for start in range(split * BLOCK_N, tl.cast(N, INDEX), SPLITS * BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N // VEC * VEC
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        total_acc += x
-    total = tl.sum(total_acc, 0)
+        total += x
+    total = tl.sum(total, 0)
     tl.store(partial0_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, total)
 
 
@@ -182,16 +182,16 @@ def _layernorm_partial1(
     splits = tl.arange(0, SPLITS)
     total_parts = tl.load(partial0_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + splits)
     total = tl.sum(total_parts, 0)
-    div_value = total / N
-    total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
+    quotient = total / N
+    sum_of_squares = tl.full([BLOCK_N], 0.0, tl.float32)
     for start in range(split * BLOCK_N, tl.cast(N, INDEX), SPLITS * BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N // VEC * VEC
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        centred = x - div_value
-        total_acc += tl.where(n_mask, centred * centred, 0.0)
-    total_2 = tl.sum(total_acc, 0)
-    tl.store(partial1_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, total_2)
+        centred = x - quotient
+        sum_of_squares += tl.where(n_mask, centred * centred, 0.0)
+    sum_of_squares = tl.sum(sum_of_squares, 0)
+    tl.store(partial1_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, sum_of_squares)
 
 
 @triton.jit(do_not_specialize=["lead1"])
@@ -222,11 +222,11 @@ def _layernorm_combine(
                           mask=row_mask[:, None], other=0.0)
     total = tl.sum(total_parts, 1)
     centred = x - (total / N)[:, None]
-    total_parts_2 = tl.load(partial1_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
-                            mask=row_mask[:, None], other=0.0)
-    total_2 = tl.sum(total_parts_2, 1)
-    mul_value = centred * tl.rsqrt(total_2 / N + eps)[:, None] * weight[None, :]
-    y = mul_value + bias[None, :]
+    sum_of_squares_parts = tl.load(partial1_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS
+                                   + splits[None, :], mask=row_mask[:, None], other=0.0)
+    sum_of_squares = tl.sum(sum_of_squares_parts, 1)
+    scaled = centred * tl.rsqrt(sum_of_squares / N + eps)[:, None] * weight[None, :]
+    y = scaled + bias[None, :]
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 

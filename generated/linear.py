@@ -3,40 +3,29 @@
 """The ops `linear`, `linear_mixed`, `linear_activation` and `linear_residual`.
 
 linear: x @ weight.T + bias, the bias added before the sum is rounded.
-  plan        taken when                       launches                bytes
-  library     it is faster without bias        library                 least
-  steps       TMA fits, or rows are few        y                       least
-  y: split_k  rows are few, and tiles as well  gemm, combine_y         least
-  y: swap_ab  rows are few                     gemm                    least
-  y: tma      else                             tma_y                   least
-  library     it is faster                     library, elementwise_y  least + 2 product
-  gemv        one row, registers hold K        gemv                    least
-  gemv_loop   one row                          gemv_loop               least
-  gemm        else                             gemm                    least
+  plan       taken when                       launches                bytes
+  library    it is faster without bias        library                 least
+  library    it is faster                     library, elementwise_y  least + 2 product
+  gemv       one row, registers hold K        gemv                    least
+  gemv_loop  one row                          gemv                    least
+  split_k    rows are few, and tiles as well  gemm, combine           least
+  swap_ab    rows are few                     gemm                    least
+  tma        TMA can move them                tma                     least
+  gemm       else                             gemm                    least
 
 linear_mixed: `linear` of a weight in another dtype than x: it is rounded to that of x, once, as autocast does.
   computed once from weight, kept while they live unchanged, and read by plans of steps: weight_ready: T[N, K]
-  plan        taken when                       launches                bytes
-  library     it is faster without bias        library                 least
-  steps       TMA fits, or rows are few        y                       least
-  y: split_k  rows are few, and tiles as well  gemm_y, combine_y       least
-  y: swap_ab  rows are few                     gemm_y                  least
-  y: tma      else                             tma_y                   least
-  library     it is faster                     library, elementwise_y  least + 2 product
-  gemv        one row, registers hold K        gemv                    least
-  gemv_loop   one row                          gemv_loop               least
-  gemm        else                             gemm                    least
+  as `linear`
 
 linear_activation: activation(x @ weight.T + bias).
-  plan        taken when                       launches                bytes
-  steps       TMA fits, or rows are few        y                       least
-  y: split_k  rows are few, and tiles as well  gemm, combine_y         least
-  y: swap_ab  rows are few                     gemm                    least
-  y: tma      else                             tma_y                   least
-  library     it is faster                     library, elementwise_y  least + 2 product
-  gemv        one row, registers hold K        gemv                    least
-  gemv_loop   one row                          gemv_loop               least
-  gemm        else                             gemm                    least
+  plan       taken when                       launches                bytes
+  library    it is faster                     library, elementwise_y  least + 2 product
+  gemv       one row, registers hold K        gemv                    least
+  gemv_loop  one row                          gemv                    least
+  split_k    rows are few, and tiles as well  gemm, combine           least
+  swap_ab    rows are few                     gemm                    least
+  tma        TMA can move them                tma                     least
+  gemm       else                             gemm                    least
 
 linear_residual: residual + x @ weight.T + bias.
   as `linear_activation`
@@ -59,12 +48,94 @@ __all__ = ["linear", "linear_activation", "linear_mixed", "linear_residual"]
 
 
 @triton.jit
-def _product(
-    lead1, BLOCK_LEAD1: tl.constexpr, N, BLOCK_N: tl.constexpr, pid, SPLIT_K: tl.constexpr, INDEX: tl.constexpr,
-    VEC: tl.constexpr, x_ptr, x_stride_lead0, SWAP_AB: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr,
-    split, BLOCK_K: tl.constexpr, K, x_stride_lead1, x_stride_K, weight_ptr, weight_stride_N, weight_stride_K,
+def _linear_epilogue(
+    product, n, n_mask, bias_ptr, bias_stride_N,
 ):
-    """`product`, as 4 kernels have it."""
+    """Epilogue: `y` of this sum."""
+    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32) if bias_ptr is not None else 0
+    return product + bias
+
+
+@triton.jit
+def _linear_activation_epilogue(
+    product, n, n_mask, bias_ptr, bias_stride_N, ACTIVATION: tl.constexpr,
+):
+    """Epilogue: `y` of this sum."""
+    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32) if bias_ptr is not None else 0
+    total = product + bias
+    if ACTIVATION == "silu":
+        y = total * tl.sigmoid(total)
+    elif ACTIVATION == "gelu":
+        y = total * 0.5 * device.erfc(total * -0.7071067811865476)
+    elif ACTIVATION == "gelu_tanh":
+        scaled = 1.5957691216057308 * (total + 0.044715 * total * total * total)
+        y = total * tl.sigmoid(scaled)
+    else:
+        y = device.maximum(total, 0.0)
+    return y
+
+
+@triton.jit
+def _linear_residual_epilogue(
+    product, i1, i0, n, n_mask, mask, bias_ptr, residual_ptr, bias_stride_N, residual_stride_lead1,
+    residual_stride_lead0, residual_stride_N, VEC: tl.constexpr,
+):
+    """Epilogue: `y` of this sum."""
+    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32) if bias_ptr is not None else 0
+    residual = tl.load(residual_ptr + i1 * (residual_stride_lead1 // VEC * VEC)
+                       + i0 * (residual_stride_lead0 // VEC * VEC) + n * residual_stride_N, mask=mask,
+                       other=0.0).to(tl.float32)
+    return product + bias + residual
+
+
+@triton.jit(do_not_specialize=["N"])
+def _linear_gemv(
+    x_ptr, weight_ptr, residual_ptr, bias_ptr, y_ptr, N, lead0, K, x_stride_lead1, x_stride_lead0, weight_stride_N,
+    x_stride_K, weight_stride_K, bias_stride_N, residual_stride_lead1, residual_stride_lead0, residual_stride_N,
+    y_stride_lead1, y_stride_lead0, y_stride_N,
+    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, EVICT: tl.constexpr,
+    VEC: tl.constexpr, ACTIVATION: tl.constexpr, OP: tl.constexpr,
+):
+    """One program per ..., N, K in a loop, of one step where registers hold it."""
+    row = tl.program_id(0).to(tl.int64)
+    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
+    n = row % N
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
+    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
+    product = tl.full([BLOCK_K], 0.0, tl.float32)
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
+            x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy=EVICT).to(tl.float32)
+            weight = tl.load(weight_row + k * weight_stride_K, mask=k_mask, other=0.0,
+                             eviction_policy=EVICT).to(tl.float32)
+            product += x * weight
+    product = tl.sum(product, 0)
+    if OP == "linear_activation":
+        y = _linear_activation_epilogue(product, n, True, bias_ptr, bias_stride_N, ACTIVATION)
+    elif OP == "linear_residual":
+        y = _linear_residual_epilogue(product, i1, i0, n, True, True, bias_ptr, residual_ptr, bias_stride_N,
+                                      residual_stride_lead1, residual_stride_lead0, residual_stride_N, VEC)
+    else:
+        y = _linear_epilogue(product, n, True, bias_ptr, bias_stride_N)
+    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
+    tl.store(y_row, y)
+
+
+@triton.jit
+def _linear_gemm(
+    x_ptr, weight_ptr, residual_ptr, bias_ptr, y_ptr, partial0_y_ptr, lead1, N, K, lead0, x_stride_lead0,
+    x_stride_lead1, x_stride_K, weight_stride_N, weight_stride_K, y_stride_lead0, bias_stride_N, residual_stride_lead1,
+    residual_stride_lead0, residual_stride_N, y_stride_lead1, y_stride_N,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
+    SPLIT_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr, OP: tl.constexpr,
+):
+    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ...; SPLIT_K programs leave sums."""
+    device.enter(OVERLAP)
+    pid = tl.program_id(0)
+    split = pid % SPLIT_K
     tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
     tiles_n = tl.cdiv(N, BLOCK_N)
     tile = (pid // SPLIT_K) % (tiles_m * tiles_n)
@@ -94,31 +165,31 @@ def _product(
             else:
                 product = tl.dot(x, weight, product, input_precision="ieee", max_num_imprecise_acc=1)
     product = product.T if SWAP_AB else product
-    return i0, i1, i1_mask, n, n_mask, product
-
-
-@triton.jit
-def _y(
-    ACTIVATION: tl.constexpr, add_value,
-):
-    """`y`, as 6 kernels have it."""
-    if ACTIVATION == "silu":
-        y = add_value * tl.sigmoid(add_value)
-    elif ACTIVATION == "gelu":
-        y = add_value * 0.5 * device.erfc(add_value * -0.7071067811865476)
-    elif ACTIVATION == "gelu_tanh":
-        mul_value = 1.5957691216057308 * (add_value + 0.044715 * add_value * add_value * add_value)
-        y = add_value * tl.sigmoid(mul_value)
+    mask_i1_n = i1_mask[:, None] & n_mask[None, :]
+    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
+    if SPLIT_K == 1:
+        if OP == "linear_activation":
+            y = _linear_activation_epilogue(product, n[None, :], n_mask[None, :], bias_ptr, bias_stride_N, ACTIVATION)
+        elif OP == "linear_residual":
+            y = _linear_residual_epilogue(product, i1[:, None], i0, n[None, :], n_mask[None, :], mask_i1_n, bias_ptr,
+                                          residual_ptr, bias_stride_N, residual_stride_lead1, residual_stride_lead0,
+                                          residual_stride_N, VEC)
+        else:
+            y = _linear_epilogue(product, n[None, :], n_mask[None, :], bias_ptr, bias_stride_N)
+        tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
     else:
-        y = device.maximum(add_value, 0.0)
-    return y
+        tl.store(partial0_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
+                 product, mask=mask_i1_n)
 
 
-@triton.jit
-def _place(
-    OVERLAP: tl.constexpr, N, INDEX: tl.constexpr, BLOCK_N: tl.constexpr, ROWS: tl.constexpr, lead0, lead1,
+@triton.jit(do_not_specialize=["lead1"])
+def _linear_combine(
+    residual_ptr, bias_ptr, y_ptr, partial0_y_ptr, N, lead0, lead1, bias_stride_N, residual_stride_lead1,
+    residual_stride_lead0, residual_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr, OP: tl.constexpr,
 ):
-    """Where a program is at work, as 6 kernels have it."""
+    """The result, from the partial results."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
@@ -126,152 +197,31 @@ def _place(
     row_mask = row < tl.cast(lead0, tl.int64) * lead1
     i1, i0 = row // lead0, row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    return row_mask, i1, i0, n
-
-
-@triton.jit
-def _bias(
-    N, lead0, x_ptr, x_stride_lead1, VEC: tl.constexpr, x_stride_lead0, weight_ptr, weight_stride_N,
-    BLOCK_K: tl.constexpr, HAS_TAIL: tl.constexpr, FULL_STEPS: tl.constexpr, INDEX: tl.constexpr, K, x_stride_K,
-    weight_stride_K, bias_ptr, bias_stride_N,
-):
-    """`bias`, as 3 kernels have it."""
-    row = tl.program_id(0).to(tl.int64)
-    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
-    n = row % N
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
-    total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
-            x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-            weight = tl.load(weight_row + k * weight_stride_K, mask=k_mask, other=0.0,
-                             eviction_policy="evict_first").to(tl.float32)
-            total_acc += x * weight
-    total = tl.sum(total_acc, 0)
-    bias = tl.load(bias_ptr + n * bias_stride_N,
-                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else 0
-    return i1, i0, n, total, bias
-
-
-@triton.jit
-def _bias_2(
-    N, lead0, BLOCK_K: tl.constexpr, INDEX: tl.constexpr, K, VEC: tl.constexpr, EVEN_K: tl.constexpr, x_ptr,
-    x_stride_lead1, x_stride_lead0, x_stride_K, weight_ptr, weight_stride_N, weight_stride_K, bias_ptr, bias_stride_N,
-):
-    """`bias`, as 4 kernels have it."""
-    row = tl.program_id(0).to(tl.int64)
-    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
-    n = row % N
-    k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K // VEC * VEC) | EVEN_K
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
-    weight = tl.load(weight_row + k * weight_stride_K, mask=k_mask, other=0.0,
-                     eviction_policy="evict_last").to(tl.float32)
-    bias = tl.load(bias_ptr + n * bias_stride_N,
-                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else 0
-    return i1, i0, n, x, weight, bias
-
-
-@triton.jit
-def _store_y(
-    y_ptr, i0, y_stride_lead0, VEC: tl.constexpr, i1_mask, n_mask, SPLIT_K: tl.constexpr, bias_ptr, n, bias_stride_N,
-    BLOCK_N: tl.constexpr, product, i1, y_stride_lead1, y_stride_N, partial0_y_ptr, N, lead0, split, lead1,
-):
-    """Makes and stores `y`, as 3 kernels have it."""
-    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
-    mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    if SPLIT_K == 1:
-        bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
-                       other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
-        y = product + bias[None, :]
-        tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
-    else:
-        tl.store(partial0_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
-                 product, mask=mask_i1_n)
-
-
-@triton.jit(do_not_specialize=["N"])
-def _linear_gemv(
-    x_ptr, weight_ptr, bias_ptr, y_ptr, N, lead0, K, x_stride_lead1, x_stride_lead0, x_stride_K, weight_stride_N,
-    weight_stride_K, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """One program per ..., N, K in registers."""
-    i1, i0, n, x, weight, bias = _bias_2(N, lead0, BLOCK_K, INDEX, K, VEC, EVEN_K, x_ptr, x_stride_lead1,
-                                         x_stride_lead0, x_stride_K, weight_ptr, weight_stride_N, weight_stride_K,
-                                         bias_ptr, bias_stride_N)
-    total = tl.sum(x * weight, 0)
-    y = total + bias
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
-    tl.store(y_row, y)
-
-
-@triton.jit(do_not_specialize=["N"])
-def _linear_gemv_loop(
-    x_ptr, weight_ptr, bias_ptr, y_ptr, N, lead0, K, x_stride_lead1, x_stride_lead0, weight_stride_N, x_stride_K,
-    weight_stride_K, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """One program per ..., N, K in a loop."""
-    i1, i0, n, total, bias = _bias(N, lead0, x_ptr, x_stride_lead1, VEC, x_stride_lead0, weight_ptr, weight_stride_N,
-                                   BLOCK_K, HAS_TAIL, FULL_STEPS, INDEX, K, x_stride_K, weight_stride_K, bias_ptr,
-                                   bias_stride_N)
-    y = total + bias
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
-    tl.store(y_row, y)
-
-
-@triton.jit
-def _linear_gemm(
-    x_ptr, weight_ptr, bias_ptr, y_ptr, partial0_y_ptr, lead1, N, K, lead0, x_stride_lead0, x_stride_lead1, x_stride_K,
-    weight_stride_N, weight_stride_K, y_stride_lead0, bias_stride_N, y_stride_lead1, y_stride_N,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
-    SPLIT_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-    OVERLAP: tl.constexpr,
-):
-    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ...; SPLIT_K programs leave sums."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    split = pid % SPLIT_K
-    i0, i1, i1_mask, n, n_mask, product = _product(lead1, BLOCK_LEAD1, N, BLOCK_N, pid, SPLIT_K, INDEX, VEC, x_ptr,
-                                                   x_stride_lead0, SWAP_AB, FULL_STEPS, TAIL_STEPS, split, BLOCK_K, K,
-                                                   x_stride_lead1, x_stride_K, weight_ptr, weight_stride_N,
-                                                   weight_stride_K)
-    _store_y(y_ptr, i0, y_stride_lead0, VEC, i1_mask, n_mask, SPLIT_K, bias_ptr, n, bias_stride_N, BLOCK_N, product, i1,
-             y_stride_lead1, y_stride_N, partial0_y_ptr, N, lead0, split, lead1)
-
-
-@triton.jit(do_not_specialize=["lead1"])
-def _linear_combine_y(
-    bias_ptr, y_ptr, partial0_y_ptr, N, lead0, lead1, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
-):
-    """The result, from the partial results."""
-    row_mask, i1, i0, n = _place(OVERLAP, N, INDEX, BLOCK_N, ROWS, lead0, lead1)
     n_mask = n < N
-    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0,
-                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0,
-                                                                                                     tl.float32)
-    splits = tl.arange(0, SPLITS)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
-    total_parts = tl.load(partial0_y_ptr + i1[:, None, None] * (N * lead0) + i0[:, None, None] * N + n[None, :, None]
-                          + splits[None, None, :] * (N * lead0 * lead1), mask=mask_row_n[:, :, None], other=0.0)
-    total = tl.sum(total_parts, 2)
-    y = total + bias[None, :]
+    splits = tl.arange(0, SPLITS)
+    product_parts = tl.load(partial0_y_ptr + i1[:, None, None] * (N * lead0) + i0[:, None, None] * N + n[None, :, None]
+                            + splits[None, None, :] * (N * lead0 * lead1), mask=mask_row_n[:, :, None], other=0.0)
+    product = tl.sum(product_parts, 2)
+    if OP == "linear_activation":
+        y = _linear_activation_epilogue(product, n[None, :], n_mask[None, :], bias_ptr, bias_stride_N, ACTIVATION)
+    elif OP == "linear_residual":
+        y = _linear_residual_epilogue(product, i1[:, None], i0[:, None], n[None, :], n_mask[None, :], mask_row_n,
+                                      bias_ptr, residual_ptr, bias_stride_N, residual_stride_lead1,
+                                      residual_stride_lead0, residual_stride_N, VEC)
+    else:
+        y = _linear_epilogue(product, n[None, :], n_mask[None, :], bias_ptr, bias_stride_N)
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
 @triton.jit(do_not_specialize=["begin", "end"])
-def _linear_tma_y(
-    x_box, weight_box, y_box, bias_ptr, lead1, N, K, bias_stride_N, begin, end,
+def _linear_tma(
+    x_box, weight_box, y_box, residual_ptr, bias_ptr, lead1, N, K, bias_stride_N, residual_stride_lead1,
+    residual_stride_lead0, residual_stride_N, begin, end,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
-    ACROSS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
+    ACROSS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
+    OP: tl.constexpr,
 ):
     """Programs that make tile after tile of ... by N, whose operands TMA loads."""
     device.enter(OVERLAP)
@@ -286,6 +236,8 @@ def _linear_tma_y(
         tile_m = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
         tile_n = within // group * ACROSS + part % ACROSS
         i0 = (whole // (tiles_m * tiles_n)).to(tl.int64)
+        i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+        i1_mask = i1 < lead1
         both = tl.full([BLOCK_LEAD1, 2 * BLOCK_N], 0.0, tl.float32)
         for start in range(0, K, BLOCK_K):
             x = x_box.load([i0.to(tl.int32), tile_m * BLOCK_LEAD1, start]).reshape(BLOCK_LEAD1, BLOCK_K)
@@ -297,30 +249,49 @@ def _linear_tma_y(
             column = 2 * tile_n + half
             n = column.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
             n_mask = n < N // VEC * VEC
-            bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
-                           other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
-            y = product + bias[None, :]
+            if OP == "linear_activation":
+                y = _linear_activation_epilogue(product, n[None, :], n_mask[None, :], bias_ptr, bias_stride_N,
+                                                ACTIVATION)
+            elif OP == "linear_residual":
+                mask_i1_n = i1_mask[:, None] & n_mask[None, :]
+                y = _linear_residual_epilogue(product, i1[:, None], i0, n[None, :], n_mask[None, :], mask_i1_n,
+                                              bias_ptr, residual_ptr, bias_stride_N, residual_stride_lead1,
+                                              residual_stride_lead0, residual_stride_N, VEC)
+            else:
+                y = _linear_epilogue(product, n[None, :], n_mask[None, :], bias_ptr, bias_stride_N)
             y_box.store([i0.to(tl.int32), tile_m * BLOCK_LEAD1, column * BLOCK_N],
                         y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N))
 
 
 @triton.jit(do_not_specialize=["lead1"])
 def _linear_elementwise_y(
-    bias_ptr, product_ptr, y_ptr, N, lead0, lead1, product_stride_lead1, product_stride_lead0, product_stride_N,
-    bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+    residual_ptr, bias_ptr, product_ptr, y_ptr, N, lead0, lead1, product_stride_lead1, product_stride_lead0,
+    product_stride_N, bias_stride_N, residual_stride_lead1, residual_stride_lead0, residual_stride_N, y_stride_lead1,
+    y_stride_lead0, y_stride_N,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
+    ACTIVATION: tl.constexpr, OP: tl.constexpr,
 ):
     """Blocks of ..., N."""
-    row_mask, i1, i0, n = _place(OVERLAP, N, INDEX, BLOCK_N, ROWS, lead0, lead1)
+    device.enter(OVERLAP)
+    pid = tl.program_id(0)
+    block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
+    row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    row_mask = row < tl.cast(lead0, tl.int64) * lead1
+    i1, i0 = row // lead0, row % lead0
+    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
     product_row = product_ptr + i1 * (product_stride_lead1 // VEC * VEC) + i0 * (product_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     product = tl.load(product_row[:, None] + n[None, :] * product_stride_N, mask=mask_row_n, other=0.0,
                       eviction_policy="evict_last").to(tl.float32)
-    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0,
-                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0,
-                                                                                                     tl.float32)
-    y = product + bias[None, :]
+    if OP == "linear_activation":
+        y = _linear_activation_epilogue(product, n[None, :], n_mask[None, :], bias_ptr, bias_stride_N, ACTIVATION)
+    elif OP == "linear_residual":
+        y = _linear_residual_epilogue(product, i1[:, None], i0[:, None], n[None, :], n_mask[None, :], mask_row_n,
+                                      bias_ptr, residual_ptr, bias_stride_N, residual_stride_lead1,
+                                      residual_stride_lead0, residual_stride_N, VEC)
+    else:
+        y = _linear_epilogue(product, n[None, :], n_mask[None, :], bias_ptr, bias_stride_N)
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
@@ -374,22 +345,25 @@ _PLANS_LINEAR = Plans(
     extents="lead K N T",
     strides={"x": "lead1 lead0 K", "weight": "N K", "bias": "N", "y": "lead1 lead0 N", "product": "lead1 lead0 N"},
     vec="K x_stride_lead1 x_stride_lead0 weight_stride_N N y_stride_lead0 product_stride_lead1 product_stride_lead0 "
-        "y_stride_lead1",
+        "y_stride_lead1", op="linear", absent="residual ACTIVATION",
     workspace={"product": Workspace("lead N", torch.float32)},
     tuned=Tuned(rows="lead1 lead0", case="K N T bias", outputs="y",
                 spec="f5a3d6319ad75bad9b4c63e0a25c1f188abf814ef05066ae95513f32fbac7227"),
     partitions=(
         Partition((Library("x", "weight", "y", rows="lead1 lead0", columns="N", inner="K"),), omits="bias"),
         Partition((Step("y", (
+            Gemv(few="lead1 lead0", matrix="N K", of=Resident(_linear_gemv, rows="lead1 lead0 N", tile="K", bytes="x",
+                                                              words_per_byte=0.5, loop="K")),
+            Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_linear_gemv, rows="lead1 lead0 N", loop="K", words=3)),
             Gemm(
                 _linear_gemm, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1", again="lead0",
                 sums={"partial0_y": "lead1 lead0 N"},
-                combine=Elementwise(_linear_combine_y, rows="lead1 lead0", block="N", parts=True, splits=True),
+                combine=Elementwise(_linear_combine, rows="lead1 lead0", block="N", parts=True, splits=True),
             ),
             Gemm(_linear_gemm, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1", again="lead0",
                  sums={"partial0_y": "lead1 lead0 N"}),
             GemmTma(
-                _linear_tma_y, m="lead1", n="N", k="K",
+                _linear_tma, m="lead1", n="N", k="K",
                 maps={
                     "x_box": TensorMap(("x",), "lead0 lead1 K", bytes="x"),
                     "weight_box": TensorMap(("weight",), "N K", bytes="weight", halves=True),
@@ -397,6 +371,8 @@ _PLANS_LINEAR = Plans(
                 },
                 batches="lead0", halves=2,
             ),
+            Gemm(_linear_gemm, m="lead1", n="N", k="K", bytes="x weight", batches="lead0",
+                 sums={"partial0_y": "lead1 lead0 N"}),
         )),)),
         Partition(
             (
@@ -406,13 +382,6 @@ _PLANS_LINEAR = Plans(
             holds="product",
         ),
     ),
-    steps=(Step("y", (
-        Gemv(few="lead1 lead0", matrix="N K", of=Resident(_linear_gemv, rows="lead1 lead0 N", tile="K", bytes="x",
-                                                          words_per_byte=0.5)),
-        Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_linear_gemv_loop, rows="lead1 lead0 N", loop="K", words=3)),
-        Gemm(_linear_gemm, m="lead1", n="N", k="K", bytes="x weight", batches="lead0",
-             sums={"partial0_y": "lead1 lead0 N"}),
-    )),),
 )
 
 _OP_LINEAR = Op(
@@ -424,115 +393,31 @@ _OP_LINEAR = Op(
 
 @triton.jit(do_not_specialize=["N"])
 def _linear_mixed_gemv(
-    x_ptr, weight_ptr, bias_ptr, y_ptr, N, lead0, K, x_stride_lead1, x_stride_lead0, x_stride_K, weight_stride_N,
-    weight_stride_K, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """One program per ..., N, K in registers."""
-    i1, i0, n, x, weight, bias = _bias_2(N, lead0, BLOCK_K, INDEX, K, VEC, EVEN_K, x_ptr, x_stride_lead1,
-                                         x_stride_lead0, x_stride_K, weight_ptr, weight_stride_N, weight_stride_K,
-                                         bias_ptr, bias_stride_N)
-    value = weight.to(x_ptr.dtype.element_ty)
-    total = tl.sum(x * value.to(tl.float32), 0)
-    y = total + bias
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
-    tl.store(y_row, y)
-
-
-@triton.jit(do_not_specialize=["N"])
-def _linear_mixed_gemv_loop(
     x_ptr, weight_ptr, bias_ptr, y_ptr, N, lead0, K, x_stride_lead1, x_stride_lead0, weight_stride_N, x_stride_K,
     weight_stride_K, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, EVICT: tl.constexpr,
+    VEC: tl.constexpr,
 ):
-    """One program per ..., N, K in a loop."""
+    """One program per ..., N, K in a loop, of one step where registers hold it."""
     row = tl.program_id(0).to(tl.int64)
     i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
     n = row % N
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
-    total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
+    product = tl.full([BLOCK_K], 0.0, tl.float32)
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K // VEC * VEC) | (TAIL == 0)
-            x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
+            x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy=EVICT).to(tl.float32)
             weight = tl.load(weight_row + k * weight_stride_K, mask=k_mask, other=0.0,
-                             eviction_policy="evict_first").to(tl.float32)
-            value = weight.to(x_ptr.dtype.element_ty)
-            total_acc += x * value.to(tl.float32)
-    total = tl.sum(total_acc, 0)
-    bias = tl.load(bias_ptr + n * bias_stride_N,
-                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else 0
-    y = total + bias
+                             eviction_policy=EVICT).to(tl.float32)
+            rounded = weight.to(x_ptr.dtype.element_ty)
+            product += x * rounded.to(tl.float32)
+    product = tl.sum(product, 0)
+    y = _linear_epilogue(product, n, True, bias_ptr, bias_stride_N)
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
     tl.store(y_row, y)
-
-
-@triton.jit
-def _linear_mixed_gemm(
-    x_ptr, weight_ptr, bias_ptr, y_ptr, partial0_y_ptr, lead1, N, K, lead0, x_stride_lead0, x_stride_lead1, x_stride_K,
-    weight_stride_N, weight_stride_K, y_stride_lead0, bias_stride_N, y_stride_lead1, y_stride_N,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
-    SPLIT_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-    OVERLAP: tl.constexpr,
-):
-    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ...; SPLIT_K programs leave sums."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    split = pid % SPLIT_K
-    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
-    tiles_n = tl.cdiv(N, BLOCK_N)
-    tile = (pid // SPLIT_K) % (tiles_m * tiles_n)
-    first = tile // (8 * tiles_n) * 8
-    group = tl.minimum(tiles_m - first, 8)
-    tile_m = first + tile % (8 * tiles_n) % group
-    tile_n = tile % (8 * tiles_n) // group
-    i0 = (pid // SPLIT_K // (tiles_m * tiles_n)).to(tl.int64)
-    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
-    i1_mask = i1 < lead1
-    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N // VEC * VEC
-    x_row = x_ptr + i0 * x_stride_lead0
-    product = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for TAIL in tl.static_range(0 if FULL_STEPS else 1, 2 if TAIL_STEPS else 1):
-        for start in range((TAIL * FULL_STEPS + split) * BLOCK_K, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K,
-                           SPLIT_K * BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-            k_mask = (k < K) | (TAIL == 0)
-            mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-            x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
-            mask_n_k = n_mask[None, :] & k_mask[:, None]
-            weight = tl.load(weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k,
-                             other=0.0).to(tl.float32)
-            value = weight.to(x_ptr.dtype.element_ty)
-            if SWAP_AB:
-                product = tl.dot(value.T, x.T, product, input_precision="ieee", max_num_imprecise_acc=1)
-            else:
-                product = tl.dot(x, value, product, input_precision="ieee", max_num_imprecise_acc=1)
-    product = product.T if SWAP_AB else product
-    _store_y(y_ptr, i0, y_stride_lead0, VEC, i1_mask, n_mask, SPLIT_K, bias_ptr, n, bias_stride_N, BLOCK_N, product, i1,
-             y_stride_lead1, y_stride_N, partial0_y_ptr, N, lead0, split, lead1)
-
-
-@triton.jit
-def _linear_mixed_gemm_y(
-    x_ptr, bias_ptr, weight_ready_ptr, y_ptr, partial0_y_ptr, lead1, N, K, lead0, x_stride_lead0, x_stride_lead1,
-    x_stride_K, weight_ready_stride_N, weight_ready_stride_K, y_stride_lead0, bias_stride_N, y_stride_lead1, y_stride_N,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
-    SPLIT_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-    OVERLAP: tl.constexpr,
-):
-    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ...; SPLIT_K programs leave sums."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    split = pid % SPLIT_K
-    i0, i1, i1_mask, n, n_mask, product = _product(lead1, BLOCK_LEAD1, N, BLOCK_N, pid, SPLIT_K, INDEX, VEC, x_ptr,
-                                                   x_stride_lead0, SWAP_AB, FULL_STEPS, TAIL_STEPS, split, BLOCK_K, K,
-                                                   x_stride_lead1, x_stride_K, weight_ready_ptr, weight_ready_stride_N,
-                                                   weight_ready_stride_K)
-    _store_y(y_ptr, i0, y_stride_lead0, VEC, i1_mask, n_mask, SPLIT_K, bias_ptr, n, bias_stride_N, BLOCK_N, product, i1,
-             y_stride_lead1, y_stride_N, partial0_y_ptr, N, lead0, split, lead1)
 
 
 def reference_linear_mixed(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
@@ -593,15 +478,15 @@ def _extents_linear_mixed(x, weight, bias):
     return lead, K, N, T, W
 
 
-_linear_mixed_tma_y = renamed(_linear_tma_y, weight_box="weight_ready_box")
+_linear_mixed_gemm = renamed(_linear_gemm, weight="weight_ready")
+_linear_mixed_tma = renamed(_linear_tma, weight_box="weight_ready_box")
 
 _PLANS_LINEAR_MIXED = Plans(
     extents="lead K N T W",
     strides={"x": "lead1 lead0 K", "weight": "N K", "bias": "N", "y": "lead1 lead0 N", "product": "lead1 lead0 N",
              "weight_ready": "N K"},
-    vec="K x_stride_lead1 x_stride_lead0 weight_stride_N N y_stride_lead0 product_stride_lead1 product_stride_lead0 "
-        "y_stride_lead1",
-    rounded=(_linear_mixed_gemv, _linear_mixed_gemv_loop, _linear_mixed_gemm),
+    vec="N y_stride_lead0 K x_stride_lead1 x_stride_lead0 weight_stride_N product_stride_lead1 product_stride_lead0 "
+        "y_stride_lead1", rounded=(_linear_mixed_gemv,), op="linear", absent="residual ACTIVATION",
     workspace={"product": Workspace("lead N", torch.float32), "weight_ready": Workspace("N K", "T")},
     prepare=_PREPARE_LINEAR_MIXED, told="T",
     tuned=Tuned(rows="lead1 lead0", case="K N T W bias", outputs="y",
@@ -609,15 +494,21 @@ _PLANS_LINEAR_MIXED = Plans(
     partitions=(
         Partition((Library("x", "weight_ready", "y", rows="lead1 lead0", columns="N", inner="K"),), omits="bias"),
         Partition((Step("y", (
+            Gemv(few="lead1 lead0", matrix="N K", of=Resident(_linear_mixed_gemv, rows="lead1 lead0 N", tile="K",
+                                                              bytes="x", words_per_byte=0.5, loop="K")),
+            Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_linear_mixed_gemv, rows="lead1 lead0 N", loop="K",
+                                                             words=3)),
+        )),)),
+        Partition((Step("y", (
             Gemm(
-                _linear_mixed_gemm_y, m="N", n="lead1", k="K", bytes="x T", batches="lead0", few="lead1", again="lead0",
+                _linear_mixed_gemm, m="N", n="lead1", k="K", bytes="x T", batches="lead0", few="lead1", again="lead0",
                 sums={"partial0_y": "lead1 lead0 N"},
-                combine=Elementwise(_linear_combine_y, rows="lead1 lead0", block="N", parts=True, splits=True),
+                combine=Elementwise(_linear_combine, rows="lead1 lead0", block="N", parts=True, splits=True),
             ),
-            Gemm(_linear_mixed_gemm_y, m="N", n="lead1", k="K", bytes="x T", batches="lead0", few="lead1",
-                 again="lead0", sums={"partial0_y": "lead1 lead0 N"}),
+            Gemm(_linear_mixed_gemm, m="N", n="lead1", k="K", bytes="x T", batches="lead0", few="lead1", again="lead0",
+                 sums={"partial0_y": "lead1 lead0 N"}),
             GemmTma(
-                _linear_mixed_tma_y, m="lead1", n="N", k="K",
+                _linear_mixed_tma, m="lead1", n="N", k="K",
                 maps={
                     "x_box": TensorMap(("x",), "lead0 lead1 K", bytes="x"),
                     "weight_ready_box": TensorMap(("weight_ready",), "N K", bytes="T", halves=True),
@@ -625,6 +516,8 @@ _PLANS_LINEAR_MIXED = Plans(
                 },
                 batches="lead0", halves=2,
             ),
+            Gemm(_linear_mixed_gemm, m="lead1", n="N", k="K", bytes="x T", batches="lead0",
+                 sums={"partial0_y": "lead1 lead0 N"}),
         )),)),
         Partition(
             (
@@ -634,14 +527,6 @@ _PLANS_LINEAR_MIXED = Plans(
             holds="product",
         ),
     ),
-    steps=(Step("y", (
-        Gemv(few="lead1 lead0", matrix="N K", of=Resident(_linear_mixed_gemv, rows="lead1 lead0 N", tile="K", bytes="x",
-                                                          words_per_byte=0.5)),
-        Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_linear_mixed_gemv_loop, rows="lead1 lead0 N", loop="K",
-                                                         words=3)),
-        Gemm(_linear_mixed_gemm, m="lead1", n="N", k="K", bytes="x", batches="lead0",
-             sums={"partial0_y": "lead1 lead0 N"}),
-    )),),
 )
 
 _OP_LINEAR_MIXED = Op(
@@ -649,153 +534,6 @@ _OP_LINEAR_MIXED = Op(
     tensors=3, extents=_extents_linear_mixed, plans=_PLANS_LINEAR_MIXED,
     outputs=lambda lead, K, N, T, W: (Buffer((*lead, N), T),), function=linear_mixed,
 )
-
-
-@triton.jit(do_not_specialize=["N"])
-def _linear_activation_gemv(
-    x_ptr, weight_ptr, bias_ptr, y_ptr, N, lead0, K, x_stride_lead1, x_stride_lead0, x_stride_K, weight_stride_N,
-    weight_stride_K, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, ACTIVATION: tl.constexpr,
-):
-    """One program per ..., N, K in registers."""
-    i1, i0, n, x, weight, bias = _bias_2(N, lead0, BLOCK_K, INDEX, K, VEC, EVEN_K, x_ptr, x_stride_lead1,
-                                         x_stride_lead0, x_stride_K, weight_ptr, weight_stride_N, weight_stride_K,
-                                         bias_ptr, bias_stride_N)
-    total = tl.sum(x * weight, 0)
-    add_value = total + bias
-    y = _y(ACTIVATION, add_value)
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
-    tl.store(y_row, y)
-
-
-@triton.jit(do_not_specialize=["N"])
-def _linear_activation_gemv_loop(
-    x_ptr, weight_ptr, bias_ptr, y_ptr, N, lead0, K, x_stride_lead1, x_stride_lead0, weight_stride_N, x_stride_K,
-    weight_stride_K, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-    ACTIVATION: tl.constexpr,
-):
-    """One program per ..., N, K in a loop."""
-    i1, i0, n, total, bias = _bias(N, lead0, x_ptr, x_stride_lead1, VEC, x_stride_lead0, weight_ptr, weight_stride_N,
-                                   BLOCK_K, HAS_TAIL, FULL_STEPS, INDEX, K, x_stride_K, weight_stride_K, bias_ptr,
-                                   bias_stride_N)
-    add_value = total + bias
-    y = _y(ACTIVATION, add_value)
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
-    tl.store(y_row, y)
-
-
-@triton.jit
-def _linear_activation_gemm(
-    x_ptr, weight_ptr, bias_ptr, y_ptr, partial0_y_ptr, lead1, N, K, lead0, x_stride_lead0, x_stride_lead1, x_stride_K,
-    weight_stride_N, weight_stride_K, y_stride_lead0, bias_stride_N, y_stride_lead1, y_stride_N,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
-    SPLIT_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-    OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
-):
-    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ...; SPLIT_K programs leave sums."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    split = pid % SPLIT_K
-    i0, i1, i1_mask, n, n_mask, product = _product(lead1, BLOCK_LEAD1, N, BLOCK_N, pid, SPLIT_K, INDEX, VEC, x_ptr,
-                                                   x_stride_lead0, SWAP_AB, FULL_STEPS, TAIL_STEPS, split, BLOCK_K, K,
-                                                   x_stride_lead1, x_stride_K, weight_ptr, weight_stride_N,
-                                                   weight_stride_K)
-    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
-    mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    if SPLIT_K == 1:
-        bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
-                       other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
-        add_value = product + bias[None, :]
-        y = _y(ACTIVATION, add_value)
-        tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
-    else:
-        tl.store(partial0_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
-                 product, mask=mask_i1_n)
-
-
-@triton.jit(do_not_specialize=["lead1"])
-def _linear_activation_combine_y(
-    bias_ptr, y_ptr, partial0_y_ptr, N, lead0, lead1, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
-    ACTIVATION: tl.constexpr,
-):
-    """The result, from the partial results."""
-    row_mask, i1, i0, n = _place(OVERLAP, N, INDEX, BLOCK_N, ROWS, lead0, lead1)
-    n_mask = n < N
-    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0,
-                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0,
-                                                                                                     tl.float32)
-    splits = tl.arange(0, SPLITS)
-    mask_row_n = row_mask[:, None] & n_mask[None, :]
-    total_parts = tl.load(partial0_y_ptr + i1[:, None, None] * (N * lead0) + i0[:, None, None] * N + n[None, :, None]
-                          + splits[None, None, :] * (N * lead0 * lead1), mask=mask_row_n[:, :, None], other=0.0)
-    total = tl.sum(total_parts, 2)
-    add_value = total + bias[None, :]
-    y = _y(ACTIVATION, add_value)
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
-    tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
-
-
-@triton.jit(do_not_specialize=["begin", "end"])
-def _linear_activation_tma_y(
-    x_box, weight_box, y_box, bias_ptr, lead1, N, K, bias_stride_N, begin, end,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
-    ACROSS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
-):
-    """Programs that make tile after tile of ... by N, whose operands TMA loads."""
-    device.enter(OVERLAP)
-    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
-    tiles_n = tl.cdiv(N, 2 * BLOCK_N * ACROSS)
-    for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
-        whole = part // (DOWN * ACROSS)
-        tile = whole % (tiles_m * tiles_n)
-        first = tile // (GROUP * tiles_n) * GROUP
-        group = tl.minimum(tiles_m - first, GROUP)
-        within = tile % (GROUP * tiles_n)
-        tile_m = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
-        tile_n = within // group * ACROSS + part % ACROSS
-        i0 = (whole // (tiles_m * tiles_n)).to(tl.int64)
-        both = tl.full([BLOCK_LEAD1, 2 * BLOCK_N], 0.0, tl.float32)
-        for start in range(0, K, BLOCK_K):
-            x = x_box.load([i0.to(tl.int32), tile_m * BLOCK_LEAD1, start]).reshape(BLOCK_LEAD1, BLOCK_K)
-            weight = weight_box.load([tile_n * 2 * BLOCK_N, start])
-            both = tl.dot(x, weight.T, both, input_precision="ieee", max_num_imprecise_acc=1)
-        left, right = both.reshape(BLOCK_LEAD1, 2, BLOCK_N).permute(0, 2, 1).split()
-        for half in tl.static_range(2):
-            product = left if half == 0 else right
-            column = 2 * tile_n + half
-            n = column.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-            n_mask = n < N // VEC * VEC
-            bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
-                           other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
-            add_value = product + bias[None, :]
-            y = _y(ACTIVATION, add_value)
-            y_box.store([i0.to(tl.int32), tile_m * BLOCK_LEAD1, column * BLOCK_N],
-                        y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N))
-
-
-@triton.jit(do_not_specialize=["lead1"])
-def _linear_activation_elementwise_y(
-    bias_ptr, product_ptr, y_ptr, N, lead0, lead1, product_stride_lead1, product_stride_lead0, product_stride_N,
-    bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
-    ACTIVATION: tl.constexpr,
-):
-    """Blocks of ..., N."""
-    row_mask, i1, i0, n = _place(OVERLAP, N, INDEX, BLOCK_N, ROWS, lead0, lead1)
-    n_mask = n < N // VEC * VEC
-    product_row = product_ptr + i1 * (product_stride_lead1 // VEC * VEC) + i0 * (product_stride_lead0 // VEC * VEC)
-    mask_row_n = row_mask[:, None] & n_mask[None, :]
-    product = tl.load(product_row[:, None] + n[None, :] * product_stride_N, mask=mask_row_n, other=0.0,
-                      eviction_policy="evict_last").to(tl.float32)
-    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0,
-                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0,
-                                                                                                     tl.float32)
-    add_value = product + bias[None, :]
-    y = _y(ACTIVATION, add_value)
-    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
-    tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
 def reference_linear_activation(
@@ -860,22 +598,24 @@ _PLANS_LINEAR_ACTIVATION = Plans(
     extents="lead K N T", settings="activation",
     strides={"x": "lead1 lead0 K", "weight": "N K", "bias": "N", "y": "lead1 lead0 N", "product": "lead1 lead0 N"},
     vec="K x_stride_lead1 x_stride_lead0 weight_stride_N N y_stride_lead0 product_stride_lead1 product_stride_lead0 "
-        "y_stride_lead1",
+        "y_stride_lead1", op="linear_activation", absent="residual",
     workspace={"product": Workspace("lead N", torch.float32)},
     tuned=Tuned(rows="lead1 lead0", case="K N T bias", outputs="y",
                 spec="f5a3d6319ad75bad9b4c63e0a25c1f188abf814ef05066ae95513f32fbac7227"),
     partitions=(
         Partition((Step("y", (
+            Gemv(few="lead1 lead0", matrix="N K", of=Resident(_linear_gemv, rows="lead1 lead0 N", tile="K", bytes="x",
+                                                              words_per_byte=0.5, loop="K")),
+            Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_linear_gemv, rows="lead1 lead0 N", loop="K", words=3)),
             Gemm(
-                _linear_activation_gemm, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1",
-                again="lead0", sums={"partial0_y": "lead1 lead0 N"},
-                combine=Elementwise(_linear_activation_combine_y, rows="lead1 lead0", block="N", parts=True,
-                                    splits=True),
+                _linear_gemm, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1", again="lead0",
+                sums={"partial0_y": "lead1 lead0 N"},
+                combine=Elementwise(_linear_combine, rows="lead1 lead0", block="N", parts=True, splits=True),
             ),
-            Gemm(_linear_activation_gemm, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1",
-                 again="lead0", sums={"partial0_y": "lead1 lead0 N"}),
+            Gemm(_linear_gemm, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1", again="lead0",
+                 sums={"partial0_y": "lead1 lead0 N"}),
             GemmTma(
-                _linear_activation_tma_y, m="lead1", n="N", k="K",
+                _linear_tma, m="lead1", n="N", k="K",
                 maps={
                     "x_box": TensorMap(("x",), "lead0 lead1 K", bytes="x"),
                     "weight_box": TensorMap(("weight",), "N K", bytes="weight", halves=True),
@@ -883,23 +623,17 @@ _PLANS_LINEAR_ACTIVATION = Plans(
                 },
                 batches="lead0", halves=2,
             ),
+            Gemm(_linear_gemm, m="lead1", n="N", k="K", bytes="x weight", batches="lead0",
+                 sums={"partial0_y": "lead1 lead0 N"}),
         )),)),
         Partition(
             (
                 Library("x", "weight", "product", rows="lead1 lead0", columns="N", inner="K"),
-                Step("y", (Elementwise(_linear_activation_elementwise_y, rows="lead1 lead0", block="N"),)),
+                Step("y", (Elementwise(_linear_elementwise_y, rows="lead1 lead0", block="N"),)),
             ),
             holds="product",
         ),
     ),
-    steps=(Step("y", (
-        Gemv(few="lead1 lead0", matrix="N K", of=Resident(_linear_activation_gemv, rows="lead1 lead0 N", tile="K",
-                                                          bytes="x", words_per_byte=0.5)),
-        Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_linear_activation_gemv_loop, rows="lead1 lead0 N", loop="K",
-                                                         words=3)),
-        Gemm(_linear_activation_gemm, m="lead1", n="N", k="K", bytes="x weight", batches="lead0",
-             sums={"partial0_y": "lead1 lead0 N"}),
-    )),),
 )
 
 _OP_LINEAR_ACTIVATION = Op(
@@ -907,169 +641,6 @@ _OP_LINEAR_ACTIVATION = Op(
     tensors=3, extents=_extents_linear_activation, plans=_PLANS_LINEAR_ACTIVATION,
     outputs=lambda lead, K, N, T: (Buffer((*lead, N), T),), function=linear_activation,
 )
-
-
-@triton.jit(do_not_specialize=["N"])
-def _linear_residual_gemv(
-    x_ptr, weight_ptr, residual_ptr, bias_ptr, y_ptr, N, lead0, K, x_stride_lead1, x_stride_lead0, x_stride_K,
-    weight_stride_N, weight_stride_K, bias_stride_N, residual_stride_lead1, residual_stride_lead0, residual_stride_N,
-    y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """One program per ..., N, K in registers."""
-    i1, i0, n, x, weight, bias = _bias_2(N, lead0, BLOCK_K, INDEX, K, VEC, EVEN_K, x_ptr, x_stride_lead1,
-                                         x_stride_lead0, x_stride_K, weight_ptr, weight_stride_N, weight_stride_K,
-                                         bias_ptr, bias_stride_N)
-    residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0 + n * residual_stride_N
-    residual = tl.load(residual_row, eviction_policy="evict_last").to(tl.float32)
-    total = tl.sum(x * weight, 0)
-    y = total + bias + residual
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
-    tl.store(y_row, y)
-
-
-@triton.jit(do_not_specialize=["N"])
-def _linear_residual_gemv_loop(
-    x_ptr, weight_ptr, residual_ptr, bias_ptr, y_ptr, N, lead0, K, x_stride_lead1, x_stride_lead0, weight_stride_N,
-    x_stride_K, weight_stride_K, bias_stride_N, residual_stride_lead1, residual_stride_lead0, residual_stride_N,
-    y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """One program per ..., N, K in a loop."""
-    i1, i0, n, total, bias = _bias(N, lead0, x_ptr, x_stride_lead1, VEC, x_stride_lead0, weight_ptr, weight_stride_N,
-                                   BLOCK_K, HAS_TAIL, FULL_STEPS, INDEX, K, x_stride_K, weight_stride_K, bias_ptr,
-                                   bias_stride_N)
-    residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0 + n * residual_stride_N
-    residual = tl.load(residual_row, eviction_policy="evict_last").to(tl.float32)
-    y = total + bias + residual
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
-    tl.store(y_row, y)
-
-
-@triton.jit
-def _linear_residual_gemm(
-    x_ptr, weight_ptr, residual_ptr, bias_ptr, y_ptr, partial0_y_ptr, lead1, N, K, lead0, x_stride_lead0,
-    x_stride_lead1, x_stride_K, weight_stride_N, weight_stride_K, residual_stride_lead0, y_stride_lead0, bias_stride_N,
-    residual_stride_lead1, residual_stride_N, y_stride_lead1, y_stride_N,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
-    SPLIT_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-    OVERLAP: tl.constexpr,
-):
-    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ...; SPLIT_K programs leave sums."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    split = pid % SPLIT_K
-    i0, i1, i1_mask, n, n_mask, product = _product(lead1, BLOCK_LEAD1, N, BLOCK_N, pid, SPLIT_K, INDEX, VEC, x_ptr,
-                                                   x_stride_lead0, SWAP_AB, FULL_STEPS, TAIL_STEPS, split, BLOCK_K, K,
-                                                   x_stride_lead1, x_stride_K, weight_ptr, weight_stride_N,
-                                                   weight_stride_K)
-    residual_row = residual_ptr + i0 * (residual_stride_lead0 // VEC * VEC)
-    mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
-    if SPLIT_K == 1:
-        bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
-                       other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
-        residual = tl.load(residual_row + i1[:, None] * residual_stride_lead1 + n[None, :] * residual_stride_N,
-                           mask=mask_i1_n, other=0.0).to(tl.float32)
-        y = product + bias[None, :] + residual
-        tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
-    else:
-        tl.store(partial0_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
-                 product, mask=mask_i1_n)
-
-
-@triton.jit(do_not_specialize=["lead1"])
-def _linear_residual_combine_y(
-    residual_ptr, bias_ptr, y_ptr, partial0_y_ptr, N, lead0, lead1, bias_stride_N, residual_stride_lead1,
-    residual_stride_lead0, residual_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
-):
-    """The result, from the partial results."""
-    row_mask, i1, i0, n = _place(OVERLAP, N, INDEX, BLOCK_N, ROWS, lead0, lead1)
-    n_mask = n < N
-    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0,
-                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0,
-                                                                                                     tl.float32)
-    residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
-    mask_row_n = row_mask[:, None] & n_mask[None, :]
-    residual = tl.load(residual_row[:, None] + n[None, :] * residual_stride_N, mask=mask_row_n, other=0.0,
-                       eviction_policy="evict_last").to(tl.float32)
-    splits = tl.arange(0, SPLITS)
-    total_parts = tl.load(partial0_y_ptr + i1[:, None, None] * (N * lead0) + i0[:, None, None] * N + n[None, :, None]
-                          + splits[None, None, :] * (N * lead0 * lead1), mask=mask_row_n[:, :, None], other=0.0)
-    total = tl.sum(total_parts, 2)
-    y = total + bias[None, :] + residual
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
-    tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
-
-
-@triton.jit(do_not_specialize=["begin", "end"])
-def _linear_residual_tma_y(
-    x_box, weight_box, y_box, residual_ptr, bias_ptr, lead1, N, K, bias_stride_N, residual_stride_lead0,
-    residual_stride_lead1, residual_stride_N, begin, end,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
-    ACROSS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
-):
-    """Programs that make tile after tile of ... by N, whose operands TMA loads."""
-    device.enter(OVERLAP)
-    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
-    tiles_n = tl.cdiv(N, 2 * BLOCK_N * ACROSS)
-    for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
-        whole = part // (DOWN * ACROSS)
-        tile = whole % (tiles_m * tiles_n)
-        first = tile // (GROUP * tiles_n) * GROUP
-        group = tl.minimum(tiles_m - first, GROUP)
-        within = tile % (GROUP * tiles_n)
-        tile_m = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
-        tile_n = within // group * ACROSS + part % ACROSS
-        i0 = (whole // (tiles_m * tiles_n)).to(tl.int64)
-        i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
-        i1_mask = i1 < lead1
-        both = tl.full([BLOCK_LEAD1, 2 * BLOCK_N], 0.0, tl.float32)
-        for start in range(0, K, BLOCK_K):
-            x = x_box.load([i0.to(tl.int32), tile_m * BLOCK_LEAD1, start]).reshape(BLOCK_LEAD1, BLOCK_K)
-            weight = weight_box.load([tile_n * 2 * BLOCK_N, start])
-            both = tl.dot(x, weight.T, both, input_precision="ieee", max_num_imprecise_acc=1)
-        left, right = both.reshape(BLOCK_LEAD1, 2, BLOCK_N).permute(0, 2, 1).split()
-        for half in tl.static_range(2):
-            product = left if half == 0 else right
-            column = 2 * tile_n + half
-            n = column.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-            n_mask = n < N // VEC * VEC
-            bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
-                           other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
-            residual_row = residual_ptr + i0 * (residual_stride_lead0 // VEC * VEC)
-            mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-            residual = tl.load(residual_row + i1[:, None] * residual_stride_lead1 + n[None, :] * residual_stride_N,
-                               mask=mask_i1_n, other=0.0).to(tl.float32)
-            y = product + bias[None, :] + residual
-            y_box.store([i0.to(tl.int32), tile_m * BLOCK_LEAD1, column * BLOCK_N],
-                        y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N))
-
-
-@triton.jit(do_not_specialize=["lead1"])
-def _linear_residual_elementwise_y(
-    residual_ptr, bias_ptr, product_ptr, y_ptr, N, lead0, lead1, product_stride_lead1, product_stride_lead0,
-    product_stride_N, bias_stride_N, residual_stride_lead1, residual_stride_lead0, residual_stride_N, y_stride_lead1,
-    y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
-):
-    """Blocks of ..., N."""
-    row_mask, i1, i0, n = _place(OVERLAP, N, INDEX, BLOCK_N, ROWS, lead0, lead1)
-    n_mask = n < N // VEC * VEC
-    product_row = product_ptr + i1 * (product_stride_lead1 // VEC * VEC) + i0 * (product_stride_lead0 // VEC * VEC)
-    mask_row_n = row_mask[:, None] & n_mask[None, :]
-    product = tl.load(product_row[:, None] + n[None, :] * product_stride_N, mask=mask_row_n, other=0.0,
-                      eviction_policy="evict_last").to(tl.float32)
-    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0,
-                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0,
-                                                                                                     tl.float32)
-    residual_row = residual_ptr + i1 * (residual_stride_lead1 // VEC * VEC) + i0 * (residual_stride_lead0 // VEC * VEC)
-    residual = tl.load(residual_row[:, None] + n[None, :] * residual_stride_N, mask=mask_row_n, other=0.0,
-                       eviction_policy="evict_last").to(tl.float32)
-    y = product + bias[None, :] + residual
-    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
-    tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
 def reference_linear_residual(
@@ -1124,22 +695,26 @@ _PLANS_LINEAR_RESIDUAL = Plans(
     extents="lead K N T",
     strides={"x": "lead1 lead0 K", "weight": "N K", "residual": "lead1 lead0 N", "bias": "N", "y": "lead1 lead0 N",
              "product": "lead1 lead0 N"},
-    vec="K x_stride_lead1 x_stride_lead0 weight_stride_N N residual_stride_lead0 y_stride_lead0 product_stride_lead1 "
-        "product_stride_lead0 residual_stride_lead1 y_stride_lead1",
+    vec="K x_stride_lead1 x_stride_lead0 weight_stride_N residual_stride_lead1 residual_stride_lead0 N y_stride_lead0 "
+        "product_stride_lead1 product_stride_lead0 y_stride_lead1", op="linear_residual", absent="ACTIVATION",
     workspace={"product": Workspace("lead N", torch.float32)},
     tuned=Tuned(rows="lead1 lead0", case="K N T bias", outputs="y",
                 spec="f5a3d6319ad75bad9b4c63e0a25c1f188abf814ef05066ae95513f32fbac7227"),
     partitions=(
         Partition((Step("y", (
+            Gemv(few="lead1 lead0", matrix="N K", of=Resident(_linear_gemv, rows="lead1 lead0 N", tile="K", bytes="x",
+                                                              inputs=2, words_per_byte=0.5, loop="K")),
+            Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_linear_gemv, rows="lead1 lead0 N", loop="K", inputs=2,
+                                                             words=3)),
             Gemm(
-                _linear_residual_gemm, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1",
-                again="lead0", sums={"partial0_y": "lead1 lead0 N"},
-                combine=Elementwise(_linear_residual_combine_y, rows="lead1 lead0", block="N", parts=True, splits=True),
+                _linear_gemm, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1", again="lead0",
+                sums={"partial0_y": "lead1 lead0 N"},
+                combine=Elementwise(_linear_combine, rows="lead1 lead0", block="N", parts=True, splits=True),
             ),
-            Gemm(_linear_residual_gemm, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1",
-                 again="lead0", sums={"partial0_y": "lead1 lead0 N"}),
+            Gemm(_linear_gemm, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1", again="lead0",
+                 sums={"partial0_y": "lead1 lead0 N"}),
             GemmTma(
-                _linear_residual_tma_y, m="lead1", n="N", k="K",
+                _linear_tma, m="lead1", n="N", k="K",
                 maps={
                     "x_box": TensorMap(("x",), "lead0 lead1 K", bytes="x"),
                     "weight_box": TensorMap(("weight",), "N K", bytes="weight", halves=True),
@@ -1147,23 +722,17 @@ _PLANS_LINEAR_RESIDUAL = Plans(
                 },
                 batches="lead0", halves=2,
             ),
+            Gemm(_linear_gemm, m="lead1", n="N", k="K", bytes="x weight", batches="lead0",
+                 sums={"partial0_y": "lead1 lead0 N"}),
         )),)),
         Partition(
             (
                 Library("x", "weight", "product", rows="lead1 lead0", columns="N", inner="K"),
-                Step("y", (Elementwise(_linear_residual_elementwise_y, rows="lead1 lead0", block="N"),)),
+                Step("y", (Elementwise(_linear_elementwise_y, rows="lead1 lead0", block="N"),)),
             ),
             holds="product",
         ),
     ),
-    steps=(Step("y", (
-        Gemv(few="lead1 lead0", matrix="N K", of=Resident(_linear_residual_gemv, rows="lead1 lead0 N", tile="K",
-                                                          bytes="x", inputs=2, words_per_byte=0.5)),
-        Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_linear_residual_gemv_loop, rows="lead1 lead0 N", loop="K",
-                                                         inputs=2, words=3)),
-        Gemm(_linear_residual_gemm, m="lead1", n="N", k="K", bytes="x weight", batches="lead0",
-             sums={"partial0_y": "lead1 lead0 N"}),
-    )),),
 )
 
 _OP_LINEAR_RESIDUAL = Op(

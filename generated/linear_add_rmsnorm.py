@@ -2,18 +2,15 @@
 # sha256 of the spec: f7104c079e3a4d1483b9b4eee352f11165bd954e94a648e5261940e8baa04c09
 """linear_add_rmsnorm: A linear projection added to the residual stream, and the RMSNorm of the sum.  The sum is
 rounded to T before it is normalised, so that y is the norm of what is returned.
-  plan              taken when                       launches                     bytes
-  steps             TMA fits, or rows are few        total, rows_y ..             least
-  total: gemv       one row, registers hold K        gemv_total                   least
-  total: gemv_loop  one row                          gemv_loop_total              least
-  total: split_k    rows are few, and tiles as well  gemm_total, combine_total    least
-  total: swap_ab    rows are few                     gemm_total                   least
-  total: tma        else                             tma_total                    least
-  library           it is faster                     library, rows_total_y ..     least + 2 product
-  rows              N, K is short                    rows                         least
-  resident          registers hold N, K              resident                     least
-  row_loop          many rows, or none very long     row_loop                     least + weight + bias + residual
-  split_rows        else                             partial0, partial1, combine  least + bias + residual
+  plan              taken when                       launches                   bytes
+  library           it is faster                     library, rows_total_y ..   least + 2 product
+  steps             else                             total, rows_y ..           least
+  total: gemv       one row, registers hold K        gemv_total                 least
+  total: gemv_loop  one row                          gemv_total                 least
+  total: split_k    rows are few, and tiles as well  gemm_total, combine_total  least
+  total: swap_ab    rows are few                     gemm_total                 least
+  total: tma        TMA can move them                tma_total                  least
+  total: gemm       else                             gemm_total                 least
 
 Bytes: `least` is every tensor once; what stands behind it is read or written again.
 """
@@ -25,320 +22,62 @@ import triton
 import triton.language as tl
 
 from fusec.runtime import (
-    Buffer, Checker, Elementwise, Gemm, GemmTma, Gemv, Library, Op, Partial, Partition, Plans, Resident, RowLoop,
-    RowTiles, Rows, SplitRows, Step, TensorMap, Tuned, Workspace, device, real, squeeze,
+    Buffer, Checker, Elementwise, Gemm, GemmTma, Gemv, Library, Op, Partition, Plans, Resident, RowLoop, RowTiles, Rows,
+    Step, TensorMap, Tuned, Workspace, device, real, squeeze,
 )
 
 __all__ = ["linear_add_rmsnorm"]
 
 
-@triton.jit(do_not_specialize=["lead1"])
-def _linear_add_rmsnorm_rows(
-    x_ptr, weight_ptr, residual_ptr, gain_ptr, bias_ptr, total_ptr, y_ptr, eps, lead0, lead1, N, K, x_stride_lead1,
-    x_stride_lead0, x_stride_K, weight_stride_N, weight_stride_K, residual_stride_lead1, residual_stride_lead0,
-    residual_stride_N, gain_stride_N, bias_stride_N, total_stride_lead1, total_stride_lead0, total_stride_N,
-    y_stride_lead1, y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, EVEN_N: tl.constexpr, EVEN_K: tl.constexpr,
-    INDEX: tl.constexpr, PREFETCH: tl.constexpr, VEC: tl.constexpr,
-):
-    """Several rows (...) per program, N, K in registers."""
-    pid = tl.program_id(0)
-    row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1, i0 = row // lead0, row % lead0
-    n = tl.arange(0, BLOCK_N).to(INDEX)
-    n_mask = (n < N) | EVEN_N
-    k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K // VEC * VEC) | EVEN_K
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    mask_row_k = row_mask[:, None] & k_mask[None, :]
-    x = tl.load(x_row[:, None] + k[None, :] * x_stride_K, mask=mask_row_k, other=0.0,
-                eviction_policy="evict_last").to(tl.float32)
-    mask_n_k = n_mask[:, None] & k_mask[None, :]
-    weight = tl.load(weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K, mask=mask_n_k,
-                     other=0.0).to(tl.float32)
-    residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
-    mask_row_n = row_mask[:, None] & n_mask[None, :]
-    residual = tl.load(residual_row[:, None] + n[None, :] * residual_stride_N, mask=mask_row_n, other=0.0,
-                       eviction_policy="evict_last").to(tl.float32)
-    gain = tl.load(gain_ptr + n * gain_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-    if PREFETCH:
-        bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
-                       other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
-    total = tl.sum(x[:, None, :] * weight[None, :, :], 2)
-    if not PREFETCH:
-        bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
-                       other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
-    total_2 = (total + bias[None, :] + residual).to(x_ptr.dtype.element_ty)
-    total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
-    tl.store(total_row[:, None] + n[None, :] * total_stride_N, total_2, mask=mask_row_n)
-    total_3 = tl.sum(tl.where(n_mask[None, :], total_2.to(tl.float32) * total_2.to(tl.float32), 0.0), 1)
-    mul_value = total_2.to(tl.float32) * tl.rsqrt(total_3 / N + eps)[:, None]
-    y = mul_value * gain[None, :]
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
-    tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
-
-
 @triton.jit
-def _linear_add_rmsnorm_resident(
-    x_ptr, weight_ptr, residual_ptr, gain_ptr, bias_ptr, total_ptr, y_ptr, eps, lead0, N, K, x_stride_lead1,
-    x_stride_lead0, x_stride_K, weight_stride_N, weight_stride_K, residual_stride_lead1, residual_stride_lead0,
-    residual_stride_N, gain_stride_N, bias_stride_N, total_stride_lead1, total_stride_lead0, total_stride_N,
-    y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, EVEN_N: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr,
-    PREFETCH: tl.constexpr, VEC: tl.constexpr,
+def _linear_add_rmsnorm_epilogue(
+    product, i1, i0, n, n_mask, mask, bias_ptr, residual_ptr, x_ptr, bias_stride_N, residual_stride_lead1,
+    residual_stride_lead0, residual_stride_N, VEC: tl.constexpr,
 ):
-    """One program per ..., N, K in registers."""
-    row = tl.program_id(0).to(tl.int64)
-    i1, i0 = row // lead0, row % lead0
-    n = tl.arange(0, BLOCK_N).to(INDEX)
-    n_mask = (n < N) | EVEN_N
-    k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K // VEC * VEC) | EVEN_K
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    mask_n_k = n_mask[:, None] & k_mask[None, :]
-    weight = tl.load(weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K, mask=mask_n_k,
-                     other=0.0).to(tl.float32)
-    residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
-    residual = tl.load(residual_row + n * residual_stride_N, mask=n_mask, other=0.0,
-                       eviction_policy="evict_last").to(tl.float32)
-    gain = tl.load(gain_ptr + n * gain_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-    if PREFETCH:
-        bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
-                       other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
-    total = tl.sum(x[None, :] * weight, 1)
-    if not PREFETCH:
-        bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
-                       other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
-    total_2 = (total + bias + residual).to(x_ptr.dtype.element_ty)
-    total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
-    tl.store(total_row + n * total_stride_N, total_2, mask=n_mask)
-    total_3 = tl.sum(tl.where(n_mask, total_2.to(tl.float32) * total_2.to(tl.float32), 0.0), 0)
-    mul_value = total_2.to(tl.float32) * tl.rsqrt(total_3 / N + eps)
-    y = mul_value * gain
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
-    tl.store(y_row + n * y_stride_N, y, mask=n_mask)
-
-
-@triton.jit
-def _linear_add_rmsnorm_row_loop(
-    x_ptr, weight_ptr, residual_ptr, gain_ptr, bias_ptr, total_ptr, y_ptr, eps, lead0, K, N, x_stride_lead1,
-    x_stride_lead0, x_stride_K, residual_stride_lead1, residual_stride_lead0, total_stride_lead1, total_stride_lead0,
-    weight_stride_N, weight_stride_K, bias_stride_N, residual_stride_N, total_stride_N, y_stride_lead1, y_stride_lead0,
-    gain_stride_N, y_stride_N,
-    BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, FULL_STEPS: tl.constexpr,
-    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """One program per ..., N in a loop."""
-    row = tl.program_id(0).to(tl.int64)
-    i1, i0 = row // lead0, row % lead0
-    k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K // VEC * VEC) | EVEN_K
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
-    total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
-    total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N, BLOCK_N):
-            n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
-            n_mask = (n < N) | (TAIL == 0)
-            mask_n_k = n_mask[:, None] & k_mask[None, :]
-            weight = tl.load(weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K, mask=mask_n_k,
-                             other=0.0).to(tl.float32)
-            total = tl.sum(x[None, :] * weight, 1)
-            bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
-                           other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
-            residual = tl.load(residual_row + n * residual_stride_N, mask=n_mask, other=0.0,
-                               eviction_policy="evict_last").to(tl.float32)
-            total_2 = (total + bias + residual).to(x_ptr.dtype.element_ty)
-            total_acc += tl.where(n_mask, total_2.to(tl.float32) * total_2.to(tl.float32), 0.0)
-            tl.store(total_row + n * total_stride_N, total_2, mask=n_mask)
-    total_3 = tl.sum(total_acc, 0)
-    rsqrt_value = tl.rsqrt(total_3 / N + eps)
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N, BLOCK_N):
-            n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
-            n_mask = (n < N) | (TAIL == 0)
-            mask_n_k_2 = n_mask[:, None] & k_mask[None, :]
-            weight = tl.load(weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K, mask=mask_n_k_2,
-                             other=0.0).to(tl.float32)
-            total = tl.sum(x[None, :] * weight, 1)
-            bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
-                           other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
-            residual = tl.load(residual_row + n * residual_stride_N, mask=n_mask, other=0.0,
-                               eviction_policy="evict_first").to(tl.float32)
-            total_2 = (total + bias + residual).to(x_ptr.dtype.element_ty)
-            gain = tl.load(gain_ptr + n * gain_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-            y = total_2.to(tl.float32) * rsqrt_value * gain
-            tl.store(y_row + n * y_stride_N, y, mask=n_mask)
-
-
-@triton.jit(do_not_specialize=["N"])
-def _linear_add_rmsnorm_partial0(
-    x_ptr, weight_ptr, partial0_ptr, N, lead0, K, x_stride_lead1, x_stride_lead0, weight_stride_N, x_stride_K,
-    weight_stride_K,
-    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """Partial results: each ... over several programs, combined in fixed order."""
-    pid = tl.program_id(0)
-    split = pid % SPLITS
-    row = (pid // SPLITS).to(tl.int64)
-    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
-    n = row % N
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
-    total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K // VEC * VEC
-        x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        weight = tl.load(weight_row + k * weight_stride_K, mask=k_mask, other=0.0,
-                         eviction_policy="evict_first").to(tl.float32)
-        total_acc += x * weight
-    total = tl.sum(total_acc, 0)
-    tl.store(partial0_ptr + i1 * (N * SPLITS * lead0) + i0 * (N * SPLITS) + n * SPLITS + split, total)
-
-
-@triton.jit
-def _linear_add_rmsnorm_partial1(
-    x_ptr, residual_ptr, bias_ptr, partial0_ptr, partial1_ptr, lead0, N, residual_stride_lead1, residual_stride_lead0,
-    bias_stride_N, residual_stride_N,
-    BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr,
-):
-    """Partial results: each ... over several programs, combined in fixed order."""
-    pid = tl.program_id(0)
-    split = pid % SPLITS
-    row = (pid // SPLITS).to(tl.int64)
-    i1, i0 = row // lead0, row % lead0
-    splits = tl.arange(0, SPLITS)
-    residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
-    total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
-    for start in range(split * BLOCK_N, tl.cast(N, INDEX), SPLITS * BLOCK_N):
-        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
-        n_mask = n < N
-        total_parts = tl.load(partial0_ptr + i1 * (N * SPLITS * lead0) + i0 * (N * SPLITS) + n[:, None] * SPLITS
-                              + splits[None, :], mask=n_mask[:, None], other=0.0)
-        total = tl.sum(total_parts, 1)
-        bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
-                       other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
-        residual = tl.load(residual_row + n * residual_stride_N, mask=n_mask, other=0.0,
-                           eviction_policy="evict_first").to(tl.float32)
-        total_2 = (total + bias + residual).to(x_ptr.dtype.element_ty)
-        total_acc += tl.where(n_mask, total_2.to(tl.float32) * total_2.to(tl.float32), 0.0)
-    total_3 = tl.sum(total_acc, 0)
-    tl.store(partial1_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, total_3)
-
-
-@triton.jit(do_not_specialize=["lead1"])
-def _linear_add_rmsnorm_combine(
-    x_ptr, residual_ptr, gain_ptr, bias_ptr, total_ptr, y_ptr, partial0_ptr, partial1_ptr, eps, N, lead0, lead1,
-    bias_stride_N, residual_stride_lead1, residual_stride_lead0, residual_stride_N, gain_stride_N, total_stride_lead1,
-    total_stride_lead0, total_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr,
-):
-    """The result, from the partial results."""
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
-    row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1, i0 = row // lead0, row % lead0
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0,
-                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0,
-                                                                                                     tl.float32)
-    residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
-    mask_row_n = row_mask[:, None] & n_mask[None, :]
-    residual = tl.load(residual_row[:, None] + n[None, :] * residual_stride_N, mask=mask_row_n, other=0.0,
-                       eviction_policy="evict_last").to(tl.float32)
-    gain = tl.load(gain_ptr + n * gain_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    splits = tl.arange(0, SPLITS)
-    total_parts = tl.load(partial0_ptr + i1[:, None, None] * (N * SPLITS * lead0) + i0[:, None, None] * (N * SPLITS)
-                          + n[None, :, None] * SPLITS + splits[None, None, :], mask=mask_row_n[:, :, None], other=0.0)
-    total = tl.sum(total_parts, 2)
-    total_2 = (total + bias[None, :] + residual).to(x_ptr.dtype.element_ty)
-    total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
-    tl.store(total_row[:, None] + n[None, :] * total_stride_N, total_2, mask=mask_row_n)
-    total_parts_2 = tl.load(partial1_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
-                            mask=row_mask[:, None], other=0.0)
-    total_3 = tl.sum(total_parts_2, 1)
-    mul_value = total_2.to(tl.float32) * tl.rsqrt(total_3 / N + eps)[:, None]
-    y = mul_value * gain[None, :]
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
-    tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
+    """Epilogue: `total` of this sum."""
+    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32) if bias_ptr is not None else 0
+    residual = tl.load(residual_ptr + i1 * (residual_stride_lead1 // VEC * VEC)
+                       + i0 * (residual_stride_lead0 // VEC * VEC) + n * residual_stride_N, mask=mask,
+                       other=0.0).to(tl.float32)
+    return (product + bias + residual).to(x_ptr.dtype.element_ty)
 
 
 @triton.jit(do_not_specialize=["N"])
 def _linear_add_rmsnorm_gemv_total(
-    x_ptr, weight_ptr, residual_ptr, bias_ptr, total_ptr, N, lead0, K, x_stride_lead1, x_stride_lead0, x_stride_K,
-    weight_stride_N, weight_stride_K, bias_stride_N, residual_stride_lead1, residual_stride_lead0, residual_stride_N,
-    total_stride_lead1, total_stride_lead0, total_stride_N,
-    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
-):
-    """One program per ..., N, K in registers."""
-    device.enter(OVERLAP)
-    row = tl.program_id(0).to(tl.int64)
-    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
-    n = row % N
-    k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K // VEC * VEC) | EVEN_K
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
-    weight = tl.load(weight_row + k * weight_stride_K, mask=k_mask, other=0.0,
-                     eviction_policy="evict_last").to(tl.float32)
-    bias = tl.load(bias_ptr + n * bias_stride_N,
-                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else 0
-    residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0 + n * residual_stride_N
-    residual = tl.load(residual_row, eviction_policy="evict_last").to(tl.float32)
-    total = tl.sum(x * weight, 0)
-    total_2 = (total + bias + residual).to(x_ptr.dtype.element_ty)
-    total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0 + n * total_stride_N
-    tl.store(total_row, total_2)
-
-
-@triton.jit(do_not_specialize=["N"])
-def _linear_add_rmsnorm_gemv_loop_total(
     x_ptr, weight_ptr, residual_ptr, bias_ptr, total_ptr, N, lead0, K, x_stride_lead1, x_stride_lead0, weight_stride_N,
     x_stride_K, weight_stride_K, bias_stride_N, residual_stride_lead1, residual_stride_lead0, residual_stride_N,
     total_stride_lead1, total_stride_lead0, total_stride_N,
-    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, EVICT: tl.constexpr,
+    VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
-    """One program per ..., N, K in a loop."""
+    """One program per ..., N, K in a loop, of one step where registers hold it."""
     device.enter(OVERLAP)
     row = tl.program_id(0).to(tl.int64)
     i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
     n = row % N
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
-    total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
+    product = tl.full([BLOCK_K], 0.0, tl.float32)
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K // VEC * VEC) | (TAIL == 0)
-            x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
+            x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy=EVICT).to(tl.float32)
             weight = tl.load(weight_row + k * weight_stride_K, mask=k_mask, other=0.0,
-                             eviction_policy="evict_first").to(tl.float32)
-            total_acc += x * weight
-    total = tl.sum(total_acc, 0)
-    bias = tl.load(bias_ptr + n * bias_stride_N,
-                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else 0
-    residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0 + n * residual_stride_N
-    residual = tl.load(residual_row, eviction_policy="evict_last").to(tl.float32)
-    total_2 = (total + bias + residual).to(x_ptr.dtype.element_ty)
+                             eviction_policy=EVICT).to(tl.float32)
+            product += x * weight
+    product = tl.sum(product, 0)
+    total = _linear_add_rmsnorm_epilogue(product, i1, i0, n, True, True, bias_ptr, residual_ptr, x_ptr, bias_stride_N,
+                                         residual_stride_lead1, residual_stride_lead0, residual_stride_N, VEC)
     total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0 + n * total_stride_N
-    tl.store(total_row, total_2)
+    tl.store(total_row, total)
 
 
 @triton.jit
 def _linear_add_rmsnorm_gemm_total(
     x_ptr, weight_ptr, residual_ptr, bias_ptr, total_ptr, partial0_total_ptr, lead1, N, K, lead0, x_stride_lead0,
-    x_stride_lead1, x_stride_K, weight_stride_N, weight_stride_K, residual_stride_lead0, total_stride_lead0,
-    bias_stride_N, residual_stride_lead1, residual_stride_N, total_stride_lead1, total_stride_N,
+    x_stride_lead1, x_stride_K, weight_stride_N, weight_stride_K, total_stride_lead0, bias_stride_N,
+    residual_stride_lead1, residual_stride_lead0, residual_stride_N, total_stride_lead1, total_stride_N,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
     SPLIT_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     OVERLAP: tl.constexpr,
@@ -376,15 +115,12 @@ def _linear_add_rmsnorm_gemm_total(
             else:
                 product = tl.dot(x, weight, product, input_precision="ieee", max_num_imprecise_acc=1)
     product = product.T if SWAP_AB else product
-    residual_row = residual_ptr + i0 * (residual_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
     total_row = total_ptr + i0 * (total_stride_lead0 // VEC * VEC)
     if SPLIT_K == 1:
-        bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
-                       other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
-        residual = tl.load(residual_row + i1[:, None] * residual_stride_lead1 + n[None, :] * residual_stride_N,
-                           mask=mask_i1_n, other=0.0).to(tl.float32)
-        total = (product + bias[None, :] + residual).to(x_ptr.dtype.element_ty)
+        total = _linear_add_rmsnorm_epilogue(product, i1[:, None], i0, n[None, :], n_mask[None, :], mask_i1_n, bias_ptr,
+                                             residual_ptr, x_ptr, bias_stride_N, residual_stride_lead1,
+                                             residual_stride_lead0, residual_stride_N, VEC)
         tl.store(total_row + i1[:, None] * total_stride_lead1 + n[None, :] * total_stride_N, total, mask=mask_i1_n)
     else:
         tl.store(partial0_total_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
@@ -395,7 +131,8 @@ def _linear_add_rmsnorm_gemm_total(
 def _linear_add_rmsnorm_combine_total(
     x_ptr, residual_ptr, bias_ptr, total_ptr, partial0_total_ptr, N, lead0, lead1, bias_stride_N, residual_stride_lead1,
     residual_stride_lead0, residual_stride_N, total_stride_lead1, total_stride_lead0, total_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
     device.enter(OVERLAP)
@@ -406,27 +143,23 @@ def _linear_add_rmsnorm_combine_total(
     i1, i0 = row // lead0, row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N
-    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0,
-                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0,
-                                                                                                     tl.float32)
-    residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
     mask_row_n = row_mask[:, None] & n_mask[None, :]
-    residual = tl.load(residual_row[:, None] + n[None, :] * residual_stride_N, mask=mask_row_n, other=0.0,
-                       eviction_policy="evict_last").to(tl.float32)
     splits = tl.arange(0, SPLITS)
-    total_parts = tl.load(partial0_total_ptr + i1[:, None, None] * (N * lead0) + i0[:, None, None] * N
-                          + n[None, :, None] + splits[None, None, :] * (N * lead0 * lead1), mask=mask_row_n[:, :, None],
-                          other=0.0)
-    total = tl.sum(total_parts, 2)
-    total_2 = (total + bias[None, :] + residual).to(x_ptr.dtype.element_ty)
+    product_parts = tl.load(partial0_total_ptr + i1[:, None, None] * (N * lead0) + i0[:, None, None] * N
+                            + n[None, :, None] + splits[None, None, :] * (N * lead0 * lead1),
+                            mask=mask_row_n[:, :, None], other=0.0)
+    product = tl.sum(product_parts, 2)
+    total = _linear_add_rmsnorm_epilogue(product, i1[:, None], i0[:, None], n[None, :], n_mask[None, :], mask_row_n,
+                                         bias_ptr, residual_ptr, x_ptr, bias_stride_N, residual_stride_lead1,
+                                         residual_stride_lead0, residual_stride_N, VEC)
     total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
-    tl.store(total_row[:, None] + n[None, :] * total_stride_N, total_2, mask=mask_row_n)
+    tl.store(total_row[:, None] + n[None, :] * total_stride_N, total, mask=mask_row_n)
 
 
 @triton.jit(do_not_specialize=["begin", "end"])
 def _linear_add_rmsnorm_tma_total(
-    x_box, weight_box, total_box, x_ptr, residual_ptr, bias_ptr, lead1, N, K, bias_stride_N, residual_stride_lead0,
-    residual_stride_lead1, residual_stride_N, begin, end,
+    x_box, weight_box, total_box, x_ptr, residual_ptr, bias_ptr, lead1, N, K, bias_stride_N, residual_stride_lead1,
+    residual_stride_lead0, residual_stride_N, begin, end,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
     ACROSS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
@@ -456,13 +189,10 @@ def _linear_add_rmsnorm_tma_total(
             column = 2 * tile_n + half
             n = column.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
             n_mask = n < N // VEC * VEC
-            bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
-                           other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
-            residual_row = residual_ptr + i0 * (residual_stride_lead0 // VEC * VEC)
             mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-            residual = tl.load(residual_row + i1[:, None] * residual_stride_lead1 + n[None, :] * residual_stride_N,
-                               mask=mask_i1_n, other=0.0).to(tl.float32)
-            total = (product + bias[None, :] + residual).to(x_ptr.dtype.element_ty)
+            total = _linear_add_rmsnorm_epilogue(product, i1[:, None], i0, n[None, :], n_mask[None, :], mask_i1_n,
+                                                 bias_ptr, residual_ptr, x_ptr, bias_stride_N, residual_stride_lead1,
+                                                 residual_stride_lead0, residual_stride_N, VEC)
             total_box.store([i0.to(tl.int32), tile_m * BLOCK_LEAD1, column * BLOCK_N],
                             total.reshape(1, BLOCK_LEAD1, BLOCK_N))
 
@@ -487,8 +217,8 @@ def _linear_add_rmsnorm_rows_y(
     total = tl.load(total_row[:, None] + n[None, :] * total_stride_N, mask=mask_row_n, other=0.0,
                     eviction_policy="evict_last").to(tl.float32)
     gain = tl.load(gain_ptr + n * gain_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-    total_2 = tl.sum(total * total, 1)
-    y = total * tl.rsqrt(total_2 / N + eps)[:, None] * gain[None, :]
+    sum_of_squares = tl.sum(total * total, 1)
+    y = total * tl.rsqrt(sum_of_squares / N + eps)[:, None] * gain[None, :]
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
@@ -508,8 +238,8 @@ def _linear_add_rmsnorm_resident_y(
     total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     total = tl.load(total_row + n * total_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     gain = tl.load(gain_ptr + n * gain_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-    total_2 = tl.sum(total * total, 0)
-    y = total * tl.rsqrt(total_2 / N + eps) * gain
+    sum_of_squares = tl.sum(total * total, 0)
+    y = total * tl.rsqrt(sum_of_squares / N + eps) * gain
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row + n * y_stride_N, y, mask=n_mask)
 
@@ -526,7 +256,7 @@ def _linear_add_rmsnorm_row_loop_y(
     row = tl.program_id(0).to(tl.int64)
     i1, i0 = row // lead0, row % lead0
     total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
-    total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
+    sum_of_squares = tl.full([BLOCK_N], 0.0, tl.float32)
     total_tiles = ()
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
@@ -537,9 +267,9 @@ def _linear_add_rmsnorm_row_loop_y(
             if HELD:
                 total_tiles = total_tiles + (total_stored,)
             total = total_stored.to(tl.float32)
-            total_acc += total * total
-    total_2 = tl.sum(total_acc, 0)
-    rsqrt_value = tl.rsqrt(total_2 / N + eps)
+            sum_of_squares += total * total
+    sum_of_squares = tl.sum(sum_of_squares, 0)
+    rstd = tl.rsqrt(sum_of_squares / N + eps)
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
@@ -553,7 +283,7 @@ def _linear_add_rmsnorm_row_loop_y(
                                        eviction_policy="evict_first")
             total = total_stored.to(tl.float32)
             gain = tl.load(gain_ptr + n * gain_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-            y = total * rsqrt_value * gain
+            y = total * rstd * gain
             tl.store(y_row + n * y_stride_N, y, mask=n_mask)
 
 
@@ -591,9 +321,9 @@ def _linear_add_rmsnorm_rows_total_y(
     total = (product + bias[None, :] + residual).to(x_ptr.dtype.element_ty)
     total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row[:, None] + n[None, :] * total_stride_N, total, mask=mask_row_n)
-    total_2 = tl.sum(total.to(tl.float32) * total.to(tl.float32), 1)
-    mul_value = total.to(tl.float32) * tl.rsqrt(total_2 / N + eps)[:, None]
-    y = mul_value * gain[None, :]
+    sum_of_squares = tl.sum(total.to(tl.float32) * total.to(tl.float32), 1)
+    scaled = total.to(tl.float32) * tl.rsqrt(sum_of_squares / N + eps)[:, None]
+    y = scaled * gain[None, :]
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
@@ -629,9 +359,9 @@ def _linear_add_rmsnorm_resident_total_y(
     total = (product + bias + residual).to(x_ptr.dtype.element_ty)
     total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row + n * total_stride_N, total, mask=n_mask)
-    total_2 = tl.sum(total.to(tl.float32) * total.to(tl.float32), 0)
-    mul_value = total.to(tl.float32) * tl.rsqrt(total_2 / N + eps)
-    y = mul_value * gain
+    sum_of_squares = tl.sum(total.to(tl.float32) * total.to(tl.float32), 0)
+    scaled = total.to(tl.float32) * tl.rsqrt(sum_of_squares / N + eps)
+    y = scaled * gain
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row + n * y_stride_N, y, mask=n_mask)
 
@@ -651,7 +381,7 @@ def _linear_add_rmsnorm_row_loop_total_y(
     i1, i0 = row // lead0, row % lead0
     product_row = product_ptr + i1 * (product_stride_lead1 // VEC * VEC) + i0 * (product_stride_lead0 // VEC * VEC)
     residual_row = residual_ptr + i1 * (residual_stride_lead1 // VEC * VEC) + i0 * (residual_stride_lead0 // VEC * VEC)
-    total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
+    sum_of_squares = tl.full([BLOCK_N], 0.0, tl.float32)
     total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     product_tiles = ()
     residual_tiles = ()
@@ -673,10 +403,10 @@ def _linear_add_rmsnorm_row_loop_total_y(
                 residual_tiles = residual_tiles + (residual_stored,)
             residual = residual_stored.to(tl.float32)
             total = (product + bias + residual).to(x_ptr.dtype.element_ty)
-            total_acc += total.to(tl.float32) * total.to(tl.float32)
+            sum_of_squares += total.to(tl.float32) * total.to(tl.float32)
             tl.store(total_row + n * total_stride_N, total, mask=n_mask)
-    total_2 = tl.sum(total_acc, 0)
-    rsqrt_value = tl.rsqrt(total_2 / N + eps)
+    sum_of_squares = tl.sum(sum_of_squares, 0)
+    rstd = tl.rsqrt(sum_of_squares / N + eps)
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
@@ -699,7 +429,7 @@ def _linear_add_rmsnorm_row_loop_total_y(
             residual = residual_stored.to(tl.float32)
             total = (product + bias + residual).to(x_ptr.dtype.element_ty)
             gain = tl.load(gain_ptr + n * gain_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-            y = total.to(tl.float32) * rsqrt_value * gain
+            y = total.to(tl.float32) * rstd * gain
             tl.store(y_row + n * y_stride_N, y, mask=n_mask)
 
 
@@ -766,12 +496,11 @@ _PLANS_LINEAR_ADD_RMSNORM = Plans(
     extents="lead K N T W", scalars="eps",
     strides={"x": "lead1 lead0 K", "weight": "N K", "residual": "lead1 lead0 N", "gain": "N", "bias": "N",
              "total": "lead1 lead0 N", "y": "lead1 lead0 N", "product": "lead1 lead0 N"},
-    vec="K x_stride_lead1 x_stride_lead0 weight_stride_N N residual_stride_lead0 total_stride_lead0 "
-        "total_stride_lead1 y_stride_lead1 y_stride_lead0 product_stride_lead1 product_stride_lead0 "
-        "residual_stride_lead1",
-    rounded=(_linear_add_rmsnorm_rows, _linear_add_rmsnorm_resident, _linear_add_rmsnorm_row_loop,
-             _linear_add_rmsnorm_partial1, _linear_add_rmsnorm_combine, _linear_add_rmsnorm_rows_total_y,
-             _linear_add_rmsnorm_resident_total_y, _linear_add_rmsnorm_row_loop_total_y),
+    vec="K x_stride_lead1 x_stride_lead0 weight_stride_N residual_stride_lead1 residual_stride_lead0 N "
+        "total_stride_lead0 total_stride_lead1 y_stride_lead1 y_stride_lead0 product_stride_lead1 "
+        "product_stride_lead0",
+    rounded=(_linear_add_rmsnorm_rows_total_y, _linear_add_rmsnorm_resident_total_y,
+             _linear_add_rmsnorm_row_loop_total_y),
     workspace={"product": Workspace("lead N", torch.float32)},
     tuned=Tuned(rows="lead1 lead0", case="K N T bias", outputs="total y",
                 spec="f7104c079e3a4d1483b9b4eee352f11165bd954e94a648e5261940e8baa04c09"),
@@ -779,9 +508,10 @@ _PLANS_LINEAR_ADD_RMSNORM = Plans(
         Partition((
             Step("total", (
                 Gemv(few="lead1 lead0", matrix="N K", of=Resident(_linear_add_rmsnorm_gemv_total, rows="lead1 lead0 N",
-                                                                  tile="K", bytes="x", inputs=2, words_per_byte=0.5)),
-                Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_linear_add_rmsnorm_gemv_loop_total,
-                                                                 rows="lead1 lead0 N", loop="K", inputs=2, words=3)),
+                                                                  tile="K", bytes="x", inputs=2, words_per_byte=0.5,
+                                                                  loop="K")),
+                Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_linear_add_rmsnorm_gemv_total, rows="lead1 lead0 N",
+                                                                 loop="K", inputs=2, words=3)),
                 Gemm(
                     _linear_add_rmsnorm_gemm_total, m="N", n="lead1", k="K", bytes="x weight", batches="lead0",
                     few="lead1", again="lead0", sums={"partial0_total": "lead1 lead0 N"},
@@ -799,6 +529,8 @@ _PLANS_LINEAR_ADD_RMSNORM = Plans(
                     },
                     batches="lead0", halves=2,
                 ),
+                Gemm(_linear_add_rmsnorm_gemm_total, m="lead1", n="N", k="K", bytes="x weight", batches="lead0",
+                     sums={"partial0_total": "lead1 lead0 N"}),
             )),
             Step("y", (
                 Rows(_linear_add_rmsnorm_rows_y, rows="lead1 lead0", tile="N"),
@@ -822,21 +554,6 @@ _PLANS_LINEAR_ADD_RMSNORM = Plans(
             holds="product",
         ),
     ),
-    steps=(Step("total y", (
-        Rows(_linear_add_rmsnorm_rows, rows="lead1 lead0", tile="N K"),
-        Resident(_linear_add_rmsnorm_resident, rows="lead1 lead0", tile="N K", bytes="x", inputs=2, compact=True,
-                 words_per_byte=0.25),
-        RowLoop(_linear_add_rmsnorm_row_loop, rows="lead1 lead0", loop="N", tile="K", inputs=2),
-        SplitRows(
-            (
-                Partial(_linear_add_rmsnorm_partial0, rows="lead1 lead0 N", loop="K",
-                        sums={"partial0": "lead1 lead0 N"}, words=3),
-                Partial(_linear_add_rmsnorm_partial1, rows="lead1 lead0", loop="N", sums={"partial1": "lead1 lead0"},
-                        words=3),
-            ),
-            Elementwise(_linear_add_rmsnorm_combine, rows="lead1 lead0", block="N", parts=True, splits=True),
-        ),
-    )),),
 )
 
 _OP_LINEAR_ADD_RMSNORM = Op(

@@ -31,21 +31,6 @@ __all__ = ["layernorm_gradient", "rmsnorm_gradient"]
 
 
 @triton.jit
-def _i1(
-    lead1, step, lead0, INDEX: tl.constexpr, BLOCK_LEAD0: tl.constexpr, dy_ptr, dy_stride_lead1,
-):
-    """`i1`, as 5 kernels have it."""
-    outer = tl.where(lead1 == 1, 0, tl.cast(step // tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0), INDEX))
-    i1 = outer
-    i0 = ((step - outer * tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0)) * BLOCK_LEAD0 + tl.arange(0, BLOCK_LEAD0)).to(
-        INDEX,
-    )
-    i0_mask = i0 < lead0
-    dy_row = dy_ptr + i1 * dy_stride_lead1
-    return i1, i0, i0_mask, dy_row
-
-
-@triton.jit
 def _rmsnorm_gradient_resident(
     dy_ptr, x_ptr, weight_ptr, dx_ptr, dweight_ptr, eps, lead1, lead0, N, dy_stride_lead1, dy_stride_lead0, dy_stride_N,
     weight_stride_N, x_stride_lead1, x_stride_lead0, x_stride_N, dx_stride_lead1, dx_stride_lead0, dx_stride_N,
@@ -67,12 +52,12 @@ def _rmsnorm_gradient_resident(
     x = tl.load(x_ptr + i1[:, None, None] * x_stride_lead1 + i0[None, :, None] * x_stride_lead0
                 + n[None, None, :] * x_stride_N, mask=mask_i1_i0_n, other=0.0).to(tl.float32)
     scaled = dy * weight[None, None, :]
-    total = tl.sum(x * x, 2)
-    inverse = tl.rsqrt(total / N + eps)
+    sum_of_squares = tl.sum(x * x, 2)
+    inverse = tl.rsqrt(sum_of_squares / N + eps)
     normed = x * inverse[:, :, None]
-    total_2 = tl.sum(scaled * x, 2)
-    mul_value = normed * (total_2 * tl.where(N == 0, 1.0, inverse) / N)[:, :, None]
-    dx = (scaled - mul_value) * inverse[:, :, None]
+    product = tl.sum(scaled * x, 2)
+    scaled_x = normed * (product * tl.where(N == 0, 1.0, inverse) / N)[:, :, None]
+    dx = (scaled - scaled_x) * inverse[:, :, None]
     tl.store(dx_ptr + i1[:, None, None] * dx_stride_lead1 + i0[None, :, None] * dx_stride_lead0
              + n[None, None, :] * dx_stride_N, dx, mask=mask_i1_i0_n)
     dweight = tl.sum(tl.sum(tl.where(i1_mask[:, None, None] & i0_mask[None, :, None], dy * normed, 0.0), 1), 0)
@@ -93,28 +78,34 @@ def _rmsnorm_gradient_column_sums(
     split = pid % SPLITS
     n = tl.arange(0, BLOCK_N).to(INDEX)
     n_mask = (n < N // VEC * VEC) | EVEN_N
-    dweight_acc = tl.full([BLOCK_LEAD0, BLOCK_N], 0.0, tl.float32)
+    dweight = tl.full([BLOCK_LEAD0, BLOCK_N], 0.0, tl.float32)
     weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-    eq_value = N == 0
+    equal = N == 0
     for step in tl.range(split, lead1 * tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0), SPLITS, num_stages=STAGES):
-        i1, i0, i0_mask, dy_row = _i1(lead1, step, lead0, INDEX, BLOCK_LEAD0, dy_ptr, dy_stride_lead1)
+        outer = tl.where(lead1 == 1, 0, tl.cast(step // tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0), INDEX))
+        i1 = outer
+        i0 = ((step - outer * tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0)) * BLOCK_LEAD0 + tl.arange(0, BLOCK_LEAD0)).to(
+            INDEX,
+        )
+        i0_mask = i0 < lead0
+        dy_row = dy_ptr + i1 * dy_stride_lead1
         mask_i0_n = i0_mask[:, None] & n_mask[None, :]
         dy = tl.load(dy_row + i0[:, None] * dy_stride_lead0 + n[None, :] * dy_stride_N, mask=mask_i0_n,
                      other=0.0).to(tl.float32)
         x_row = x_ptr + i1 * x_stride_lead1
         x = tl.load(x_row + i0[:, None] * x_stride_lead0 + n[None, :] * x_stride_N, mask=mask_i0_n,
                     other=0.0).to(tl.float32)
-        total = tl.sum(x * x, 1)
-        inverse = tl.rsqrt(total / N + eps)
+        sum_of_squares = tl.sum(x * x, 1)
+        inverse = tl.rsqrt(sum_of_squares / N + eps)
         normed = x * inverse[:, None]
-        dweight_acc += tl.where(i0_mask[:, None], dy * normed, 0.0)
+        dweight += tl.where(i0_mask[:, None], dy * normed, 0.0)
         scaled = dy * weight[None, :]
-        total_2 = tl.sum(scaled * x, 1)
-        sub_value = scaled - normed * (total_2 * tl.where(eq_value, 1.0, inverse) / N)[:, None]
-        dx = sub_value * inverse[:, None]
+        product = tl.sum(scaled * x, 1)
+        difference = scaled - normed * (product * tl.where(equal, 1.0, inverse) / N)[:, None]
+        dx = difference * inverse[:, None]
         dx_row = dx_ptr + i1 * dx_stride_lead1
         tl.store(dx_row + i0[:, None] * dx_stride_lead0 + n[None, :] * dx_stride_N, dx, mask=mask_i0_n)
-    dweight = tl.sum(dweight_acc, 0)
+    dweight = tl.sum(dweight, 0)
     tl.store(partial0_ptr + n + split * N, dweight, mask=n_mask)
 
 
@@ -147,22 +138,22 @@ def _rmsnorm_gradient_partial0(
     row = (pid // SPLITS).to(tl.int64)
     i1, i0 = row // lead0, row % lead0
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
+    sum_of_squares = tl.full([BLOCK_N], 0.0, tl.float32)
     dy_row = dy_ptr + i1 * (dy_stride_lead1 // VEC * VEC) + i0 * (dy_stride_lead0 // VEC * VEC)
-    total_acc_2 = tl.full([BLOCK_N], 0.0, tl.float32)
+    product = tl.full([BLOCK_N], 0.0, tl.float32)
     for start in range(split * BLOCK_N, tl.cast(N, INDEX), SPLITS * BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N // VEC * VEC
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        total_acc += x * x
+        sum_of_squares += x * x
         dy = tl.load(dy_row + n * dy_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
         scaled = dy * weight
-        total_acc_2 += scaled * x
-    total = tl.sum(total_acc, 0)
-    total_2 = tl.sum(total_acc_2, 0)
-    tl.store(partial0_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, total)
-    tl.store(partial1_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, total_2)
+        product += scaled * x
+    sum_of_squares = tl.sum(sum_of_squares, 0)
+    product = tl.sum(product, 0)
+    tl.store(partial0_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, sum_of_squares)
+    tl.store(partial1_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, product)
 
 
 @triton.jit
@@ -178,22 +169,28 @@ def _rmsnorm_gradient_partial1(
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
     splits = tl.arange(0, SPLITS)
-    dweight_acc = tl.full([BLOCK_LEAD0, BLOCK_N], 0.0, tl.float32)
+    dweight = tl.full([BLOCK_LEAD0, BLOCK_N], 0.0, tl.float32)
     for step in range(split, lead1 * tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0), SPLITS):
-        i1, i0, i0_mask, dy_row = _i1(lead1, step, lead0, INDEX, BLOCK_LEAD0, dy_ptr, dy_stride_lead1)
+        outer = tl.where(lead1 == 1, 0, tl.cast(step // tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0), INDEX))
+        i1 = outer
+        i0 = ((step - outer * tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0)) * BLOCK_LEAD0 + tl.arange(0, BLOCK_LEAD0)).to(
+            INDEX,
+        )
+        i0_mask = i0 < lead0
+        dy_row = dy_ptr + i1 * dy_stride_lead1
         mask_i0_n = i0_mask[:, None] & n_mask[None, :]
         dy = tl.load(dy_row + i0[:, None] * dy_stride_lead0 + n[None, :] * dy_stride_N, mask=mask_i0_n, other=0.0,
                      eviction_policy="evict_first").to(tl.float32)
         x_row = x_ptr + i1 * x_stride_lead1
         x = tl.load(x_row + i0[:, None] * x_stride_lead0 + n[None, :] * x_stride_N, mask=mask_i0_n, other=0.0,
                     eviction_policy="evict_first").to(tl.float32)
-        total_parts = tl.load(partial0_ptr + i1 * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
-                              mask=i0_mask[:, None], other=0.0)
-        total = tl.sum(total_parts, 1)
-        inverse = tl.rsqrt(total / N + eps)
+        sum_of_squares_parts = tl.load(partial0_ptr + i1 * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
+                                       mask=i0_mask[:, None], other=0.0)
+        sum_of_squares = tl.sum(sum_of_squares_parts, 1)
+        inverse = tl.rsqrt(sum_of_squares / N + eps)
         normed = x * inverse[:, None]
-        dweight_acc += tl.where(i0_mask[:, None], dy * normed, 0.0)
-    dweight = tl.sum(dweight_acc, 0)
+        dweight += tl.where(i0_mask[:, None], dy * normed, 0.0)
+    dweight = tl.sum(dweight, 0)
     tl.store(partial2_ptr + n * SPLITS + split, dweight, mask=n_mask)
 
 
@@ -223,16 +220,16 @@ def _rmsnorm_gradient_combine(
                 eviction_policy="evict_last").to(tl.float32)
     scaled = dy * weight[None, :]
     splits = tl.arange(0, SPLITS)
-    total_parts = tl.load(partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
-                          mask=row_mask[:, None], other=0.0)
-    total = tl.sum(total_parts, 1)
-    inverse = tl.rsqrt(total / N + eps)
+    sum_of_squares_parts = tl.load(partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS
+                                   + splits[None, :], mask=row_mask[:, None], other=0.0)
+    sum_of_squares = tl.sum(sum_of_squares_parts, 1)
+    inverse = tl.rsqrt(sum_of_squares / N + eps)
     normed = x * inverse[:, None]
-    total_parts_2 = tl.load(partial1_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
+    product_parts = tl.load(partial1_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
                             mask=row_mask[:, None], other=0.0)
-    total_2 = tl.sum(total_parts_2, 1)
-    mul_value = normed * (total_2 * tl.where(N == 0, 1.0, inverse) / N)[:, None]
-    dx = (scaled - mul_value) * inverse[:, None]
+    product = tl.sum(product_parts, 1)
+    scaled_x = normed * (product * tl.where(N == 0, 1.0, inverse) / N)[:, None]
+    dx = (scaled - scaled_x) * inverse[:, None]
     dx_row = dx_ptr + i1 * (dx_stride_lead1 // VEC * VEC) + i0 * (dx_stride_lead0 // VEC * VEC)
     tl.store(dx_row[:, None] + n[None, :] * dx_stride_N, dx, mask=mask_row_n)
     dweight_parts = tl.load(partial2_ptr + n[:, None] * SPLITS + splits[None, :], mask=n_mask[:, None], other=0.0)
@@ -351,15 +348,15 @@ def _layernorm_gradient_resident(
     x = tl.load(x_ptr + i1[:, None, None] * x_stride_lead1 + i0[None, :, None] * x_stride_lead0
                 + n[None, None, :] * x_stride_N, mask=mask_i1_i0_n, other=0.0).to(tl.float32)
     scaled = dy * weight[None, None, :]
-    total = tl.sum(scaled, 2)
-    total_2 = tl.sum(x, 2)
-    centred = x - (total_2 / N)[:, :, None]
-    total_3 = tl.sum(tl.where(n_mask[None, None, :], centred * centred, 0.0), 2)
-    inverse = tl.rsqrt(total_3 / N + eps)
+    product = tl.sum(scaled, 2)
+    total = tl.sum(x, 2)
+    centred = x - (total / N)[:, :, None]
+    sum_of_squares = tl.sum(tl.where(n_mask[None, None, :], centred * centred, 0.0), 2)
+    inverse = tl.rsqrt(sum_of_squares / N + eps)
     normed = centred * inverse[:, :, None]
-    total_4 = tl.sum(tl.where(n_mask[None, None, :], scaled * centred, 0.0), 2)
-    mul_value = normed * (total_4 * tl.where(N == 0, 1.0, inverse) / N)[:, :, None]
-    dx = (scaled - (total / N)[:, :, None] - mul_value) * inverse[:, :, None]
+    product_2 = tl.sum(tl.where(n_mask[None, None, :], scaled * centred, 0.0), 2)
+    scaled_2 = normed * (product_2 * tl.where(N == 0, 1.0, inverse) / N)[:, :, None]
+    dx = (scaled - (product / N)[:, :, None] - scaled_2) * inverse[:, :, None]
     tl.store(dx_ptr + i1[:, None, None] * dx_stride_lead1 + i0[None, :, None] * dx_stride_lead0
              + n[None, None, :] * dx_stride_N, dx, mask=mask_i1_i0_n)
     dweight = tl.sum(tl.sum(tl.where(i1_mask[:, None, None] & i0_mask[None, :, None], dy * normed, 0.0), 1), 0)
@@ -382,12 +379,18 @@ def _layernorm_gradient_column_sums(
     split = pid % SPLITS
     n = tl.arange(0, BLOCK_N).to(INDEX)
     n_mask = (n < N // VEC * VEC) | EVEN_N
-    dweight_acc = tl.full([BLOCK_LEAD0, BLOCK_N], 0.0, tl.float32)
-    dbias_acc = tl.full([BLOCK_LEAD0, BLOCK_N], 0.0, tl.float32)
+    dweight = tl.full([BLOCK_LEAD0, BLOCK_N], 0.0, tl.float32)
+    dbias = tl.full([BLOCK_LEAD0, BLOCK_N], 0.0, tl.float32)
     weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-    eq_value = N == 0
+    equal = N == 0
     for step in tl.range(split, lead1 * tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0), SPLITS, num_stages=STAGES):
-        i1, i0, i0_mask, dy_row = _i1(lead1, step, lead0, INDEX, BLOCK_LEAD0, dy_ptr, dy_stride_lead1)
+        outer = tl.where(lead1 == 1, 0, tl.cast(step // tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0), INDEX))
+        i1 = outer
+        i0 = ((step - outer * tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0)) * BLOCK_LEAD0 + tl.arange(0, BLOCK_LEAD0)).to(
+            INDEX,
+        )
+        i0_mask = i0 < lead0
+        dy_row = dy_ptr + i1 * dy_stride_lead1
         mask_i0_n = i0_mask[:, None] & n_mask[None, :]
         dy = tl.load(dy_row + i0[:, None] * dy_stride_lead0 + n[None, :] * dy_stride_N, mask=mask_i0_n,
                      other=0.0).to(tl.float32)
@@ -396,20 +399,20 @@ def _layernorm_gradient_column_sums(
                     other=0.0).to(tl.float32)
         total = tl.sum(x, 1)
         centred = x - (total / N)[:, None]
-        total_2 = tl.sum(tl.where(n_mask[None, :], centred * centred, 0.0), 1)
-        inverse = tl.rsqrt(total_2 / N + eps)
+        sum_of_squares = tl.sum(tl.where(n_mask[None, :], centred * centred, 0.0), 1)
+        inverse = tl.rsqrt(sum_of_squares / N + eps)
         normed = centred * inverse[:, None]
-        dweight_acc += tl.where(i0_mask[:, None], dy * normed, 0.0)
-        dbias_acc += dy
+        dweight += tl.where(i0_mask[:, None], dy * normed, 0.0)
+        dbias += dy
         scaled = dy * weight[None, :]
-        total_3 = tl.sum(scaled, 1)
-        total_4 = tl.sum(tl.where(n_mask[None, :], scaled * centred, 0.0), 1)
-        sub_value = scaled - (total_3 / N)[:, None] - normed * (total_4 * tl.where(eq_value, 1.0, inverse) / N)[:, None]
-        dx = sub_value * inverse[:, None]
+        product = tl.sum(scaled, 1)
+        product_2 = tl.sum(tl.where(n_mask[None, :], scaled * centred, 0.0), 1)
+        difference = scaled - (product / N)[:, None] - normed * (product_2 * tl.where(equal, 1.0, inverse) / N)[:, None]
+        dx = difference * inverse[:, None]
         dx_row = dx_ptr + i1 * dx_stride_lead1
         tl.store(dx_row + i0[:, None] * dx_stride_lead0 + n[None, :] * dx_stride_N, dx, mask=mask_i0_n)
-    dweight = tl.sum(dweight_acc, 0)
-    dbias = tl.sum(dbias_acc, 0)
+    dweight = tl.sum(dweight, 0)
+    dbias = tl.sum(dbias, 0)
     tl.store(partial0_ptr + n + split * N, dweight, mask=n_mask)
     tl.store(partial1_ptr + n + split * N, dbias, mask=n_mask)
 
@@ -446,22 +449,22 @@ def _layernorm_gradient_partial0(
     row = (pid // SPLITS).to(tl.int64)
     i1, i0 = row // lead0, row % lead0
     dy_row = dy_ptr + i1 * (dy_stride_lead1 // VEC * VEC) + i0 * (dy_stride_lead0 // VEC * VEC)
-    total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
+    product = tl.full([BLOCK_N], 0.0, tl.float32)
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    total_acc_2 = tl.full([BLOCK_N], 0.0, tl.float32)
+    total = tl.full([BLOCK_N], 0.0, tl.float32)
     for start in range(split * BLOCK_N, tl.cast(N, INDEX), SPLITS * BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N // VEC * VEC
         dy = tl.load(dy_row + n * dy_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
         scaled = dy * weight
-        total_acc += scaled
+        product += scaled
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        total_acc_2 += x
-    total = tl.sum(total_acc, 0)
-    total_2 = tl.sum(total_acc_2, 0)
-    tl.store(partial0_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, total)
-    tl.store(partial1_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, total_2)
+        total += x
+    product = tl.sum(product, 0)
+    total = tl.sum(total, 0)
+    tl.store(partial0_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, product)
+    tl.store(partial1_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, total)
 
 
 @triton.jit
@@ -475,14 +478,20 @@ def _layernorm_gradient_partial1(
     block = (pid // SPLITS) % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
-    dbias_acc = tl.full([BLOCK_LEAD0, BLOCK_N], 0.0, tl.float32)
+    dbias = tl.full([BLOCK_LEAD0, BLOCK_N], 0.0, tl.float32)
     for step in range(split, lead1 * tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0), SPLITS):
-        i1, i0, i0_mask, dy_row = _i1(lead1, step, lead0, INDEX, BLOCK_LEAD0, dy_ptr, dy_stride_lead1)
+        outer = tl.where(lead1 == 1, 0, tl.cast(step // tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0), INDEX))
+        i1 = outer
+        i0 = ((step - outer * tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0)) * BLOCK_LEAD0 + tl.arange(0, BLOCK_LEAD0)).to(
+            INDEX,
+        )
+        i0_mask = i0 < lead0
+        dy_row = dy_ptr + i1 * dy_stride_lead1
         mask_i0_n = i0_mask[:, None] & n_mask[None, :]
         dy = tl.load(dy_row + i0[:, None] * dy_stride_lead0 + n[None, :] * dy_stride_N, mask=mask_i0_n, other=0.0,
                      eviction_policy="evict_first").to(tl.float32)
-        dbias_acc += dy
-    dbias = tl.sum(dbias_acc, 0)
+        dbias += dy
+    dbias = tl.sum(dbias, 0)
     tl.store(partial5_ptr + n * SPLITS + split, dbias, mask=n_mask)
 
 
@@ -501,24 +510,24 @@ def _layernorm_gradient_partial2(
     splits = tl.arange(0, SPLITS)
     total_parts = tl.load(partial1_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + splits)
     total = tl.sum(total_parts, 0)
-    div_value = total / N
-    total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
+    quotient = total / N
+    sum_of_squares = tl.full([BLOCK_N], 0.0, tl.float32)
     dy_row = dy_ptr + i1 * (dy_stride_lead1 // VEC * VEC) + i0 * (dy_stride_lead0 // VEC * VEC)
-    total_acc_2 = tl.full([BLOCK_N], 0.0, tl.float32)
+    product = tl.full([BLOCK_N], 0.0, tl.float32)
     for start in range(split * BLOCK_N, tl.cast(N, INDEX), SPLITS * BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N // VEC * VEC
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        centred = x - div_value
-        total_acc += tl.where(n_mask, centred * centred, 0.0)
+        centred = x - quotient
+        sum_of_squares += tl.where(n_mask, centred * centred, 0.0)
         dy = tl.load(dy_row + n * dy_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
         scaled = dy * weight
-        total_acc_2 += tl.where(n_mask, scaled * centred, 0.0)
-    total_2 = tl.sum(total_acc, 0)
-    total_3 = tl.sum(total_acc_2, 0)
-    tl.store(partial2_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, total_2)
-    tl.store(partial3_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, total_3)
+        product += tl.where(n_mask, scaled * centred, 0.0)
+    sum_of_squares = tl.sum(sum_of_squares, 0)
+    product = tl.sum(product, 0)
+    tl.store(partial2_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, sum_of_squares)
+    tl.store(partial3_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, product)
 
 
 @triton.jit
@@ -534,9 +543,15 @@ def _layernorm_gradient_partial3(
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
     splits = tl.arange(0, SPLITS)
-    dweight_acc = tl.full([BLOCK_LEAD0, BLOCK_N], 0.0, tl.float32)
+    dweight = tl.full([BLOCK_LEAD0, BLOCK_N], 0.0, tl.float32)
     for step in range(split, lead1 * tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0), SPLITS):
-        i1, i0, i0_mask, dy_row = _i1(lead1, step, lead0, INDEX, BLOCK_LEAD0, dy_ptr, dy_stride_lead1)
+        outer = tl.where(lead1 == 1, 0, tl.cast(step // tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0), INDEX))
+        i1 = outer
+        i0 = ((step - outer * tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0)) * BLOCK_LEAD0 + tl.arange(0, BLOCK_LEAD0)).to(
+            INDEX,
+        )
+        i0_mask = i0 < lead0
+        dy_row = dy_ptr + i1 * dy_stride_lead1
         mask_i0_n = i0_mask[:, None] & n_mask[None, :]
         dy = tl.load(dy_row + i0[:, None] * dy_stride_lead0 + n[None, :] * dy_stride_N, mask=mask_i0_n, other=0.0,
                      eviction_policy="evict_first").to(tl.float32)
@@ -547,13 +562,13 @@ def _layernorm_gradient_partial3(
                               mask=i0_mask[:, None], other=0.0)
         total = tl.sum(total_parts, 1)
         centred = x - (total / N)[:, None]
-        total_parts_2 = tl.load(partial2_ptr + i1 * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
-                                mask=i0_mask[:, None], other=0.0)
-        total_2 = tl.sum(total_parts_2, 1)
-        inverse = tl.rsqrt(total_2 / N + eps)
+        sum_of_squares_parts = tl.load(partial2_ptr + i1 * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
+                                       mask=i0_mask[:, None], other=0.0)
+        sum_of_squares = tl.sum(sum_of_squares_parts, 1)
+        inverse = tl.rsqrt(sum_of_squares / N + eps)
         normed = centred * inverse[:, None]
-        dweight_acc += tl.where(i0_mask[:, None], dy * normed, 0.0)
-    dweight = tl.sum(dweight_acc, 0)
+        dweight += tl.where(i0_mask[:, None], dy * normed, 0.0)
+    dweight = tl.sum(dweight, 0)
     tl.store(partial4_ptr + n * SPLITS + split, dweight, mask=n_mask)
 
 
@@ -584,23 +599,23 @@ def _layernorm_gradient_combine(
                 eviction_policy="evict_last").to(tl.float32)
     scaled = dy * weight[None, :]
     splits = tl.arange(0, SPLITS)
-    total_parts = tl.load(partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
+    product_parts = tl.load(partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
+                            mask=row_mask[:, None], other=0.0)
+    product = tl.sum(product_parts, 1)
+    total_parts = tl.load(partial1_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
                           mask=row_mask[:, None], other=0.0)
     total = tl.sum(total_parts, 1)
-    total_parts_2 = tl.load(partial1_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
-                            mask=row_mask[:, None], other=0.0)
-    total_2 = tl.sum(total_parts_2, 1)
-    centred = x - (total_2 / N)[:, None]
-    total_parts_3 = tl.load(partial2_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
-                            mask=row_mask[:, None], other=0.0)
-    total_3 = tl.sum(total_parts_3, 1)
-    inverse = tl.rsqrt(total_3 / N + eps)
+    centred = x - (total / N)[:, None]
+    sum_of_squares_parts = tl.load(partial2_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS
+                                   + splits[None, :], mask=row_mask[:, None], other=0.0)
+    sum_of_squares = tl.sum(sum_of_squares_parts, 1)
+    inverse = tl.rsqrt(sum_of_squares / N + eps)
     normed = centred * inverse[:, None]
-    total_parts_4 = tl.load(partial3_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
-                            mask=row_mask[:, None], other=0.0)
-    total_4 = tl.sum(total_parts_4, 1)
-    mul_value = normed * (total_4 * tl.where(N == 0, 1.0, inverse) / N)[:, None]
-    dx = (scaled - (total / N)[:, None] - mul_value) * inverse[:, None]
+    product_parts_2 = tl.load(partial3_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
+                              mask=row_mask[:, None], other=0.0)
+    product_2 = tl.sum(product_parts_2, 1)
+    scaled_2 = normed * (product_2 * tl.where(N == 0, 1.0, inverse) / N)[:, None]
+    dx = (scaled - (product / N)[:, None] - scaled_2) * inverse[:, None]
     dx_row = dx_ptr + i1 * (dx_stride_lead1 // VEC * VEC) + i0 * (dx_stride_lead0 // VEC * VEC)
     tl.store(dx_row[:, None] + n[None, :] * dx_stride_N, dx, mask=mask_row_n)
     dweight_parts = tl.load(partial4_ptr + n[:, None] * SPLITS + splits[None, :], mask=n_mask[:, None], other=0.0)

@@ -46,54 +46,58 @@ def _qk_norm_rope_tile(
     d_mask = (d < D // 2) | EVEN_D_2
     q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC)
     mask_hq_d = hq_mask[:, None] & d_mask[None, :]
-    q = tl.load(q_row + hq[:, None] * q_stride_Hq + d[None, :] * q_stride_D, mask=mask_hq_d, other=0.0).to(tl.float32)
-    q_2 = tl.load(q_row + hq[:, None] * q_stride_Hq + (d[None, :] + D // 2) * q_stride_D, mask=mask_hq_d,
-                  other=0.0).to(tl.float32)
+    q_low = tl.load(q_row + hq[:, None] * q_stride_Hq + d[None, :] * q_stride_D, mask=mask_hq_d,
+                    other=0.0).to(tl.float32)
+    q_high = tl.load(q_row + hq[:, None] * q_stride_Hq + (d[None, :] + D // 2) * q_stride_D, mask=mask_hq_d,
+                     other=0.0).to(tl.float32)
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B
                            + s * position_ids_stride_S) if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + tl.cast(position_ids, INDEX) * (cos_stride_P // VEC * VEC)
-    c = device.look_up(cos_row + d * cos_stride_D, position_ids_mask, d_mask, eviction_policy="evict_last")
+    c_low = device.look_up(cos_row + d * cos_stride_D, position_ids_mask, d_mask, eviction_policy="evict_last")
     sin_row = sin_ptr + tl.cast(position_ids, INDEX) * (sin_stride_P // VEC * VEC)
-    s_2 = device.look_up(sin_row + d * sin_stride_D, position_ids_mask, d_mask, eviction_policy="evict_last")
-    c_2 = device.look_up(cos_row + (d + D // 2) * cos_stride_D, position_ids_mask, d_mask, eviction_policy="evict_last")
-    s_3 = device.look_up(sin_row + (d + D // 2) * sin_stride_D, position_ids_mask, d_mask, eviction_policy="evict_last")
+    s_low = device.look_up(sin_row + d * sin_stride_D, position_ids_mask, d_mask, eviction_policy="evict_last")
+    c_high = device.look_up(cos_row + (d + D // 2) * cos_stride_D, position_ids_mask, d_mask,
+                            eviction_policy="evict_last")
+    s_high = device.look_up(sin_row + (d + D // 2) * sin_stride_D, position_ids_mask, d_mask,
+                            eviction_policy="evict_last")
     k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC)
     mask_hk_d = hk_mask[:, None] & d_mask[None, :]
-    k = tl.load(k_row + hk[:, None] * k_stride_Hk + d[None, :] * k_stride_D, mask=mask_hk_d, other=0.0).to(tl.float32)
-    k_2 = tl.load(k_row + hk[:, None] * k_stride_Hk + (d[None, :] + D // 2) * k_stride_D, mask=mask_hk_d,
-                  other=0.0).to(tl.float32)
+    k_low = tl.load(k_row + hk[:, None] * k_stride_Hk + d[None, :] * k_stride_D, mask=mask_hk_d,
+                    other=0.0).to(tl.float32)
+    k_high = tl.load(k_row + hk[:, None] * k_stride_Hk + (d[None, :] + D // 2) * k_stride_D, mask=mask_hk_d,
+                     other=0.0).to(tl.float32)
     if PREFETCH:
-        q_weight = tl.load(q_weight_ptr + d * q_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
-        q_weight_2 = tl.load(q_weight_ptr + (d + D // 2) * q_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
-        k_weight = tl.load(k_weight_ptr + d * k_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
-        k_weight_2 = tl.load(k_weight_ptr + (d + D // 2) * k_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
-    total = tl.sum(q * q + q_2 * q_2, 1)
-    rsqrt_value = tl.rsqrt(total / D + eps)
+        q_weight_low = tl.load(q_weight_ptr + d * q_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
+        q_weight_high = tl.load(q_weight_ptr + (d + D // 2) * q_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
+        k_weight_low = tl.load(k_weight_ptr + d * k_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
+        k_weight_high = tl.load(k_weight_ptr + (d + D // 2) * k_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
+    total_q_rotated = tl.sum(q_low * q_low + q_high * q_high, 1)
+    rstd_q_rotated = tl.rsqrt(total_q_rotated / D + eps)
     if not PREFETCH:
-        q_weight = tl.load(q_weight_ptr + d * q_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
-    mul_value = q * rsqrt_value[:, None] * q_weight[None, :]
+        q_weight_low = tl.load(q_weight_ptr + d * q_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
+    scaled_q_low = q_low * rstd_q_rotated[:, None] * q_weight_low[None, :]
     if not PREFETCH:
-        q_weight_2 = tl.load(q_weight_ptr + (d + D // 2) * q_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
-    mul_value_2 = q_2 * rsqrt_value[:, None] * q_weight_2[None, :]
+        q_weight_high = tl.load(q_weight_ptr + (d + D // 2) * q_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
+    scaled_q_high = q_high * rstd_q_rotated[:, None] * q_weight_high[None, :]
     q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
     tl.store(q_rotated_row + hq[:, None] * q_rotated_stride_Hq + d[None, :] * q_rotated_stride_D,
-             mul_value * c[None, :] - mul_value_2 * s_2[None, :], mask=mask_hq_d)
+             scaled_q_low * c_low[None, :] - scaled_q_high * s_low[None, :], mask=mask_hq_d)
     tl.store(q_rotated_row + hq[:, None] * q_rotated_stride_Hq + (d[None, :] + D // 2) * q_rotated_stride_D,
-             mul_value_2 * c_2[None, :] + mul_value * s_3[None, :], mask=mask_hq_d)
-    total_2 = tl.sum(k * k + k_2 * k_2, 1)
-    rsqrt_value_2 = tl.rsqrt(total_2 / D + eps)
+             scaled_q_high * c_high[None, :] + scaled_q_low * s_high[None, :], mask=mask_hq_d)
+    total_k_rotated = tl.sum(k_low * k_low + k_high * k_high, 1)
+    rstd_k_rotated = tl.rsqrt(total_k_rotated / D + eps)
     if not PREFETCH:
-        k_weight = tl.load(k_weight_ptr + d * k_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
-    mul_value_3 = k * rsqrt_value_2[:, None] * k_weight[None, :]
+        k_weight_low = tl.load(k_weight_ptr + d * k_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
+    scaled_k_low = k_low * rstd_k_rotated[:, None] * k_weight_low[None, :]
     if not PREFETCH:
-        k_weight_2 = tl.load(k_weight_ptr + (d + D // 2) * k_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
-    mul_value_4 = k_2 * rsqrt_value_2[:, None] * k_weight_2[None, :]
+        k_weight_high = tl.load(k_weight_ptr + (d + D // 2) * k_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
+    scaled_k_high = k_high * rstd_k_rotated[:, None] * k_weight_high[None, :]
     k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC)
     tl.store(k_rotated_row + hk[:, None] * k_rotated_stride_Hk + d[None, :] * k_rotated_stride_D,
-             mul_value_3 * c[None, :] - mul_value_4 * s_2[None, :], mask=mask_hk_d)
+             scaled_k_low * c_low[None, :] - scaled_k_high * s_low[None, :], mask=mask_hk_d)
     tl.store(k_rotated_row + hk[:, None] * k_rotated_stride_Hk + (d[None, :] + D // 2) * k_rotated_stride_D,
-             mul_value_4 * c_2[None, :] + mul_value_3 * s_3[None, :], mask=mask_hk_d)
+             scaled_k_high * c_high[None, :] + scaled_k_low * s_high[None, :], mask=mask_hk_d)
 
 
 @triton.jit(do_not_specialize=["B", "Hq", "S"])
@@ -114,33 +118,33 @@ def _qk_norm_rope_rows_q_rotated(
     d_mask = (d < D // 2) | EVEN_D_2
     q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
-    q = tl.load(q_row[:, None] + d[None, :] * q_stride_D, mask=mask_row_d, other=0.0,
-                eviction_policy="evict_last").to(tl.float32)
-    q_2 = tl.load(q_row[:, None] + (d[None, :] + D // 2) * q_stride_D, mask=mask_row_d, other=0.0,
-                  eviction_policy="evict_last").to(tl.float32)
-    total = tl.sum(q * q + q_2 * q_2, 1)
-    rsqrt_value = tl.rsqrt(total / D + eps)
-    q_weight = tl.load(q_weight_ptr + d * q_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
-    mul_value = q * rsqrt_value[:, None] * q_weight[None, :]
+    q_low = tl.load(q_row[:, None] + d[None, :] * q_stride_D, mask=mask_row_d, other=0.0,
+                    eviction_policy="evict_last").to(tl.float32)
+    q_high = tl.load(q_row[:, None] + (d[None, :] + D // 2) * q_stride_D, mask=mask_row_d, other=0.0,
+                     eviction_policy="evict_last").to(tl.float32)
+    total = tl.sum(q_low * q_low + q_high * q_high, 1)
+    rstd = tl.rsqrt(total / D + eps)
+    q_weight_low = tl.load(q_weight_ptr + d * q_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
+    scaled_q_low = q_low * rstd[:, None] * q_weight_low[None, :]
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
                            other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
-    c = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D, position_ids_mask[:, None], mask_row_d)
-    q_weight_2 = tl.load(q_weight_ptr + (d + D // 2) * q_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
-    mul_value_2 = q_2 * rsqrt_value[:, None] * q_weight_2[None, :]
+    c_low = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D, position_ids_mask[:, None], mask_row_d)
+    q_weight_high = tl.load(q_weight_ptr + (d + D // 2) * q_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
+    scaled_q_high = q_high * rstd[:, None] * q_weight_high[None, :]
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
-    s_2 = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D, position_ids_mask[:, None], mask_row_d)
+    s_low = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D, position_ids_mask[:, None], mask_row_d)
     q_rotated_row = (q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
                      + hq * (q_rotated_stride_Hq // VEC * VEC))
-    tl.store(q_rotated_row[:, None] + d[None, :] * q_rotated_stride_D, mul_value * c - mul_value_2 * s_2,
+    tl.store(q_rotated_row[:, None] + d[None, :] * q_rotated_stride_D, scaled_q_low * c_low - scaled_q_high * s_low,
              mask=mask_row_d)
-    c_2 = device.look_up(cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, position_ids_mask[:, None],
-                         mask_row_d)
-    s_3 = device.look_up(sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, position_ids_mask[:, None],
-                         mask_row_d)
-    tl.store(q_rotated_row[:, None] + (d[None, :] + D // 2) * q_rotated_stride_D, mul_value_2 * c_2 + mul_value * s_3,
-             mask=mask_row_d)
+    c_high = device.look_up(cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, position_ids_mask[:, None],
+                            mask_row_d)
+    s_high = device.look_up(sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, position_ids_mask[:, None],
+                            mask_row_d)
+    tl.store(q_rotated_row[:, None] + (d[None, :] + D // 2) * q_rotated_stride_D,
+             scaled_q_high * c_high + scaled_q_low * s_high, mask=mask_row_d)
 
 
 @triton.jit(do_not_specialize=["Hq", "S"])
@@ -155,15 +159,15 @@ def _qk_norm_rope_partial0_q_rotated(
     b, s = row // (tl.cast(Hq, tl.int64) * S), row // Hq % S
     hq = row % Hq
     q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC)
-    total_acc = tl.full([BLOCK_D_2], 0.0, tl.float32)
+    total = tl.full([BLOCK_D_2], 0.0, tl.float32)
     for start in range(split * BLOCK_D_2, tl.cast(D // 2, INDEX), SPLITS * BLOCK_D_2):
         d = (start + tl.arange(0, BLOCK_D_2)).to(INDEX)
         d_mask = d < D // 2
         q = tl.load(q_row + d * q_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         q_2 = tl.load(q_row + (d + D // 2) * q_stride_D, mask=d_mask, other=0.0,
                       eviction_policy="evict_first").to(tl.float32)
-        total_acc += q * q + q_2 * q_2
-    total = tl.sum(total_acc, 0)
+        total += q * q + q_2 * q_2
+    total = tl.sum(total, 0)
     tl.store(partial0_q_rotated_ptr + b * (Hq * S * SPLITS) + s * (Hq * SPLITS) + hq * SPLITS + split, total)
 
 
@@ -186,38 +190,38 @@ def _qk_norm_rope_combine_q_rotated(
     d_mask = d < D // 2
     q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
-    q = tl.load(q_row[:, None] + d[None, :] * q_stride_D, mask=mask_row_d, other=0.0,
-                eviction_policy="evict_last").to(tl.float32)
+    q_low = tl.load(q_row[:, None] + d[None, :] * q_stride_D, mask=mask_row_d, other=0.0,
+                    eviction_policy="evict_last").to(tl.float32)
     splits = tl.arange(0, SPLITS)
     total_parts = tl.load(partial0_q_rotated_ptr + b[:, None] * (Hq * S * SPLITS) + s[:, None] * (Hq * SPLITS)
                           + hq[:, None] * SPLITS + splits[None, :], mask=row_mask[:, None], other=0.0)
     total = tl.sum(total_parts, 1)
-    rsqrt_value = tl.rsqrt(total / D + eps)
-    q_weight = tl.load(q_weight_ptr + d * q_weight_stride_D, mask=d_mask, other=0.0,
-                       eviction_policy="evict_last").to(tl.float32)
-    mul_value = q * rsqrt_value[:, None] * q_weight[None, :]
+    rstd = tl.rsqrt(total / D + eps)
+    q_weight_low = tl.load(q_weight_ptr + d * q_weight_stride_D, mask=d_mask, other=0.0,
+                           eviction_policy="evict_last").to(tl.float32)
+    scaled_q_low = q_low * rstd[:, None] * q_weight_low[None, :]
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
                            other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
-    c = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D, position_ids_mask[:, None], mask_row_d)
-    q_2 = tl.load(q_row[:, None] + (d[None, :] + D // 2) * q_stride_D, mask=mask_row_d, other=0.0,
-                  eviction_policy="evict_last").to(tl.float32)
-    q_weight_2 = tl.load(q_weight_ptr + (d + D // 2) * q_weight_stride_D, mask=d_mask, other=0.0,
-                         eviction_policy="evict_last").to(tl.float32)
-    mul_value_2 = q_2 * rsqrt_value[:, None] * q_weight_2[None, :]
+    c_low = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D, position_ids_mask[:, None], mask_row_d)
+    q_high = tl.load(q_row[:, None] + (d[None, :] + D // 2) * q_stride_D, mask=mask_row_d, other=0.0,
+                     eviction_policy="evict_last").to(tl.float32)
+    q_weight_high = tl.load(q_weight_ptr + (d + D // 2) * q_weight_stride_D, mask=d_mask, other=0.0,
+                            eviction_policy="evict_last").to(tl.float32)
+    scaled_q_high = q_high * rstd[:, None] * q_weight_high[None, :]
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
-    s_2 = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D, position_ids_mask[:, None], mask_row_d)
+    s_low = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D, position_ids_mask[:, None], mask_row_d)
     q_rotated_row = (q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
                      + hq * (q_rotated_stride_Hq // VEC * VEC))
-    tl.store(q_rotated_row[:, None] + d[None, :] * q_rotated_stride_D, mul_value * c - mul_value_2 * s_2,
+    tl.store(q_rotated_row[:, None] + d[None, :] * q_rotated_stride_D, scaled_q_low * c_low - scaled_q_high * s_low,
              mask=mask_row_d)
-    c_2 = device.look_up(cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, position_ids_mask[:, None],
-                         mask_row_d)
-    s_3 = device.look_up(sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, position_ids_mask[:, None],
-                         mask_row_d)
-    tl.store(q_rotated_row[:, None] + (d[None, :] + D // 2) * q_rotated_stride_D, mul_value_2 * c_2 + mul_value * s_3,
-             mask=mask_row_d)
+    c_high = device.look_up(cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, position_ids_mask[:, None],
+                            mask_row_d)
+    s_high = device.look_up(sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, position_ids_mask[:, None],
+                            mask_row_d)
+    tl.store(q_rotated_row[:, None] + (d[None, :] + D // 2) * q_rotated_stride_D,
+             scaled_q_high * c_high + scaled_q_low * s_high, mask=mask_row_d)
 
 
 def _inside(table: torch.Tensor, *index: torch.Tensor) -> torch.Tensor:
@@ -318,12 +322,13 @@ def _extents_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
     return B, S, Hq, D, Hk, P, T, W, C, I
 
 
-_qk_norm_rope_rows_k_rotated = renamed(_qk_norm_rope_rows_q_rotated, q="k", q_weight="k_weight", q_rotated="k_rotated",
-                                       Hq="Hk")
-_qk_norm_rope_partial0_k_rotated = renamed(_qk_norm_rope_partial0_q_rotated, q="k",
-                                           partial0_q_rotated="partial0_k_rotated", Hq="Hk")
-_qk_norm_rope_combine_k_rotated = renamed(_qk_norm_rope_combine_q_rotated, q="k", q_weight="k_weight",
-                                          q_rotated="k_rotated", partial0_q_rotated="partial0_k_rotated", Hq="Hk")
+_qk_norm_rope_rows_k_rotated = renamed(_qk_norm_rope_rows_q_rotated, Hq="Hk", q="k", q_weight="k_weight",
+                                       q_rotated="k_rotated")
+_qk_norm_rope_partial0_k_rotated = renamed(_qk_norm_rope_partial0_q_rotated, Hq="Hk", q="k",
+                                           partial0_q_rotated="partial0_k_rotated")
+_qk_norm_rope_combine_k_rotated = renamed(_qk_norm_rope_combine_q_rotated, Hq="Hk", q="k",
+                                          partial0_q_rotated="partial0_k_rotated", q_weight="k_weight",
+                                          q_rotated="k_rotated")
 
 _PLANS_QK_NORM_ROPE = Plans(
     extents="B S Hq D Hk P T W C I", scalars="eps",

@@ -70,7 +70,7 @@ def _quantize_fp8_partial0(
     """Partial results: each launch over several programs, combined in fixed order."""
     pid = tl.program_id(0)
     split = pid % SPLITS
-    largest_acc = tl.full([BLOCK_N], float("-inf"), tl.float32)
+    largest = tl.full([BLOCK_N], float("-inf"), tl.float32)
     for step in range(split, tl.cast(lead0, tl.int64) * lead1 * tl.cdiv(tl.cast(N, INDEX), BLOCK_N), SPLITS):
         outer = tl.where(tl.cast(lead0, tl.int64) * lead1 == 1, 0,
                          tl.cast(step // tl.cdiv(tl.cast(N, INDEX), BLOCK_N), INDEX))
@@ -79,8 +79,8 @@ def _quantize_fp8_partial0(
         n_mask = n < N // VEC * VEC
         x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-        largest_acc = device.maximum(largest_acc, tl.abs(x))
-    largest = tl.where((0 < lead1) & (0 < lead0) & (0 < N), tl.reduce(largest_acc, 0, device.nan_max), float("-inf"))
+        largest = device.maximum(largest, tl.abs(x))
+    largest = tl.where((0 < lead1) & (0 < lead0) & (0 < N), tl.reduce(largest, 0, device.nan_max), float("-inf"))
     tl.store(partial0_ptr + split, largest)
 
 
@@ -232,7 +232,7 @@ def _quantize_fp8_rows_row_loop(
     row = tl.program_id(0).to(tl.int64)
     i1, i0 = row // lead0, row % lead0
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    largest_acc = tl.full([BLOCK_N], float("-inf"), tl.float32)
+    largest = tl.full([BLOCK_N], float("-inf"), tl.float32)
     x_tiles = ()
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
@@ -243,10 +243,10 @@ def _quantize_fp8_rows_row_loop(
             if HELD:
                 x_tiles = x_tiles + (x_stored,)
             x = x_stored.to(tl.float32)
-            largest_acc = device.maximum(largest_acc, tl.abs(x))
-    largest = tl.where(0 < N, tl.reduce(largest_acc, 0, device.nan_max), float("-inf"))
+            largest = device.maximum(largest, tl.abs(x))
+    largest = tl.where(0 < N, tl.reduce(largest, 0, device.nan_max), float("-inf"))
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
-    div_value = 1.0 / scale
+    quotient = 1.0 / scale
     q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
@@ -258,7 +258,7 @@ def _quantize_fp8_rows_row_loop(
             else:
                 x_stored = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first")
             x = x_stored.to(tl.float32)
-            q = device.round_to(x * div_value, tl.float8e4nv)
+            q = device.round_to(x * quotient, tl.float8e4nv)
             tl.store(q_row + n * q_stride_N, q, mask=n_mask)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
     tl.store(scale_row, scale)
@@ -275,13 +275,13 @@ def _quantize_fp8_rows_partial0(
     row = (pid // SPLITS).to(tl.int64)
     i1, i0 = row // lead0, row % lead0
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    largest_acc = tl.full([BLOCK_N], float("-inf"), tl.float32)
+    largest = tl.full([BLOCK_N], float("-inf"), tl.float32)
     for start in range(split * BLOCK_N, tl.cast(N, INDEX), SPLITS * BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N // VEC * VEC
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        largest_acc = device.maximum(largest_acc, tl.abs(x))
-    largest = tl.where(0 < N, tl.reduce(largest_acc, 0, device.nan_max), float("-inf"))
+        largest = device.maximum(largest, tl.abs(x))
+    largest = tl.where(0 < N, tl.reduce(largest, 0, device.nan_max), float("-inf"))
     tl.store(partial0_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, largest)
 
 

@@ -40,6 +40,7 @@ def _rmsnorm_rows(
     x_ptr, weight_ptr, y_ptr, eps, lead0, lead1, N, x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N,
     y_stride_lead1, y_stride_lead0, y_stride_N,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    OP: tl.constexpr,
 ):
     """Several rows (...) per program, N in registers."""
     pid = tl.program_id(0)
@@ -53,8 +54,11 @@ def _rmsnorm_rows(
     x = tl.load(x_row[:, None] + n[None, :] * x_stride_N, mask=mask_row_n, other=0.0,
                 eviction_policy="evict_last").to(tl.float32)
     weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-    total = tl.sum(x * x, 1)
-    y = x * tl.rsqrt(total / N + eps)[:, None] * weight[None, :]
+    sum_of_squares = tl.sum(x * x, 1)
+    if OP == "rmsnorm_unit_offset":
+        y = x * tl.rsqrt(sum_of_squares / N + eps)[:, None] * (1.0 + weight)[None, :]
+    else:
+        y = x * tl.rsqrt(sum_of_squares / N + eps)[:, None] * weight[None, :]
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
@@ -63,7 +67,7 @@ def _rmsnorm_rows(
 def _rmsnorm_resident(
     x_ptr, weight_ptr, y_ptr, eps, lead0, N, x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N,
     y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OP: tl.constexpr,
 ):
     """One program per ..., N in registers."""
     row = tl.program_id(0).to(tl.int64)
@@ -73,8 +77,11 @@ def _rmsnorm_resident(
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-    total = tl.sum(x * x, 0)
-    y = x * tl.rsqrt(total / N + eps) * weight
+    sum_of_squares = tl.sum(x * x, 0)
+    if OP == "rmsnorm_unit_offset":
+        y = x * tl.rsqrt(sum_of_squares / N + eps) * (1.0 + weight)
+    else:
+        y = x * tl.rsqrt(sum_of_squares / N + eps) * weight
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row + n * y_stride_N, y, mask=n_mask)
 
@@ -84,13 +91,13 @@ def _rmsnorm_row_loop(
     x_ptr, weight_ptr, y_ptr, eps, lead0, N, x_stride_lead1, x_stride_lead0, x_stride_N, y_stride_lead1, y_stride_lead0,
     weight_stride_N, y_stride_N,
     BLOCK_N: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, HELD: tl.constexpr,
-    VEC: tl.constexpr,
+    VEC: tl.constexpr, OP: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
     row = tl.program_id(0).to(tl.int64)
     i1, i0 = row // lead0, row % lead0
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
+    sum_of_squares = tl.full([BLOCK_N], 0.0, tl.float32)
     x_tiles = ()
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
@@ -101,9 +108,9 @@ def _rmsnorm_row_loop(
             if HELD:
                 x_tiles = x_tiles + (x_stored,)
             x = x_stored.to(tl.float32)
-            total_acc += x * x
-    total = tl.sum(total_acc, 0)
-    rsqrt_value = tl.rsqrt(total / N + eps)
+            sum_of_squares += x * x
+    sum_of_squares = tl.sum(sum_of_squares, 0)
+    rstd = tl.rsqrt(sum_of_squares / N + eps)
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
@@ -116,7 +123,7 @@ def _rmsnorm_row_loop(
                 x_stored = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first")
             x = x_stored.to(tl.float32)
             weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-            y = x * rsqrt_value * weight
+            y = x * rstd * (1.0 + weight) if OP == "rmsnorm_unit_offset" else x * rstd * weight
             tl.store(y_row + n * y_stride_N, y, mask=n_mask)
 
 
@@ -131,14 +138,14 @@ def _rmsnorm_partial0(
     row = (pid // SPLITS).to(tl.int64)
     i1, i0 = row // lead0, row % lead0
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
+    sum_of_squares = tl.full([BLOCK_N], 0.0, tl.float32)
     for start in range(split * BLOCK_N, tl.cast(N, INDEX), SPLITS * BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N // VEC * VEC
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        total_acc += x * x
-    total = tl.sum(total_acc, 0)
-    tl.store(partial0_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, total)
+        sum_of_squares += x * x
+    sum_of_squares = tl.sum(sum_of_squares, 0)
+    tl.store(partial0_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, sum_of_squares)
 
 
 @triton.jit(do_not_specialize=["lead1"])
@@ -146,6 +153,7 @@ def _rmsnorm_combine(
     x_ptr, weight_ptr, y_ptr, partial0_ptr, eps, N, lead0, lead1, x_stride_lead1, x_stride_lead0, x_stride_N,
     weight_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    OP: tl.constexpr,
 ):
     """The result, from the partial results."""
     pid = tl.program_id(0)
@@ -162,10 +170,13 @@ def _rmsnorm_combine(
     weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0,
                      eviction_policy="evict_last").to(tl.float32)
     splits = tl.arange(0, SPLITS)
-    total_parts = tl.load(partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
-                          mask=row_mask[:, None], other=0.0)
-    total = tl.sum(total_parts, 1)
-    y = x * tl.rsqrt(total / N + eps)[:, None] * weight[None, :]
+    sum_of_squares_parts = tl.load(partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS
+                                   + splits[None, :], mask=row_mask[:, None], other=0.0)
+    sum_of_squares = tl.sum(sum_of_squares_parts, 1)
+    if OP == "rmsnorm_unit_offset":
+        y = x * tl.rsqrt(sum_of_squares / N + eps)[:, None] * (1.0 + weight)[None, :]
+    else:
+        y = x * tl.rsqrt(sum_of_squares / N + eps)[:, None] * weight[None, :]
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
@@ -216,7 +227,7 @@ def _extents_rmsnorm(x, weight):
 _PLANS_RMSNORM = Plans(
     extents="lead N T W", scalars="eps",
     strides={"x": "lead1 lead0 N", "weight": "N", "y": "lead1 lead0 N"},
-    vec="N x_stride_lead1 x_stride_lead0 y_stride_lead1 y_stride_lead0",
+    vec="N x_stride_lead1 x_stride_lead0 y_stride_lead1 y_stride_lead0", op="rmsnorm",
     tuned=Tuned(rows="lead1 lead0", case="N T", outputs="y",
                 spec="7016023e0a7f056ade92245c9b8166031e3bd472f28b1fd8057a6392200d455d"),
     steps=(Step("y", (
@@ -237,120 +248,6 @@ _OP_RMSNORM = Op(
     tensors=2, scalars=1, extents=_extents_rmsnorm, plans=_PLANS_RMSNORM,
     outputs=lambda lead, N, T, W: (Buffer((*lead, N), T),), function=rmsnorm,
 )
-
-
-@triton.jit(do_not_specialize=["lead1"])
-def _rmsnorm_unit_offset_rows(
-    x_ptr, weight_ptr, y_ptr, eps, lead0, lead1, N, x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N,
-    y_stride_lead1, y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """Several rows (...) per program, N in registers."""
-    pid = tl.program_id(0)
-    row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1, i0 = row // lead0, row % lead0
-    n = tl.arange(0, BLOCK_N).to(INDEX)
-    n_mask = (n < N // VEC * VEC) | EVEN_N
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    mask_row_n = row_mask[:, None] & n_mask[None, :]
-    x = tl.load(x_row[:, None] + n[None, :] * x_stride_N, mask=mask_row_n, other=0.0,
-                eviction_policy="evict_last").to(tl.float32)
-    weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-    total = tl.sum(x * x, 1)
-    y = x * tl.rsqrt(total / N + eps)[:, None] * (1.0 + weight)[None, :]
-    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
-    tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
-
-
-@triton.jit
-def _rmsnorm_unit_offset_resident(
-    x_ptr, weight_ptr, y_ptr, eps, lead0, N, x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N,
-    y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """One program per ..., N in registers."""
-    row = tl.program_id(0).to(tl.int64)
-    i1, i0 = row // lead0, row % lead0
-    n = tl.arange(0, BLOCK_N).to(INDEX)
-    n_mask = (n < N // VEC * VEC) | EVEN_N
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-    total = tl.sum(x * x, 0)
-    y = x * tl.rsqrt(total / N + eps) * (1.0 + weight)
-    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
-    tl.store(y_row + n * y_stride_N, y, mask=n_mask)
-
-
-@triton.jit
-def _rmsnorm_unit_offset_row_loop(
-    x_ptr, weight_ptr, y_ptr, eps, lead0, N, x_stride_lead1, x_stride_lead0, x_stride_N, y_stride_lead1, y_stride_lead0,
-    weight_stride_N, y_stride_N,
-    BLOCK_N: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, HELD: tl.constexpr,
-    VEC: tl.constexpr,
-):
-    """One program per ..., N in a loop."""
-    row = tl.program_id(0).to(tl.int64)
-    i1, i0 = row // lead0, row % lead0
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
-    x_tiles = ()
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
-                                                          BLOCK_N):
-            n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
-            n_mask = (n < N // VEC * VEC) | (TAIL == 0)
-            x_stored = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last")
-            if HELD:
-                x_tiles = x_tiles + (x_stored,)
-            x = x_stored.to(tl.float32)
-            total_acc += x * x
-    total = tl.sum(total_acc, 0)
-    rsqrt_value = tl.rsqrt(total / N + eps)
-    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
-                                                          BLOCK_N):
-            n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
-            n_mask = (n < N // VEC * VEC) | (TAIL == 0)
-            if HELD:
-                x_stored = x_tiles[start // BLOCK_N]
-            else:
-                x_stored = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first")
-            x = x_stored.to(tl.float32)
-            weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-            y = x * rsqrt_value * (1.0 + weight)
-            tl.store(y_row + n * y_stride_N, y, mask=n_mask)
-
-
-@triton.jit(do_not_specialize=["lead1"])
-def _rmsnorm_unit_offset_combine(
-    x_ptr, weight_ptr, y_ptr, partial0_ptr, eps, N, lead0, lead1, x_stride_lead1, x_stride_lead0, x_stride_N,
-    weight_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """The result, from the partial results."""
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
-    row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1, i0 = row // lead0, row % lead0
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N // VEC * VEC
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    mask_row_n = row_mask[:, None] & n_mask[None, :]
-    x = tl.load(x_row[:, None] + n[None, :] * x_stride_N, mask=mask_row_n, other=0.0,
-                eviction_policy="evict_last").to(tl.float32)
-    weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0,
-                     eviction_policy="evict_last").to(tl.float32)
-    splits = tl.arange(0, SPLITS)
-    total_parts = tl.load(partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
-                          mask=row_mask[:, None], other=0.0)
-    total = tl.sum(total_parts, 1)
-    y = x * tl.rsqrt(total / N + eps)[:, None] * (1.0 + weight)[None, :]
-    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
-    tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
 def reference_rmsnorm_unit_offset(x: torch.Tensor, weight: torch.Tensor, eps: float = 1e-6) -> torch.Tensor:
@@ -399,18 +296,18 @@ def _extents_rmsnorm_unit_offset(x, weight):
 _PLANS_RMSNORM_UNIT_OFFSET = Plans(
     extents="lead N T W", scalars="eps",
     strides={"x": "lead1 lead0 N", "weight": "N", "y": "lead1 lead0 N"},
-    vec="N x_stride_lead1 x_stride_lead0 y_stride_lead1 y_stride_lead0",
+    vec="N x_stride_lead1 x_stride_lead0 y_stride_lead1 y_stride_lead0", op="rmsnorm_unit_offset",
     tuned=Tuned(rows="lead1 lead0", case="N T", outputs="y",
                 spec="7016023e0a7f056ade92245c9b8166031e3bd472f28b1fd8057a6392200d455d"),
     steps=(Step("y", (
-        Rows(_rmsnorm_unit_offset_rows, rows="lead1 lead0", tile="N"),
-        RowTiles(_rmsnorm_unit_offset_row_loop, rows="lead1 lead0", loop="N", bytes="x"),
-        Resident(_rmsnorm_unit_offset_resident, rows="lead1 lead0", tile="N", bytes="x", compact=True, words=1,
+        Rows(_rmsnorm_rows, rows="lead1 lead0", tile="N"),
+        RowTiles(_rmsnorm_row_loop, rows="lead1 lead0", loop="N", bytes="x"),
+        Resident(_rmsnorm_resident, rows="lead1 lead0", tile="N", bytes="x", compact=True, words=1,
                  words_per_byte=0.25),
-        RowLoop(_rmsnorm_unit_offset_row_loop, rows="lead1 lead0", loop="N", words=3),
+        RowLoop(_rmsnorm_row_loop, rows="lead1 lead0", loop="N", words=3),
         SplitRows(
             (Partial(_rmsnorm_partial0, rows="lead1 lead0", loop="N", sums={"partial0": "lead1 lead0"}, words=2),),
-            Elementwise(_rmsnorm_unit_offset_combine, rows="lead1 lead0", block="N", splits=True),
+            Elementwise(_rmsnorm_combine, rows="lead1 lead0", block="N", splits=True),
         ),
     )),),
 )
@@ -440,9 +337,9 @@ def _rmsnorm_rounded_rows(
     x = tl.load(x_row[:, None] + n[None, :] * x_stride_N, mask=mask_row_n, other=0.0,
                 eviction_policy="evict_last").to(tl.float32)
     weight = device.widen_bits(tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0), tl.float32)
-    total = tl.sum(x * x, 1)
-    value = (x * tl.rsqrt(total / N + eps)[:, None]).to(x_ptr.dtype.element_ty)
-    y = value.to(tl.float32) * weight[None, :]
+    sum_of_squares = tl.sum(x * x, 1)
+    rounded = (x * tl.rsqrt(sum_of_squares / N + eps)[:, None]).to(x_ptr.dtype.element_ty)
+    y = rounded.to(tl.float32) * weight[None, :]
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
@@ -461,9 +358,9 @@ def _rmsnorm_rounded_resident(
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     weight = device.widen_bits(tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0), tl.float32)
-    total = tl.sum(x * x, 0)
-    value = (x * tl.rsqrt(total / N + eps)).to(x_ptr.dtype.element_ty)
-    y = value.to(tl.float32) * weight
+    sum_of_squares = tl.sum(x * x, 0)
+    rounded = (x * tl.rsqrt(sum_of_squares / N + eps)).to(x_ptr.dtype.element_ty)
+    y = rounded.to(tl.float32) * weight
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row + n * y_stride_N, y, mask=n_mask)
 
@@ -479,7 +376,7 @@ def _rmsnorm_rounded_row_loop(
     row = tl.program_id(0).to(tl.int64)
     i1, i0 = row // lead0, row % lead0
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
+    sum_of_squares = tl.full([BLOCK_N], 0.0, tl.float32)
     x_tiles = ()
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
@@ -490,9 +387,9 @@ def _rmsnorm_rounded_row_loop(
             if HELD:
                 x_tiles = x_tiles + (x_stored,)
             x = x_stored.to(tl.float32)
-            total_acc += x * x
-    total = tl.sum(total_acc, 0)
-    rsqrt_value = tl.rsqrt(total / N + eps)
+            sum_of_squares += x * x
+    sum_of_squares = tl.sum(sum_of_squares, 0)
+    rstd = tl.rsqrt(sum_of_squares / N + eps)
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
@@ -504,9 +401,9 @@ def _rmsnorm_rounded_row_loop(
             else:
                 x_stored = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first")
             x = x_stored.to(tl.float32)
-            value = (x * rsqrt_value).to(x_ptr.dtype.element_ty)
+            rounded = (x * rstd).to(x_ptr.dtype.element_ty)
             weight = device.widen_bits(tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0), tl.float32)
-            y = value.to(tl.float32) * weight
+            y = rounded.to(tl.float32) * weight
             tl.store(y_row + n * y_stride_N, y, mask=n_mask)
 
 
@@ -531,11 +428,11 @@ def _rmsnorm_rounded_combine(
     weight = device.widen_bits(tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0,
                                        eviction_policy="evict_last"), tl.float32)
     splits = tl.arange(0, SPLITS)
-    total_parts = tl.load(partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
-                          mask=row_mask[:, None], other=0.0)
-    total = tl.sum(total_parts, 1)
-    value = (x * tl.rsqrt(total / N + eps)[:, None]).to(x_ptr.dtype.element_ty)
-    y = value.to(tl.float32) * weight[None, :]
+    sum_of_squares_parts = tl.load(partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS
+                                   + splits[None, :], mask=row_mask[:, None], other=0.0)
+    sum_of_squares = tl.sum(sum_of_squares_parts, 1)
+    rounded = (x * tl.rsqrt(sum_of_squares / N + eps)[:, None]).to(x_ptr.dtype.element_ty)
+    y = rounded.to(tl.float32) * weight[None, :]
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 

@@ -4,14 +4,14 @@
 
 rmsnorm_gated_mlp: RMSNorm, then the gated expansion of a transformer MLP.
   plan        taken when                       launches                                         bytes
-  steps       TMA fits, or rows are few        rows_normed .., y                                least + 2 normed
-  y: split_k  rows are few, and tiles as well  gemm_y, combine_y                                least
-  y: swap_ab  rows are few                     gemm_y                                           least
-  y: tma      else                             tma_y                                            least
   library     it is faster                     rows_normed .., library, library, elementwise_y  least + 2 normed + 2 gate + 2 up
   gemv        one row, registers hold K        gemv                                             least
-  gemv_loop   one row                          gemv_loop                                        least
-  gemm        else                             gemm                                             least
+  gemv_loop   one row                          gemv                                             least
+  steps       else                             rows_normed .., y                                least + 2 normed
+  y: split_k  rows are few, and tiles as well  gemm_y, combine_y                                least
+  y: swap_ab  rows are few                     gemm_y                                           least
+  y: tma      TMA can move them                tma_y                                            least
+  y: gemm     else                             gemm_y                                           least
 
 rmsnorm_gated_mlp_mixed: `rmsnorm_gated_mlp` of weights in another dtype than x: they are rounded to that of x,
 once, as autocast does.
@@ -37,190 +37,20 @@ __all__ = ["rmsnorm_gated_mlp", "rmsnorm_gated_mlp_mixed"]
 
 
 @triton.jit
-def _by_activation(
-    ACTIVATION: tl.constexpr, gate_2,
+def _rmsnorm_gated_mlp_epilogue(
+    gate, up, ACTIVATION: tl.constexpr,
 ):
-    """`by_activation`, as 10 kernels have it."""
+    """Epilogue: `y` of these sums."""
     if ACTIVATION == "silu":
-        by_activation = gate_2 * tl.sigmoid(gate_2)
+        by_activation = gate * tl.sigmoid(gate)
     elif ACTIVATION == "gelu":
-        by_activation = gate_2 * 0.5 * device.erfc(gate_2 * -0.7071067811865476)
+        by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
     elif ACTIVATION == "gelu_tanh":
-        mul_value = 1.5957691216057308 * (gate_2 + 0.044715 * gate_2 * gate_2 * gate_2)
-        by_activation = gate_2 * tl.sigmoid(mul_value)
+        scaled = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
+        by_activation = gate * tl.sigmoid(scaled)
     else:
-        by_activation = device.maximum(gate_2, 0.0)
-    return by_activation
-
-
-@triton.jit
-def _place(
-    OVERLAP: tl.constexpr, SPLIT_K: tl.constexpr, lead1, BLOCK_LEAD1: tl.constexpr, N, BLOCK_N: tl.constexpr,
-    INDEX: tl.constexpr,
-):
-    """Where a program is at work, as 3 kernels have it."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    split = pid % SPLIT_K
-    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
-    tiles_n = tl.cdiv(N, BLOCK_N)
-    tile = (pid // SPLIT_K) % (tiles_m * tiles_n)
-    first = tile // (8 * tiles_n) * 8
-    group = tl.minimum(tiles_m - first, 8)
-    tile_m = first + tile % (8 * tiles_n) % group
-    tile_n = tile % (8 * tiles_n) // group
-    i0 = (pid // SPLIT_K // (tiles_m * tiles_n)).to(tl.int64)
-    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
-    i1_mask = i1 < lead1
-    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    return split, tile_n, i0, i1, i1_mask, n
-
-
-@triton.jit
-def _gate(
-    SWAP_AB: tl.constexpr, gate, mul_value_stored, x,
-):
-    """`gate`, as 6 kernels have it."""
-    if SWAP_AB:
-        gate = tl.dot(mul_value_stored.T, x.T, gate, input_precision="ieee", max_num_imprecise_acc=1)
-    else:
-        gate = tl.dot(x, mul_value_stored, gate, input_precision="ieee", max_num_imprecise_acc=1)
-    return gate
-
-
-@triton.jit(do_not_specialize=["N"])
-def _rmsnorm_gated_mlp_gemv(
-    x_ptr, gain_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, eps, N, lead0, K, x_stride_lead1, x_stride_lead0,
-    x_stride_K, gate_weight_stride_N, gate_weight_stride_K, up_weight_stride_N, up_weight_stride_K, gain_stride_K,
-    y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, PREFETCH: tl.constexpr, VEC: tl.constexpr,
-    ACTIVATION: tl.constexpr,
-):
-    """One program per ..., N, K in registers."""
-    row = tl.program_id(0).to(tl.int64)
-    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
-    n = row % N
-    k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K // VEC * VEC) | EVEN_K
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    gate_weight_row = gate_weight_ptr + n * (gate_weight_stride_N // VEC * VEC)
-    gate_weight = tl.load(gate_weight_row + k * gate_weight_stride_K, mask=k_mask, other=0.0,
-                          eviction_policy="evict_last").to(tl.float32)
-    up_weight_row = up_weight_ptr + n * (up_weight_stride_N // VEC * VEC)
-    up_weight = tl.load(up_weight_row + k * up_weight_stride_K, mask=k_mask, other=0.0,
-                        eviction_policy="evict_last").to(tl.float32)
-    if PREFETCH:
-        gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-    if not PREFETCH:
-        gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-    gate = tl.sum(x * (gate_weight * gain), 0)
-    total = tl.sum(x * x, 0)
-    where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
-    gate_2 = gate * where_value
-    by_activation = _by_activation(ACTIVATION, gate_2)
-    up = tl.sum(x * (up_weight * gain), 0)
-    up_2 = up * where_value
-    y = by_activation * up_2
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
-    tl.store(y_row, y)
-
-
-@triton.jit(do_not_specialize=["N"])
-def _rmsnorm_gated_mlp_gemv_loop(
-    x_ptr, gain_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, eps, N, lead0, K, x_stride_lead1, x_stride_lead0,
-    gate_weight_stride_N, up_weight_stride_N, x_stride_K, gate_weight_stride_K, gain_stride_K, up_weight_stride_K,
-    y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-    ACTIVATION: tl.constexpr,
-):
-    """One program per ..., N, K in a loop."""
-    row = tl.program_id(0).to(tl.int64)
-    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
-    n = row % N
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    gate_weight_row = gate_weight_ptr + n * (gate_weight_stride_N // VEC * VEC)
-    gate_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    up_weight_row = up_weight_ptr + n * (up_weight_stride_N // VEC * VEC)
-    up_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
-            x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-            gate_weight = tl.load(gate_weight_row + k * gate_weight_stride_K, mask=k_mask, other=0.0,
-                                  eviction_policy="evict_first").to(tl.float32)
-            gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-            gate_acc += x * (gate_weight * gain)
-            total_acc += x * x
-            up_weight = tl.load(up_weight_row + k * up_weight_stride_K, mask=k_mask, other=0.0,
-                                eviction_policy="evict_first").to(tl.float32)
-            up_acc += x * (up_weight * gain)
-    gate = tl.sum(gate_acc, 0)
-    total = tl.sum(total_acc, 0)
-    up = tl.sum(up_acc, 0)
-    where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
-    gate_2 = gate * where_value
-    by_activation = _by_activation(ACTIVATION, gate_2)
-    up_2 = up * where_value
-    y = by_activation * up_2
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
-    tl.store(y_row, y)
-
-
-@triton.jit
-def _rmsnorm_gated_mlp_gemm(
-    x_ptr, gain_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, eps, partial0_y_ptr, partial1_y_ptr, partial2_y_ptr, lead1,
-    N, K, lead0, x_stride_lead0, x_stride_lead1, x_stride_K, gate_weight_stride_N, gate_weight_stride_K, gain_stride_K,
-    up_weight_stride_N, up_weight_stride_K, y_stride_lead0, y_stride_lead1, y_stride_N,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
-    SPLIT_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-    OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
-):
-    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ...; SPLIT_K programs leave sums."""
-    split, tile_n, i0, i1, i1_mask, n = _place(OVERLAP, SPLIT_K, lead1, BLOCK_LEAD1, N, BLOCK_N, INDEX)
-    n_mask = n < N // VEC * VEC
-    x_row = x_ptr + i0 * x_stride_lead0
-    total_acc = tl.full([BLOCK_LEAD1], 0.0, tl.float32)
-    gate = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    up = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for TAIL in tl.static_range(0 if FULL_STEPS else 1, 2 if TAIL_STEPS else 1):
-        for start in range((TAIL * FULL_STEPS + split) * BLOCK_K, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K,
-                           SPLIT_K * BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-            k_mask = (k < K) | (TAIL == 0)
-            mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-            x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
-            mask_n_k = n_mask[None, :] & k_mask[:, None]
-            gate_weight = tl.load(gate_weight_ptr + n[None, :] * gate_weight_stride_N
-                                  + k[:, None] * gate_weight_stride_K, mask=mask_n_k, other=0.0).to(tl.float32)
-            gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
-            mul_value_stored = (gate_weight * gain[:, None]).to(x_ptr.dtype.element_ty)
-            gate = _gate(SWAP_AB, gate, mul_value_stored, x)
-            total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 1)
-            up_weight = tl.load(up_weight_ptr + n[None, :] * up_weight_stride_N + k[:, None] * up_weight_stride_K,
-                                mask=mask_n_k, other=0.0).to(tl.float32)
-            mul_value_stored_2 = (up_weight * gain[:, None]).to(x_ptr.dtype.element_ty)
-            up = _gate(SWAP_AB, up, mul_value_stored_2, x)
-    gate = gate.T if SWAP_AB else gate
-    up = up.T if SWAP_AB else up
-    total = total_acc
-    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
-    mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    if SPLIT_K == 1:
-        where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
-        gate_2 = gate * where_value[:, None]
-        by_activation = _by_activation(ACTIVATION, gate_2)
-        up_2 = up * where_value[:, None]
-        y = by_activation * up_2
-        tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
-    else:
-        tl.store(partial0_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1), gate,
-                 mask=mask_i1_n)
-        tl.store(partial1_y_ptr + i1 * lead0 + i0 + split * (lead0 * lead1), total, mask=i1_mask & (tile_n == 0))
-        tl.store(partial2_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1), up,
-                 mask=mask_i1_n)
+        by_activation = device.maximum(gate, 0.0)
+    return by_activation * up
 
 
 @triton.jit(do_not_specialize=["lead1"])
@@ -243,8 +73,8 @@ def _rmsnorm_gated_mlp_rows_normed(
     x = tl.load(x_row[:, None] + k[None, :] * x_stride_K, mask=mask_row_k, other=0.0,
                 eviction_policy="evict_last").to(tl.float32)
     gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-    total = tl.sum(x * x, 1)
-    normed = x * tl.rsqrt(total / K + eps)[:, None] * gain[None, :]
+    sum_of_squares = tl.sum(x * x, 1)
+    normed = x * tl.rsqrt(sum_of_squares / K + eps)[:, None] * gain[None, :]
     normed_row = normed_ptr + i1 * (normed_stride_lead1 // VEC * VEC) + i0 * (normed_stride_lead0 // VEC * VEC)
     tl.store(normed_row[:, None] + k[None, :] * normed_stride_K, normed, mask=mask_row_k)
 
@@ -264,8 +94,8 @@ def _rmsnorm_gated_mlp_resident_normed(
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-    total = tl.sum(x * x, 0)
-    normed = x * tl.rsqrt(total / K + eps) * gain
+    sum_of_squares = tl.sum(x * x, 0)
+    normed = x * tl.rsqrt(sum_of_squares / K + eps) * gain
     normed_row = normed_ptr + i1 * (normed_stride_lead1 // VEC * VEC) + i0 * (normed_stride_lead0 // VEC * VEC)
     tl.store(normed_row + k * normed_stride_K, normed, mask=k_mask)
 
@@ -282,7 +112,7 @@ def _rmsnorm_gated_mlp_row_loop_normed(
     row = tl.program_id(0).to(tl.int64)
     i1, i0 = row // lead0, row % lead0
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
+    sum_of_squares = tl.full([BLOCK_K], 0.0, tl.float32)
     x_tiles = ()
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K,
@@ -293,9 +123,9 @@ def _rmsnorm_gated_mlp_row_loop_normed(
             if HELD:
                 x_tiles = x_tiles + (x_stored,)
             x = x_stored.to(tl.float32)
-            total_acc += x * x
-    total = tl.sum(total_acc, 0)
-    rsqrt_value = tl.rsqrt(total / K + eps)
+            sum_of_squares += x * x
+    sum_of_squares = tl.sum(sum_of_squares, 0)
+    rstd = tl.rsqrt(sum_of_squares / K + eps)
     normed_row = normed_ptr + i1 * (normed_stride_lead1 // VEC * VEC) + i0 * (normed_stride_lead0 // VEC * VEC)
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K,
@@ -308,7 +138,7 @@ def _rmsnorm_gated_mlp_row_loop_normed(
                 x_stored = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first")
             x = x_stored.to(tl.float32)
             gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-            normed = x * rsqrt_value * gain
+            normed = x * rstd * gain
             tl.store(normed_row + k * normed_stride_K, normed, mask=k_mask)
 
 
@@ -322,7 +152,20 @@ def _rmsnorm_gated_mlp_gemm_y(
     OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ...; SPLIT_K programs leave sums."""
-    split, tile_n, i0, i1, i1_mask, n = _place(OVERLAP, SPLIT_K, lead1, BLOCK_LEAD1, N, BLOCK_N, INDEX)
+    device.enter(OVERLAP)
+    pid = tl.program_id(0)
+    split = pid % SPLIT_K
+    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_n = tl.cdiv(N, BLOCK_N)
+    tile = (pid // SPLIT_K) % (tiles_m * tiles_n)
+    first = tile // (8 * tiles_n) * 8
+    group = tl.minimum(tiles_m - first, 8)
+    tile_m = first + tile % (8 * tiles_n) % group
+    tile_n = tile % (8 * tiles_n) // group
+    i0 = (pid // SPLIT_K // (tiles_m * tiles_n)).to(tl.int64)
+    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    i1_mask = i1 < lead1
+    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
     normed_row = normed_ptr + i0 * normed_stride_lead0
     gate = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
@@ -338,17 +181,22 @@ def _rmsnorm_gated_mlp_gemm_y(
             mask_n_k = n_mask[None, :] & k_mask[:, None]
             gate_weight = tl.load(gate_weight_ptr + n[None, :] * gate_weight_stride_N
                                   + k[:, None] * gate_weight_stride_K, mask=mask_n_k, other=0.0)
-            gate = _gate(SWAP_AB, gate, gate_weight, normed)
+            if SWAP_AB:
+                gate = tl.dot(gate_weight.T, normed.T, gate, input_precision="ieee", max_num_imprecise_acc=1)
+            else:
+                gate = tl.dot(normed, gate_weight, gate, input_precision="ieee", max_num_imprecise_acc=1)
             up_weight = tl.load(up_weight_ptr + n[None, :] * up_weight_stride_N + k[:, None] * up_weight_stride_K,
                                 mask=mask_n_k, other=0.0)
-            up = _gate(SWAP_AB, up, up_weight, normed)
+            if SWAP_AB:
+                up = tl.dot(up_weight.T, normed.T, up, input_precision="ieee", max_num_imprecise_acc=1)
+            else:
+                up = tl.dot(normed, up_weight, up, input_precision="ieee", max_num_imprecise_acc=1)
     gate = gate.T if SWAP_AB else gate
     up = up.T if SWAP_AB else up
-    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
+    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     if SPLIT_K == 1:
-        by_activation = _by_activation(ACTIVATION, gate)
-        y = by_activation * up
+        y = _rmsnorm_gated_mlp_epilogue(gate, up, ACTIVATION)
         tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
     else:
         tl.store(partial0_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1), gate,
@@ -372,16 +220,15 @@ def _rmsnorm_gated_mlp_combine_y(
     i1, i0 = row // lead0, row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N
-    splits = tl.arange(0, SPLITS)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
+    splits = tl.arange(0, SPLITS)
     gate_parts = tl.load(partial0_y_ptr + i1[:, None, None] * (N * lead0) + i0[:, None, None] * N + n[None, :, None]
                          + splits[None, None, :] * (N * lead0 * lead1), mask=mask_row_n[:, :, None], other=0.0)
     gate = tl.sum(gate_parts, 2)
-    by_activation = _by_activation(ACTIVATION, gate)
     up_parts = tl.load(partial1_y_ptr + i1[:, None, None] * (N * lead0) + i0[:, None, None] * N + n[None, :, None]
                        + splits[None, None, :] * (N * lead0 * lead1), mask=mask_row_n[:, :, None], other=0.0)
     up = tl.sum(up_parts, 2)
-    y = by_activation * up
+    y = _rmsnorm_gated_mlp_epilogue(gate, up, ACTIVATION)
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
@@ -414,10 +261,60 @@ def _rmsnorm_gated_mlp_tma_y(
         gate, up = gate_up.reshape(BLOCK_LEAD1, 2, BLOCK_N).permute(0, 2, 1).split()
         gate, up = tl.where(gate_weight_up_weight_flip != 0, up,
                             gate), tl.where(gate_weight_up_weight_flip != 0, gate, up)
-        by_activation = _by_activation(ACTIVATION, gate)
-        y = by_activation * up
+        y = _rmsnorm_gated_mlp_epilogue(gate, up, ACTIVATION)
         y_box.store([i0.to(tl.int32), tile_m * BLOCK_LEAD1, tile_n * BLOCK_N],
                     y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N))
+
+
+@triton.jit(do_not_specialize=["N"])
+def _rmsnorm_gated_mlp_gemv(
+    x_ptr, gain_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, eps, N, lead0, K, x_stride_lead1, x_stride_lead0,
+    gate_weight_stride_N, up_weight_stride_N, x_stride_K, gate_weight_stride_K, gain_stride_K, up_weight_stride_K,
+    y_stride_lead1, y_stride_lead0, y_stride_N,
+    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    ACTIVATION: tl.constexpr,
+):
+    """One program per ..., N, K in a loop, of one step where registers hold it."""
+    row = tl.program_id(0).to(tl.int64)
+    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
+    n = row % N
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
+    gate_weight_row = gate_weight_ptr + n * (gate_weight_stride_N // VEC * VEC)
+    gate = tl.full([BLOCK_K], 0.0, tl.float32)
+    sum_of_squares = tl.full([BLOCK_K], 0.0, tl.float32)
+    up_weight_row = up_weight_ptr + n * (up_weight_stride_N // VEC * VEC)
+    up = tl.full([BLOCK_K], 0.0, tl.float32)
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
+            x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
+            gate_weight = tl.load(gate_weight_row + k * gate_weight_stride_K, mask=k_mask, other=0.0,
+                                  eviction_policy="evict_first").to(tl.float32)
+            gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
+            gate += x * (gate_weight * gain)
+            sum_of_squares += x * x
+            up_weight = tl.load(up_weight_row + k * up_weight_stride_K, mask=k_mask, other=0.0,
+                                eviction_policy="evict_first").to(tl.float32)
+            up += x * (up_weight * gain)
+    gate = tl.sum(gate, 0)
+    sum_of_squares = tl.sum(sum_of_squares, 0)
+    up = tl.sum(up, 0)
+    rstd = tl.where(K == 0, 1.0, tl.rsqrt(sum_of_squares / K + eps))
+    gate_2 = gate * rstd
+    if ACTIVATION == "silu":
+        by_activation = gate_2 * tl.sigmoid(gate_2)
+    elif ACTIVATION == "gelu":
+        by_activation = gate_2 * 0.5 * device.erfc(gate_2 * -0.7071067811865476)
+    elif ACTIVATION == "gelu_tanh":
+        scaled = 1.5957691216057308 * (gate_2 + 0.044715 * gate_2 * gate_2 * gate_2)
+        by_activation = gate_2 * tl.sigmoid(scaled)
+    else:
+        by_activation = device.maximum(gate_2, 0.0)
+    up_2 = up * rstd
+    y = by_activation * up_2
+    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
+    tl.store(y_row, y)
 
 
 @triton.jit(do_not_specialize=["lead1"])
@@ -443,8 +340,7 @@ def _rmsnorm_gated_mlp_elementwise_y(
     up_row = up_ptr + i1 * (up_stride_lead1 // VEC * VEC) + i0 * (up_stride_lead0 // VEC * VEC)
     up = tl.load(up_row[:, None] + n[None, :] * up_stride_N, mask=mask_row_n, other=0.0,
                  eviction_policy="evict_last").to(tl.float32)
-    by_activation = _by_activation(ACTIVATION, gate)
-    y = by_activation * up
+    y = _rmsnorm_gated_mlp_epilogue(gate, up, ACTIVATION)
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
@@ -522,8 +418,9 @@ _PLANS_RMSNORM_GATED_MLP = Plans(
     extents="lead K N T W", scalars="eps", settings="activation",
     strides={"x": "lead1 lead0 K", "gain": "K", "gate_weight": "N K", "up_weight": "N K", "y": "lead1 lead0 N",
              "normed": "lead1 lead0 K", "gate": "lead1 lead0 N", "up": "lead1 lead0 N"},
-    vec="K x_stride_lead1 x_stride_lead0 gate_weight_stride_N up_weight_stride_N N y_stride_lead0 normed_stride_lead1 "
-        "normed_stride_lead0 gate_stride_lead1 gate_stride_lead0 up_stride_lead1 up_stride_lead0 y_stride_lead1",
+    vec="K x_stride_lead1 x_stride_lead0 normed_stride_lead1 normed_stride_lead0 N y_stride_lead0 "
+        "gate_weight_stride_N up_weight_stride_N gate_stride_lead1 gate_stride_lead0 up_stride_lead1 up_stride_lead0 "
+        "y_stride_lead1",
     workspace={
         "normed": Workspace("lead K", "T"),
         "gate": Workspace("lead N", torch.float32),
@@ -532,6 +429,12 @@ _PLANS_RMSNORM_GATED_MLP = Plans(
     tuned=Tuned(rows="lead1 lead0", case="K N T", outputs="y",
                 spec="1000bcd5c0f37863c0896bd2b322009448792d8cf51378755b35e63f874e7c89"),
     partitions=(
+        Partition((Step("y", (
+            Gemv(few="lead1 lead0", matrix="N K", of=Resident(_rmsnorm_gated_mlp_gemv, rows="lead1 lead0 N", tile="K",
+                                                              bytes="x", words_per_byte=1, loop="K")),
+            Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_rmsnorm_gated_mlp_gemv, rows="lead1 lead0 N", loop="K",
+                                                             words=7)),
+        )),)),
         Partition(
             (
                 Step("normed", (
@@ -566,6 +469,11 @@ _PLANS_RMSNORM_GATED_MLP = Plans(
                         },
                         batches="lead0", dots=2, flips={"gate_weight_up_weight_flip": "gate_weight_up_weight_box"},
                     ),
+                    Gemm(
+                        _rmsnorm_gated_mlp_gemm_y, m="lead1", n="N", k="K", bytes="T gate_weight up_weight",
+                        batches="lead0", dots=2,
+                        sums={"partial0_y": "lead1 lead0 N", "partial1_y": "lead1 lead0 N"},
+                    ),
                 )),
             ),
             holds="normed",
@@ -586,16 +494,6 @@ _PLANS_RMSNORM_GATED_MLP = Plans(
             holds="normed gate up",
         ),
     ),
-    steps=(Step("y", (
-        Gemv(few="lead1 lead0", matrix="N K", of=Resident(_rmsnorm_gated_mlp_gemv, rows="lead1 lead0 N", tile="K",
-                                                          bytes="x", words_per_byte=1)),
-        Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_rmsnorm_gated_mlp_gemv_loop, rows="lead1 lead0 N", loop="K",
-                                                         words=7)),
-        Gemm(
-            _rmsnorm_gated_mlp_gemm, m="lead1", n="N", k="K", bytes="x", batches="lead0", dots=2,
-            sums={"partial0_y": "lead1 lead0 N", "partial1_y": "lead1 lead0", "partial2_y": "lead1 lead0 N"},
-        ),
-    )),),
 )
 
 _OP_RMSNORM_GATED_MLP = Op(
@@ -610,61 +508,21 @@ _OP_RMSNORM_GATED_MLP = Op(
 @triton.jit(do_not_specialize=["N"])
 def _rmsnorm_gated_mlp_mixed_gemv(
     x_ptr, gain_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, eps, N, lead0, K, x_stride_lead1, x_stride_lead0,
-    x_stride_K, gate_weight_stride_N, gate_weight_stride_K, up_weight_stride_N, up_weight_stride_K, gain_stride_K,
-    y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, PREFETCH: tl.constexpr, VEC: tl.constexpr,
-    ACTIVATION: tl.constexpr,
-):
-    """One program per ..., N, K in registers."""
-    row = tl.program_id(0).to(tl.int64)
-    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
-    n = row % N
-    k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K // VEC * VEC) | EVEN_K
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    gate_weight_row = gate_weight_ptr + n * (gate_weight_stride_N // VEC * VEC)
-    gate_weight = tl.load(gate_weight_row + k * gate_weight_stride_K, mask=k_mask, other=0.0,
-                          eviction_policy="evict_last").to(tl.float32)
-    up_weight_row = up_weight_ptr + n * (up_weight_stride_N // VEC * VEC)
-    up_weight = tl.load(up_weight_row + k * up_weight_stride_K, mask=k_mask, other=0.0,
-                        eviction_policy="evict_last").to(tl.float32)
-    if PREFETCH:
-        gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-    value = gate_weight.to(x_ptr.dtype.element_ty)
-    if not PREFETCH:
-        gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-    gate = tl.sum(x * (value.to(tl.float32) * gain), 0)
-    total = tl.sum(x * x, 0)
-    where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
-    gate_2 = gate * where_value
-    by_activation = _by_activation(ACTIVATION, gate_2)
-    value_2 = up_weight.to(x_ptr.dtype.element_ty)
-    up = tl.sum(x * (value_2.to(tl.float32) * gain), 0)
-    up_2 = up * where_value
-    y = by_activation * up_2
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
-    tl.store(y_row, y)
-
-
-@triton.jit(do_not_specialize=["N"])
-def _rmsnorm_gated_mlp_mixed_gemv_loop(
-    x_ptr, gain_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, eps, N, lead0, K, x_stride_lead1, x_stride_lead0,
     gate_weight_stride_N, up_weight_stride_N, x_stride_K, gate_weight_stride_K, gain_stride_K, up_weight_stride_K,
     y_stride_lead1, y_stride_lead0, y_stride_N,
     BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
-    """One program per ..., N, K in a loop."""
+    """One program per ..., N, K in a loop, of one step where registers hold it."""
     row = tl.program_id(0).to(tl.int64)
     i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
     n = row % N
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     gate_weight_row = gate_weight_ptr + n * (gate_weight_stride_N // VEC * VEC)
-    gate_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
+    gate = tl.full([BLOCK_K], 0.0, tl.float32)
+    sum_of_squares = tl.full([BLOCK_K], 0.0, tl.float32)
     up_weight_row = up_weight_ptr + n * (up_weight_stride_N // VEC * VEC)
-    up_acc = tl.full([BLOCK_K], 0.0, tl.float32)
+    up = tl.full([BLOCK_K], 0.0, tl.float32)
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
@@ -672,80 +530,32 @@ def _rmsnorm_gated_mlp_mixed_gemv_loop(
             x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
             gate_weight = tl.load(gate_weight_row + k * gate_weight_stride_K, mask=k_mask, other=0.0,
                                   eviction_policy="evict_first").to(tl.float32)
-            value = gate_weight.to(x_ptr.dtype.element_ty)
+            rounded = gate_weight.to(x_ptr.dtype.element_ty)
             gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-            gate_acc += x * (value.to(tl.float32) * gain)
-            total_acc += x * x
+            gate += x * (rounded.to(tl.float32) * gain)
+            sum_of_squares += x * x
             up_weight = tl.load(up_weight_row + k * up_weight_stride_K, mask=k_mask, other=0.0,
                                 eviction_policy="evict_first").to(tl.float32)
-            value_2 = up_weight.to(x_ptr.dtype.element_ty)
-            up_acc += x * (value_2.to(tl.float32) * gain)
-    gate = tl.sum(gate_acc, 0)
-    total = tl.sum(total_acc, 0)
-    up = tl.sum(up_acc, 0)
-    where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
-    gate_2 = gate * where_value
-    by_activation = _by_activation(ACTIVATION, gate_2)
-    up_2 = up * where_value
+            rounded_2 = up_weight.to(x_ptr.dtype.element_ty)
+            up += x * (rounded_2.to(tl.float32) * gain)
+    gate = tl.sum(gate, 0)
+    sum_of_squares = tl.sum(sum_of_squares, 0)
+    up = tl.sum(up, 0)
+    rstd = tl.where(K == 0, 1.0, tl.rsqrt(sum_of_squares / K + eps))
+    gate_2 = gate * rstd
+    if ACTIVATION == "silu":
+        by_activation = gate_2 * tl.sigmoid(gate_2)
+    elif ACTIVATION == "gelu":
+        by_activation = gate_2 * 0.5 * device.erfc(gate_2 * -0.7071067811865476)
+    elif ACTIVATION == "gelu_tanh":
+        scaled = 1.5957691216057308 * (gate_2 + 0.044715 * gate_2 * gate_2 * gate_2)
+        by_activation = gate_2 * tl.sigmoid(scaled)
+    else:
+        by_activation = device.maximum(gate_2, 0.0)
+    up_2 = up * rstd
     y = by_activation * up_2
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
     tl.store(y_row, y)
-
-
-@triton.jit
-def _rmsnorm_gated_mlp_mixed_gemm(
-    x_ptr, gain_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, eps, partial0_y_ptr, partial1_y_ptr, partial2_y_ptr, lead1,
-    N, K, lead0, x_stride_lead0, x_stride_lead1, x_stride_K, gate_weight_stride_N, gate_weight_stride_K, gain_stride_K,
-    up_weight_stride_N, up_weight_stride_K, y_stride_lead0, y_stride_lead1, y_stride_N,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
-    SPLIT_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-    OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
-):
-    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ...; SPLIT_K programs leave sums."""
-    split, tile_n, i0, i1, i1_mask, n = _place(OVERLAP, SPLIT_K, lead1, BLOCK_LEAD1, N, BLOCK_N, INDEX)
-    n_mask = n < N // VEC * VEC
-    x_row = x_ptr + i0 * x_stride_lead0
-    total_acc = tl.full([BLOCK_LEAD1], 0.0, tl.float32)
-    gate = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    up = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for TAIL in tl.static_range(0 if FULL_STEPS else 1, 2 if TAIL_STEPS else 1):
-        for start in range((TAIL * FULL_STEPS + split) * BLOCK_K, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K,
-                           SPLIT_K * BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-            k_mask = (k < K) | (TAIL == 0)
-            mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-            x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
-            mask_n_k = n_mask[None, :] & k_mask[:, None]
-            gate_weight = tl.load(gate_weight_ptr + n[None, :] * gate_weight_stride_N
-                                  + k[:, None] * gate_weight_stride_K, mask=mask_n_k, other=0.0).to(tl.float32)
-            value = gate_weight.to(x_ptr.dtype.element_ty)
-            gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
-            mul_value_stored = (value.to(tl.float32) * gain[:, None]).to(x_ptr.dtype.element_ty)
-            gate = _gate(SWAP_AB, gate, mul_value_stored, x)
-            total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 1)
-            up_weight = tl.load(up_weight_ptr + n[None, :] * up_weight_stride_N + k[:, None] * up_weight_stride_K,
-                                mask=mask_n_k, other=0.0).to(tl.float32)
-            value_2 = up_weight.to(x_ptr.dtype.element_ty)
-            mul_value_stored_2 = (value_2.to(tl.float32) * gain[:, None]).to(x_ptr.dtype.element_ty)
-            up = _gate(SWAP_AB, up, mul_value_stored_2, x)
-    gate = gate.T if SWAP_AB else gate
-    up = up.T if SWAP_AB else up
-    total = total_acc
-    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
-    mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    if SPLIT_K == 1:
-        where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
-        gate_2 = gate * where_value[:, None]
-        by_activation = _by_activation(ACTIVATION, gate_2)
-        up_2 = up * where_value[:, None]
-        y = by_activation * up_2
-        tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
-    else:
-        tl.store(partial0_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1), gate,
-                 mask=mask_i1_n)
-        tl.store(partial1_y_ptr + i1 * lead0 + i0 + split * (lead0 * lead1), total, mask=i1_mask & (tile_n == 0))
-        tl.store(partial2_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1), up,
-                 mask=mask_i1_n)
 
 
 def reference_rmsnorm_gated_mlp_mixed(
@@ -843,9 +653,9 @@ _PLANS_RMSNORM_GATED_MLP_MIXED = Plans(
     strides={"x": "lead1 lead0 K", "gain": "K", "gate_weight": "N K", "up_weight": "N K", "y": "lead1 lead0 N",
              "normed": "lead1 lead0 K", "gate": "lead1 lead0 N", "up": "lead1 lead0 N", "gate_weight_ready": "N K",
              "up_weight_ready": "N K"},
-    vec="K x_stride_lead1 x_stride_lead0 gate_weight_stride_N up_weight_stride_N N y_stride_lead0 normed_stride_lead1 "
-        "normed_stride_lead0 gate_stride_lead1 gate_stride_lead0 up_stride_lead1 up_stride_lead0 y_stride_lead1",
-    rounded=(_rmsnorm_gated_mlp_mixed_gemv, _rmsnorm_gated_mlp_mixed_gemv_loop, _rmsnorm_gated_mlp_mixed_gemm),
+    vec="K x_stride_lead1 x_stride_lead0 normed_stride_lead1 normed_stride_lead0 N y_stride_lead0 "
+        "gate_weight_stride_N up_weight_stride_N gate_stride_lead1 gate_stride_lead0 up_stride_lead1 up_stride_lead0 "
+        "y_stride_lead1", rounded=(_rmsnorm_gated_mlp_mixed_gemv,),
     workspace={
         "normed": Workspace("lead K", "T"),
         "gate": Workspace("lead N", torch.float32),
@@ -857,6 +667,12 @@ _PLANS_RMSNORM_GATED_MLP_MIXED = Plans(
     tuned=Tuned(rows="lead1 lead0", case="K N T V", outputs="y",
                 spec="1000bcd5c0f37863c0896bd2b322009448792d8cf51378755b35e63f874e7c89"),
     partitions=(
+        Partition((Step("y", (
+            Gemv(few="lead1 lead0", matrix="N K", of=Resident(_rmsnorm_gated_mlp_mixed_gemv, rows="lead1 lead0 N",
+                                                              tile="K", bytes="x", words_per_byte=1, loop="K")),
+            Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_rmsnorm_gated_mlp_mixed_gemv, rows="lead1 lead0 N",
+                                                             loop="K", words=7)),
+        )),)),
         Partition(
             (
                 Step("normed", (
@@ -892,6 +708,10 @@ _PLANS_RMSNORM_GATED_MLP_MIXED = Plans(
                         batches="lead0", dots=2,
                         flips={"gate_weight_ready_up_weight_ready_flip": "gate_weight_ready_up_weight_ready_box"},
                     ),
+                    Gemm(
+                        _rmsnorm_gated_mlp_mixed_gemm_y, m="lead1", n="N", k="K", bytes="T", batches="lead0", dots=2,
+                        sums={"partial0_y": "lead1 lead0 N", "partial1_y": "lead1 lead0 N"},
+                    ),
                 )),
             ),
             holds="normed",
@@ -912,16 +732,6 @@ _PLANS_RMSNORM_GATED_MLP_MIXED = Plans(
             holds="normed gate up",
         ),
     ),
-    steps=(Step("y", (
-        Gemv(few="lead1 lead0", matrix="N K", of=Resident(_rmsnorm_gated_mlp_mixed_gemv, rows="lead1 lead0 N", tile="K",
-                                                          bytes="x", words_per_byte=1)),
-        Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_rmsnorm_gated_mlp_mixed_gemv_loop, rows="lead1 lead0 N",
-                                                         loop="K", words=7)),
-        Gemm(
-            _rmsnorm_gated_mlp_mixed_gemm, m="lead1", n="N", k="K", bytes="x", batches="lead0", dots=2,
-            sums={"partial0_y": "lead1 lead0 N", "partial1_y": "lead1 lead0", "partial2_y": "lead1 lead0 N"},
-        ),
-    )),),
 )
 
 _OP_RMSNORM_GATED_MLP_MIXED = Op(

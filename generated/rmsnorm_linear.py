@@ -5,14 +5,14 @@
 rmsnorm_linear: Linear projection of an RMS-normalised input.
   plan        taken when                       launches                                 bytes
   library     it is faster without bias        rows_operand .., library                 least + 2 operand
-  steps       TMA fits, or rows are few        rows_operand .., y                       least + 2 operand
-  y: split_k  rows are few, and tiles as well  gemm_y, combine_y                        least
-  y: swap_ab  rows are few                     gemm_y                                   least
-  y: tma      else                             tma_y                                    least
   library     it is faster                     rows_operand .., library, elementwise_y  least + 2 operand + 2 product
   gemv        one row, registers hold K        gemv                                     least
-  gemv_loop   one row                          gemv_loop                                least
-  gemm        else                             gemm                                     least
+  gemv_loop   one row                          gemv                                     least
+  steps       else                             rows_operand .., y                       least + 2 operand
+  y: split_k  rows are few, and tiles as well  gemm_y, combine_y                        least
+  y: swap_ab  rows are few                     gemm_y                                   least
+  y: tma      TMA can move them                tma_y                                    least
+  y: gemm     else                             gemm_y                                   least
 
 rmsnorm_linear_mixed: `rmsnorm_linear` of a weight in another dtype than x: it is rounded to that of x, once, as
 autocast does.
@@ -37,136 +37,12 @@ __all__ = ["RMSNormLinear", "rmsnorm_linear", "rmsnorm_linear_mixed"]
 
 
 @triton.jit
-def _place(
-    OVERLAP: tl.constexpr, SPLIT_K: tl.constexpr, lead1, BLOCK_LEAD1: tl.constexpr, N, BLOCK_N: tl.constexpr,
-    INDEX: tl.constexpr,
+def _rmsnorm_linear_epilogue(
+    product, n, n_mask, bias_ptr, bias_stride_N,
 ):
-    """Where a program is at work, as 4 kernels have it."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    split = pid % SPLIT_K
-    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
-    tiles_n = tl.cdiv(N, BLOCK_N)
-    tile = (pid // SPLIT_K) % (tiles_m * tiles_n)
-    first = tile // (8 * tiles_n) * 8
-    group = tl.minimum(tiles_m - first, 8)
-    tile_m = first + tile % (8 * tiles_n) % group
-    tile_n = tile % (8 * tiles_n) // group
-    i0 = (pid // SPLIT_K // (tiles_m * tiles_n)).to(tl.int64)
-    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
-    i1_mask = i1 < lead1
-    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    return split, tile_n, i0, i1, i1_mask, n
-
-
-@triton.jit(do_not_specialize=["N"])
-def _rmsnorm_linear_gemv(
-    x_ptr, gain_ptr, weight_ptr, bias_ptr, y_ptr, eps, N, lead0, K, x_stride_lead1, x_stride_lead0, x_stride_K,
-    weight_stride_N, weight_stride_K, gain_stride_K, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """One program per ..., N, K in registers."""
-    row = tl.program_id(0).to(tl.int64)
-    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
-    n = row % N
-    k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K // VEC * VEC) | EVEN_K
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
-    weight = tl.load(weight_row + k * weight_stride_K, mask=k_mask, other=0.0,
-                     eviction_policy="evict_last").to(tl.float32)
-    gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-    bias = tl.load(bias_ptr + n * bias_stride_N,
-                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else 0
-    total = tl.sum(x * (weight * gain), 0)
-    total_2 = tl.sum(x * x, 0)
-    where_value = tl.where(K == 0, 1.0, tl.rsqrt(total_2 / K + eps))
-    y = total * where_value + bias
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
-    tl.store(y_row, y)
-
-
-@triton.jit(do_not_specialize=["N"])
-def _rmsnorm_linear_gemv_loop(
-    x_ptr, gain_ptr, weight_ptr, bias_ptr, y_ptr, eps, N, lead0, K, x_stride_lead1, x_stride_lead0, weight_stride_N,
-    x_stride_K, weight_stride_K, gain_stride_K, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """One program per ..., N, K in a loop."""
-    row = tl.program_id(0).to(tl.int64)
-    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
-    n = row % N
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
-    total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    total_acc_2 = tl.full([BLOCK_K], 0.0, tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
-            x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-            weight = tl.load(weight_row + k * weight_stride_K, mask=k_mask, other=0.0,
-                             eviction_policy="evict_first").to(tl.float32)
-            gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-            total_acc += x * (weight * gain)
-            total_acc_2 += x * x
-    total = tl.sum(total_acc, 0)
-    total_2 = tl.sum(total_acc_2, 0)
-    where_value = tl.where(K == 0, 1.0, tl.rsqrt(total_2 / K + eps))
-    bias = tl.load(bias_ptr + n * bias_stride_N,
-                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else 0
-    y = total * where_value + bias
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
-    tl.store(y_row, y)
-
-
-@triton.jit
-def _rmsnorm_linear_gemm(
-    x_ptr, gain_ptr, weight_ptr, bias_ptr, y_ptr, eps, partial0_y_ptr, partial1_y_ptr, lead1, N, K, lead0,
-    x_stride_lead0, x_stride_lead1, x_stride_K, weight_stride_N, weight_stride_K, gain_stride_K, y_stride_lead0,
-    bias_stride_N, y_stride_lead1, y_stride_N,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
-    SPLIT_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-    OVERLAP: tl.constexpr,
-):
-    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ...; SPLIT_K programs leave sums."""
-    split, tile_n, i0, i1, i1_mask, n = _place(OVERLAP, SPLIT_K, lead1, BLOCK_LEAD1, N, BLOCK_N, INDEX)
-    n_mask = n < N // VEC * VEC
-    x_row = x_ptr + i0 * x_stride_lead0
-    total_acc = tl.full([BLOCK_LEAD1], 0.0, tl.float32)
-    product = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for TAIL in tl.static_range(0 if FULL_STEPS else 1, 2 if TAIL_STEPS else 1):
-        for start in range((TAIL * FULL_STEPS + split) * BLOCK_K, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K,
-                           SPLIT_K * BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-            k_mask = (k < K) | (TAIL == 0)
-            mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-            x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
-            mask_n_k = n_mask[None, :] & k_mask[:, None]
-            weight = tl.load(weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k,
-                             other=0.0).to(tl.float32)
-            gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
-            mul_value_stored = (weight * gain[:, None]).to(x_ptr.dtype.element_ty)
-            if SWAP_AB:
-                product = tl.dot(mul_value_stored.T, x.T, product, input_precision="ieee", max_num_imprecise_acc=1)
-            else:
-                product = tl.dot(x, mul_value_stored, product, input_precision="ieee", max_num_imprecise_acc=1)
-            total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 1)
-    product = product.T if SWAP_AB else product
-    total = total_acc
-    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
-    mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    if SPLIT_K == 1:
-        where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
-        bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
-                       other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
-        y = product * where_value[:, None] + bias[None, :]
-        tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
-    else:
-        tl.store(partial0_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
-                 product, mask=mask_i1_n)
-        tl.store(partial1_y_ptr + i1 * lead0 + i0 + split * (lead0 * lead1), total, mask=i1_mask & (tile_n == 0))
+    """Epilogue: `y` of this sum."""
+    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32) if bias_ptr is not None else 0
+    return product + bias
 
 
 @triton.jit(do_not_specialize=["lead1"])
@@ -189,10 +65,10 @@ def _rmsnorm_linear_rows_operand(
     x = tl.load(x_row[:, None] + k[None, :] * x_stride_K, mask=mask_row_k, other=0.0,
                 eviction_policy="evict_last").to(tl.float32)
     gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-    total = tl.sum(x * x, 1)
-    mul_value = x * tl.rsqrt(total / K + eps)[:, None] * gain[None, :]
+    sum_of_squares = tl.sum(x * x, 1)
+    scaled_x = x * tl.rsqrt(sum_of_squares / K + eps)[:, None] * gain[None, :]
     operand_row = operand_ptr + i1 * (operand_stride_lead1 // VEC * VEC) + i0 * (operand_stride_lead0 // VEC * VEC)
-    tl.store(operand_row[:, None] + k[None, :] * operand_stride_K, mul_value, mask=mask_row_k)
+    tl.store(operand_row[:, None] + k[None, :] * operand_stride_K, scaled_x, mask=mask_row_k)
 
 
 @triton.jit
@@ -210,10 +86,10 @@ def _rmsnorm_linear_resident_operand(
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-    total = tl.sum(x * x, 0)
-    mul_value = x * tl.rsqrt(total / K + eps) * gain
+    sum_of_squares = tl.sum(x * x, 0)
+    scaled_x = x * tl.rsqrt(sum_of_squares / K + eps) * gain
     operand_row = operand_ptr + i1 * (operand_stride_lead1 // VEC * VEC) + i0 * (operand_stride_lead0 // VEC * VEC)
-    tl.store(operand_row + k * operand_stride_K, mul_value, mask=k_mask)
+    tl.store(operand_row + k * operand_stride_K, scaled_x, mask=k_mask)
 
 
 @triton.jit
@@ -228,7 +104,7 @@ def _rmsnorm_linear_row_loop_operand(
     row = tl.program_id(0).to(tl.int64)
     i1, i0 = row // lead0, row % lead0
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
+    sum_of_squares = tl.full([BLOCK_K], 0.0, tl.float32)
     x_tiles = ()
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K,
@@ -239,9 +115,9 @@ def _rmsnorm_linear_row_loop_operand(
             if HELD:
                 x_tiles = x_tiles + (x_stored,)
             x = x_stored.to(tl.float32)
-            total_acc += x * x
-    total = tl.sum(total_acc, 0)
-    rsqrt_value = tl.rsqrt(total / K + eps)
+            sum_of_squares += x * x
+    sum_of_squares = tl.sum(sum_of_squares, 0)
+    rstd = tl.rsqrt(sum_of_squares / K + eps)
     operand_row = operand_ptr + i1 * (operand_stride_lead1 // VEC * VEC) + i0 * (operand_stride_lead0 // VEC * VEC)
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K,
@@ -254,7 +130,7 @@ def _rmsnorm_linear_row_loop_operand(
                 x_stored = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first")
             x = x_stored.to(tl.float32)
             gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-            tl.store(operand_row + k * operand_stride_K, x * rsqrt_value * gain, mask=k_mask)
+            tl.store(operand_row + k * operand_stride_K, x * rstd * gain, mask=k_mask)
 
 
 @triton.jit
@@ -267,7 +143,20 @@ def _rmsnorm_linear_gemm_y(
     OVERLAP: tl.constexpr,
 ):
     """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ...; SPLIT_K programs leave sums."""
-    split, tile_n, i0, i1, i1_mask, n = _place(OVERLAP, SPLIT_K, lead1, BLOCK_LEAD1, N, BLOCK_N, INDEX)
+    device.enter(OVERLAP)
+    pid = tl.program_id(0)
+    split = pid % SPLIT_K
+    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_n = tl.cdiv(N, BLOCK_N)
+    tile = (pid // SPLIT_K) % (tiles_m * tiles_n)
+    first = tile // (8 * tiles_n) * 8
+    group = tl.minimum(tiles_m - first, 8)
+    tile_m = first + tile % (8 * tiles_n) % group
+    tile_n = tile % (8 * tiles_n) // group
+    i0 = (pid // SPLIT_K // (tiles_m * tiles_n)).to(tl.int64)
+    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    i1_mask = i1 < lead1
+    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
     operand_row = operand_ptr + i0 * operand_stride_lead0
     product = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
@@ -287,12 +176,10 @@ def _rmsnorm_linear_gemm_y(
             else:
                 product = tl.dot(operand, weight, product, input_precision="ieee", max_num_imprecise_acc=1)
     product = product.T if SWAP_AB else product
-    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
+    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     if SPLIT_K == 1:
-        bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
-                       other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
-        y = product + bias[None, :]
+        y = _rmsnorm_linear_epilogue(product, n[None, :], n_mask[None, :], bias_ptr, bias_stride_N)
         tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
     else:
         tl.store(partial0_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
@@ -313,15 +200,12 @@ def _rmsnorm_linear_combine_y(
     i1, i0 = row // lead0, row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N
-    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0,
-                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0,
-                                                                                                     tl.float32)
-    splits = tl.arange(0, SPLITS)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
-    total_parts = tl.load(partial0_y_ptr + i1[:, None, None] * (N * lead0) + i0[:, None, None] * N + n[None, :, None]
-                          + splits[None, None, :] * (N * lead0 * lead1), mask=mask_row_n[:, :, None], other=0.0)
-    total = tl.sum(total_parts, 2)
-    y = total + bias[None, :]
+    splits = tl.arange(0, SPLITS)
+    product_parts = tl.load(partial0_y_ptr + i1[:, None, None] * (N * lead0) + i0[:, None, None] * N + n[None, :, None]
+                            + splits[None, None, :] * (N * lead0 * lead1), mask=mask_row_n[:, :, None], other=0.0)
+    product = tl.sum(product_parts, 2)
+    y = _rmsnorm_linear_epilogue(product, n[None, :], n_mask[None, :], bias_ptr, bias_stride_N)
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
@@ -356,11 +240,43 @@ def _rmsnorm_linear_tma_y(
             column = 2 * tile_n + half
             n = column.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
             n_mask = n < N // VEC * VEC
-            bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
-                           other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
-            y = product + bias[None, :]
+            y = _rmsnorm_linear_epilogue(product, n[None, :], n_mask[None, :], bias_ptr, bias_stride_N)
             y_box.store([i0.to(tl.int32), tile_m * BLOCK_LEAD1, column * BLOCK_N],
                         y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N))
+
+
+@triton.jit(do_not_specialize=["N"])
+def _rmsnorm_linear_gemv(
+    x_ptr, gain_ptr, weight_ptr, bias_ptr, y_ptr, eps, N, lead0, K, x_stride_lead1, x_stride_lead0, weight_stride_N,
+    x_stride_K, weight_stride_K, gain_stride_K, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+):
+    """One program per ..., N, K in a loop, of one step where registers hold it."""
+    row = tl.program_id(0).to(tl.int64)
+    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
+    n = row % N
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
+    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
+    product = tl.full([BLOCK_K], 0.0, tl.float32)
+    sum_of_squares = tl.full([BLOCK_K], 0.0, tl.float32)
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
+            x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
+            weight = tl.load(weight_row + k * weight_stride_K, mask=k_mask, other=0.0,
+                             eviction_policy="evict_first").to(tl.float32)
+            gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
+            product += x * (weight * gain)
+            sum_of_squares += x * x
+    product = tl.sum(product, 0)
+    sum_of_squares = tl.sum(sum_of_squares, 0)
+    rstd = tl.where(K == 0, 1.0, tl.rsqrt(sum_of_squares / K + eps))
+    bias = tl.load(bias_ptr + n * bias_stride_N,
+                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else 0
+    y = product * rstd + bias
+    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
+    tl.store(y_row, y)
 
 
 @triton.jit(do_not_specialize=["lead1"])
@@ -382,10 +298,7 @@ def _rmsnorm_linear_elementwise_y(
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     product = tl.load(product_row[:, None] + n[None, :] * product_stride_N, mask=mask_row_n, other=0.0,
                       eviction_policy="evict_last").to(tl.float32)
-    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0,
-                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0,
-                                                                                                     tl.float32)
-    y = product + bias[None, :]
+    y = _rmsnorm_linear_epilogue(product, n[None, :], n_mask[None, :], bias_ptr, bias_stride_N)
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
@@ -448,7 +361,7 @@ _PLANS_RMSNORM_LINEAR = Plans(
     extents="lead K N T W", scalars="eps",
     strides={"x": "lead1 lead0 K", "gain": "K", "weight": "N K", "bias": "N", "y": "lead1 lead0 N",
              "operand": "lead1 lead0 K", "product": "lead1 lead0 N"},
-    vec="K x_stride_lead1 x_stride_lead0 weight_stride_N N y_stride_lead0 operand_stride_lead1 operand_stride_lead0 "
+    vec="K x_stride_lead1 x_stride_lead0 operand_stride_lead1 operand_stride_lead0 N y_stride_lead0 weight_stride_N "
         "product_stride_lead1 product_stride_lead0 y_stride_lead1",
     workspace={"operand": Workspace("lead K", "T"), "product": Workspace("lead N", torch.float32)},
     tuned=Tuned(rows="lead1 lead0", case="K N T bias", outputs="y",
@@ -467,6 +380,12 @@ _PLANS_RMSNORM_LINEAR = Plans(
             ),
             omits="bias", holds="operand",
         ),
+        Partition((Step("y", (
+            Gemv(few="lead1 lead0", matrix="N K", of=Resident(_rmsnorm_linear_gemv, rows="lead1 lead0 N", tile="K",
+                                                              bytes="x", words_per_byte=0.75, loop="K")),
+            Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_rmsnorm_linear_gemv, rows="lead1 lead0 N", loop="K",
+                                                             words=5)),
+        )),)),
         Partition(
             (
                 Step("operand", (
@@ -494,6 +413,8 @@ _PLANS_RMSNORM_LINEAR = Plans(
                         },
                         batches="lead0", halves=2,
                     ),
+                    Gemm(_rmsnorm_linear_gemm_y, m="lead1", n="N", k="K", bytes="T weight", batches="lead0",
+                         sums={"partial0_y": "lead1 lead0 N"}),
                 )),
             ),
             holds="operand",
@@ -513,16 +434,6 @@ _PLANS_RMSNORM_LINEAR = Plans(
             holds="operand product",
         ),
     ),
-    steps=(Step("y", (
-        Gemv(few="lead1 lead0", matrix="N K", of=Resident(_rmsnorm_linear_gemv, rows="lead1 lead0 N", tile="K",
-                                                          bytes="x", words_per_byte=0.75)),
-        Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_rmsnorm_linear_gemv_loop, rows="lead1 lead0 N", loop="K",
-                                                         words=5)),
-        Gemm(
-            _rmsnorm_linear_gemm, m="lead1", n="N", k="K", bytes="x", batches="lead0",
-            sums={"partial0_y": "lead1 lead0 N", "partial1_y": "lead1 lead0"},
-        ),
-    )),),
 )
 
 _OP_RMSNORM_LINEAR = Op(
@@ -585,47 +496,18 @@ class RMSNormLinear(torch.nn.Module):
 
 @triton.jit(do_not_specialize=["N"])
 def _rmsnorm_linear_mixed_gemv(
-    x_ptr, gain_ptr, weight_ptr, bias_ptr, y_ptr, eps, N, lead0, K, x_stride_lead1, x_stride_lead0, x_stride_K,
-    weight_stride_N, weight_stride_K, gain_stride_K, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """One program per ..., N, K in registers."""
-    row = tl.program_id(0).to(tl.int64)
-    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
-    n = row % N
-    k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K // VEC * VEC) | EVEN_K
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
-    weight = tl.load(weight_row + k * weight_stride_K, mask=k_mask, other=0.0,
-                     eviction_policy="evict_last").to(tl.float32)
-    gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-    bias = tl.load(bias_ptr + n * bias_stride_N,
-                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else 0
-    value = weight.to(x_ptr.dtype.element_ty)
-    total = tl.sum(x * (value.to(tl.float32) * gain), 0)
-    total_2 = tl.sum(x * x, 0)
-    where_value = tl.where(K == 0, 1.0, tl.rsqrt(total_2 / K + eps))
-    y = total * where_value + bias
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
-    tl.store(y_row, y)
-
-
-@triton.jit(do_not_specialize=["N"])
-def _rmsnorm_linear_mixed_gemv_loop(
     x_ptr, gain_ptr, weight_ptr, bias_ptr, y_ptr, eps, N, lead0, K, x_stride_lead1, x_stride_lead0, weight_stride_N,
     x_stride_K, weight_stride_K, gain_stride_K, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
     BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
-    """One program per ..., N, K in a loop."""
+    """One program per ..., N, K in a loop, of one step where registers hold it."""
     row = tl.program_id(0).to(tl.int64)
     i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
     n = row % N
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
-    total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    total_acc_2 = tl.full([BLOCK_K], 0.0, tl.float32)
+    product = tl.full([BLOCK_K], 0.0, tl.float32)
+    sum_of_squares = tl.full([BLOCK_K], 0.0, tl.float32)
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
@@ -633,109 +515,18 @@ def _rmsnorm_linear_mixed_gemv_loop(
             x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
             weight = tl.load(weight_row + k * weight_stride_K, mask=k_mask, other=0.0,
                              eviction_policy="evict_first").to(tl.float32)
-            value = weight.to(x_ptr.dtype.element_ty)
+            rounded = weight.to(x_ptr.dtype.element_ty)
             gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-            total_acc += x * (value.to(tl.float32) * gain)
-            total_acc_2 += x * x
-    total = tl.sum(total_acc, 0)
-    total_2 = tl.sum(total_acc_2, 0)
-    where_value = tl.where(K == 0, 1.0, tl.rsqrt(total_2 / K + eps))
+            product += x * (rounded.to(tl.float32) * gain)
+            sum_of_squares += x * x
+    product = tl.sum(product, 0)
+    sum_of_squares = tl.sum(sum_of_squares, 0)
+    rstd = tl.where(K == 0, 1.0, tl.rsqrt(sum_of_squares / K + eps))
     bias = tl.load(bias_ptr + n * bias_stride_N,
                    eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else 0
-    y = total * where_value + bias
+    y = product * rstd + bias
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
     tl.store(y_row, y)
-
-
-@triton.jit
-def _rmsnorm_linear_mixed_gemm(
-    x_ptr, gain_ptr, weight_ptr, bias_ptr, y_ptr, eps, partial0_y_ptr, partial1_y_ptr, lead1, N, K, lead0,
-    x_stride_lead0, x_stride_lead1, x_stride_K, weight_stride_N, weight_stride_K, gain_stride_K, y_stride_lead0,
-    bias_stride_N, y_stride_lead1, y_stride_N,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
-    SPLIT_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-    OVERLAP: tl.constexpr,
-):
-    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ...; SPLIT_K programs leave sums."""
-    split, tile_n, i0, i1, i1_mask, n = _place(OVERLAP, SPLIT_K, lead1, BLOCK_LEAD1, N, BLOCK_N, INDEX)
-    n_mask = n < N // VEC * VEC
-    x_row = x_ptr + i0 * x_stride_lead0
-    total_acc = tl.full([BLOCK_LEAD1], 0.0, tl.float32)
-    product = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for TAIL in tl.static_range(0 if FULL_STEPS else 1, 2 if TAIL_STEPS else 1):
-        for start in range((TAIL * FULL_STEPS + split) * BLOCK_K, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K,
-                           SPLIT_K * BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-            k_mask = (k < K) | (TAIL == 0)
-            mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-            x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
-            mask_n_k = n_mask[None, :] & k_mask[:, None]
-            weight = tl.load(weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k,
-                             other=0.0).to(tl.float32)
-            value = weight.to(x_ptr.dtype.element_ty)
-            gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
-            mul_value_stored = (value.to(tl.float32) * gain[:, None]).to(x_ptr.dtype.element_ty)
-            if SWAP_AB:
-                product = tl.dot(mul_value_stored.T, x.T, product, input_precision="ieee", max_num_imprecise_acc=1)
-            else:
-                product = tl.dot(x, mul_value_stored, product, input_precision="ieee", max_num_imprecise_acc=1)
-            total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 1)
-    product = product.T if SWAP_AB else product
-    total = total_acc
-    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
-    mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    if SPLIT_K == 1:
-        where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
-        bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
-                       other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
-        y = product * where_value[:, None] + bias[None, :]
-        tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
-    else:
-        tl.store(partial0_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
-                 product, mask=mask_i1_n)
-        tl.store(partial1_y_ptr + i1 * lead0 + i0 + split * (lead0 * lead1), total, mask=i1_mask & (tile_n == 0))
-
-
-@triton.jit
-def _rmsnorm_linear_mixed_gemm_y(
-    bias_ptr, weight_ready_ptr, operand_ptr, y_ptr, partial0_y_ptr, lead1, N, K, lead0, operand_stride_lead0,
-    operand_stride_lead1, operand_stride_K, weight_ready_stride_N, weight_ready_stride_K, y_stride_lead0, bias_stride_N,
-    y_stride_lead1, y_stride_N,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
-    SPLIT_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-    OVERLAP: tl.constexpr,
-):
-    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ...; SPLIT_K programs leave sums."""
-    split, tile_n, i0, i1, i1_mask, n = _place(OVERLAP, SPLIT_K, lead1, BLOCK_LEAD1, N, BLOCK_N, INDEX)
-    n_mask = n < N // VEC * VEC
-    operand_row = operand_ptr + i0 * operand_stride_lead0
-    product = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for TAIL in tl.static_range(0 if FULL_STEPS else 1, 2 if TAIL_STEPS else 1):
-        for start in range((TAIL * FULL_STEPS + split) * BLOCK_K, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K,
-                           SPLIT_K * BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-            k_mask = (k < K) | (TAIL == 0)
-            mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-            operand = tl.load(operand_row + i1[:, None] * operand_stride_lead1 + k[None, :] * operand_stride_K,
-                              mask=mask_i1_k, other=0.0)
-            mask_n_k = n_mask[None, :] & k_mask[:, None]
-            weight_ready = tl.load(weight_ready_ptr + n[None, :] * weight_ready_stride_N
-                                   + k[:, None] * weight_ready_stride_K, mask=mask_n_k, other=0.0)
-            if SWAP_AB:
-                product = tl.dot(weight_ready.T, operand.T, product, input_precision="ieee", max_num_imprecise_acc=1)
-            else:
-                product = tl.dot(operand, weight_ready, product, input_precision="ieee", max_num_imprecise_acc=1)
-    product = product.T if SWAP_AB else product
-    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
-    mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    if SPLIT_K == 1:
-        bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
-                       other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
-        y = product + bias[None, :]
-        tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
-    else:
-        tl.store(partial0_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
-                 product, mask=mask_i1_n)
 
 
 def reference_rmsnorm_linear_mixed(
@@ -806,15 +597,15 @@ def _extents_rmsnorm_linear_mixed(x, gain, weight, bias):
     return lead, K, N, T, W, V
 
 
+_rmsnorm_linear_mixed_gemm_y = renamed(_rmsnorm_linear_gemm_y, weight="weight_ready")
 _rmsnorm_linear_mixed_tma_y = renamed(_rmsnorm_linear_tma_y, weight_box="weight_ready_box")
 
 _PLANS_RMSNORM_LINEAR_MIXED = Plans(
     extents="lead K N T W V", scalars="eps",
     strides={"x": "lead1 lead0 K", "gain": "K", "weight": "N K", "bias": "N", "y": "lead1 lead0 N",
              "operand": "lead1 lead0 K", "product": "lead1 lead0 N", "weight_ready": "N K"},
-    vec="K x_stride_lead1 x_stride_lead0 weight_stride_N N y_stride_lead0 operand_stride_lead1 operand_stride_lead0 "
-        "product_stride_lead1 product_stride_lead0 y_stride_lead1",
-    rounded=(_rmsnorm_linear_mixed_gemv, _rmsnorm_linear_mixed_gemv_loop, _rmsnorm_linear_mixed_gemm),
+    vec="K x_stride_lead1 x_stride_lead0 operand_stride_lead1 operand_stride_lead0 N y_stride_lead0 weight_stride_N "
+        "product_stride_lead1 product_stride_lead0 y_stride_lead1", rounded=(_rmsnorm_linear_mixed_gemv,),
     workspace={
         "operand": Workspace("lead K", "T"),
         "product": Workspace("lead N", torch.float32),
@@ -837,6 +628,12 @@ _PLANS_RMSNORM_LINEAR_MIXED = Plans(
             ),
             omits="bias", holds="operand",
         ),
+        Partition((Step("y", (
+            Gemv(few="lead1 lead0", matrix="N K", of=Resident(_rmsnorm_linear_mixed_gemv, rows="lead1 lead0 N",
+                                                              tile="K", bytes="x", words_per_byte=0.75, loop="K")),
+            Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_rmsnorm_linear_mixed_gemv, rows="lead1 lead0 N", loop="K",
+                                                             words=5)),
+        )),)),
         Partition(
             (
                 Step("operand", (
@@ -864,6 +661,8 @@ _PLANS_RMSNORM_LINEAR_MIXED = Plans(
                         },
                         batches="lead0", halves=2,
                     ),
+                    Gemm(_rmsnorm_linear_mixed_gemm_y, m="lead1", n="N", k="K", bytes="T", batches="lead0",
+                         sums={"partial0_y": "lead1 lead0 N"}),
                 )),
             ),
             holds="operand",
@@ -883,16 +682,6 @@ _PLANS_RMSNORM_LINEAR_MIXED = Plans(
             holds="operand product",
         ),
     ),
-    steps=(Step("y", (
-        Gemv(few="lead1 lead0", matrix="N K", of=Resident(_rmsnorm_linear_mixed_gemv, rows="lead1 lead0 N", tile="K",
-                                                          bytes="x", words_per_byte=0.75)),
-        Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_rmsnorm_linear_mixed_gemv_loop, rows="lead1 lead0 N",
-                                                         loop="K", words=5)),
-        Gemm(
-            _rmsnorm_linear_mixed_gemm, m="lead1", n="N", k="K", bytes="x", batches="lead0",
-            sums={"partial0_y": "lead1 lead0 N", "partial1_y": "lead1 lead0"},
-        ),
-    )),),
 )
 
 _OP_RMSNORM_LINEAR_MIXED = Op(

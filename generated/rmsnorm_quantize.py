@@ -43,12 +43,12 @@ def _rmsnorm_quantize_rows(
     x = tl.load(x_row[:, None] + n[None, :] * x_stride_N, mask=mask_row_n, other=0.0,
                 eviction_policy="evict_last").to(tl.float32)
     weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-    mul_value = x * weight[None, :]
-    total = tl.sum(x * x, 1)
-    rsqrt_value = tl.rsqrt(total / N + eps)
-    largest = tl.where(0 < N, tl.reduce(tl.abs(mul_value), 1, device.nan_max), float("-inf"))
-    scale = device.maximum(largest * tl.where(N == 0, 1.0, rsqrt_value), 1.262177448353619e-29) / 448.0
-    q = device.round_to(mul_value * rsqrt_value[:, None] * (1.0 / scale)[:, None], tl.float8e4nv)
+    scaled_x = x * weight[None, :]
+    sum_of_squares = tl.sum(x * x, 1)
+    rstd = tl.rsqrt(sum_of_squares / N + eps)
+    largest = tl.where(0 < N, tl.reduce(tl.abs(scaled_x), 1, device.nan_max), float("-inf"))
+    scale = device.maximum(largest * tl.where(N == 0, 1.0, rstd), 1.262177448353619e-29) / 448.0
+    q = device.round_to(scaled_x * rstd[:, None] * (1.0 / scale)[:, None], tl.float8e4nv)
     q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
     tl.store(q_row[:, None] + n[None, :] * q_stride_N, q, mask=mask_row_n)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
@@ -69,12 +69,12 @@ def _rmsnorm_quantize_resident(
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-    mul_value = x * weight
-    total = tl.sum(x * x, 0)
-    rsqrt_value = tl.rsqrt(total / N + eps)
-    largest = tl.where(0 < N, tl.reduce(tl.abs(mul_value), 0, device.nan_max), float("-inf"))
-    scale = device.maximum(largest * tl.where(N == 0, 1.0, rsqrt_value), 1.262177448353619e-29) / 448.0
-    q = device.round_to(mul_value * rsqrt_value * (1.0 / scale), tl.float8e4nv)
+    scaled_x = x * weight
+    sum_of_squares = tl.sum(x * x, 0)
+    rstd = tl.rsqrt(sum_of_squares / N + eps)
+    largest = tl.where(0 < N, tl.reduce(tl.abs(scaled_x), 0, device.nan_max), float("-inf"))
+    scale = device.maximum(largest * tl.where(N == 0, 1.0, rstd), 1.262177448353619e-29) / 448.0
+    q = device.round_to(scaled_x * rstd * (1.0 / scale), tl.float8e4nv)
     q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
     tl.store(q_row + n * q_stride_N, q, mask=n_mask)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
@@ -92,8 +92,8 @@ def _rmsnorm_quantize_row_loop(
     row = tl.program_id(0).to(tl.int64)
     i1, i0 = row // lead0, row % lead0
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
-    largest_acc = tl.full([BLOCK_N], float("-inf"), tl.float32)
+    sum_of_squares = tl.full([BLOCK_N], 0.0, tl.float32)
+    largest = tl.full([BLOCK_N], float("-inf"), tl.float32)
     x_tiles = ()
     weight_tiles = ()
     for TAIL in tl.static_range(1 + HAS_TAIL):
@@ -105,18 +105,18 @@ def _rmsnorm_quantize_row_loop(
             if HELD:
                 x_tiles = x_tiles + (x_stored,)
             x = x_stored.to(tl.float32)
-            total_acc += x * x
+            sum_of_squares += x * x
             weight_stored = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0)
             if HELD:
                 weight_tiles = weight_tiles + (weight_stored,)
             weight = weight_stored.to(tl.float32)
-            mul_value = x * weight
-            largest_acc = device.maximum(largest_acc, tl.abs(mul_value))
-    total = tl.sum(total_acc, 0)
-    largest = tl.where(0 < N, tl.reduce(largest_acc, 0, device.nan_max), float("-inf"))
-    rsqrt_value = tl.rsqrt(total / N + eps)
-    scale = device.maximum(largest * tl.where(N == 0, 1.0, rsqrt_value), 1.262177448353619e-29) / 448.0
-    div_value = 1.0 / scale
+            scaled_x = x * weight
+            largest = device.maximum(largest, tl.abs(scaled_x))
+    sum_of_squares = tl.sum(sum_of_squares, 0)
+    largest = tl.where(0 < N, tl.reduce(largest, 0, device.nan_max), float("-inf"))
+    rstd = tl.rsqrt(sum_of_squares / N + eps)
+    scale = device.maximum(largest * tl.where(N == 0, 1.0, rstd), 1.262177448353619e-29) / 448.0
+    quotient = 1.0 / scale
     q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
@@ -133,8 +133,8 @@ def _rmsnorm_quantize_row_loop(
             else:
                 weight_stored = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0)
             weight = weight_stored.to(tl.float32)
-            mul_value = x * weight
-            q = device.round_to(mul_value * rsqrt_value * div_value, tl.float8e4nv)
+            scaled_x = x * weight
+            q = device.round_to(scaled_x * rstd * quotient, tl.float8e4nv)
             tl.store(q_row + n * q_stride_N, q, mask=n_mask)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
     tl.store(scale_row, scale)
@@ -152,18 +152,18 @@ def _rmsnorm_quantize_partial0(
     row = (pid // SPLITS).to(tl.int64)
     i1, i0 = row // lead0, row % lead0
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
-    largest_acc = tl.full([BLOCK_N], float("-inf"), tl.float32)
+    sum_of_squares = tl.full([BLOCK_N], 0.0, tl.float32)
+    largest = tl.full([BLOCK_N], float("-inf"), tl.float32)
     for start in range(split * BLOCK_N, tl.cast(N, INDEX), SPLITS * BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N // VEC * VEC
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        total_acc += x * x
+        sum_of_squares += x * x
         weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-        largest_acc = device.maximum(largest_acc, tl.abs(x * weight))
-    total = tl.sum(total_acc, 0)
-    largest = tl.where(0 < N, tl.reduce(largest_acc, 0, device.nan_max), float("-inf"))
-    tl.store(partial0_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, total)
+        largest = device.maximum(largest, tl.abs(x * weight))
+    sum_of_squares = tl.sum(sum_of_squares, 0)
+    largest = tl.where(0 < N, tl.reduce(largest, 0, device.nan_max), float("-inf"))
+    tl.store(partial0_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, sum_of_squares)
     tl.store(partial1_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, largest)
 
 
@@ -190,15 +190,15 @@ def _rmsnorm_quantize_combine(
     weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0,
                      eviction_policy="evict_last").to(tl.float32)
     splits = tl.arange(0, SPLITS)
-    total_parts = tl.load(partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
-                          mask=row_mask[:, None], other=0.0)
-    total = tl.sum(total_parts, 1)
-    rsqrt_value = tl.rsqrt(total / N + eps)
+    sum_of_squares_parts = tl.load(partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS
+                                   + splits[None, :], mask=row_mask[:, None], other=0.0)
+    sum_of_squares = tl.sum(sum_of_squares_parts, 1)
+    rstd = tl.rsqrt(sum_of_squares / N + eps)
     largest_parts = tl.load(partial1_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
                             mask=row_mask[:, None], other=float("-inf"))
     largest = tl.reduce(largest_parts, 1, device.nan_max)
-    scale = device.maximum(largest * tl.where(N == 0, 1.0, rsqrt_value), 1.262177448353619e-29) / 448.0
-    q = device.round_to(x * weight[None, :] * rsqrt_value[:, None] * (1.0 / scale)[:, None], tl.float8e4nv)
+    scale = device.maximum(largest * tl.where(N == 0, 1.0, rstd), 1.262177448353619e-29) / 448.0
+    q = device.round_to(x * weight[None, :] * rstd[:, None] * (1.0 / scale)[:, None], tl.float8e4nv)
     q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
     tl.store(q_row[:, None] + n[None, :] * q_stride_N, q, mask=mask_row_n)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0

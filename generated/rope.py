@@ -48,25 +48,25 @@ def _rope_tile(
     d_mask = (d < D // 2) | EVEN_D_2
     x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     mask_h_d = h_mask[:, None] & d_mask[None, :]
-    x = tl.load(x_row + h[:, None] * x_stride_H + d[None, :] * x_stride_D, mask=mask_h_d, other=0.0).to(tl.float32)
+    x_low = tl.load(x_row + h[:, None] * x_stride_H + d[None, :] * x_stride_D, mask=mask_h_d, other=0.0).to(tl.float32)
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B
                            + s * position_ids_stride_S) if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + tl.cast(position_ids, INDEX) * (cos_stride_P // VEC * VEC)
-    cos = device.look_up(cos_row + d * cos_stride_D, position_ids_mask, d_mask, eviction_policy="evict_last")
-    x_2 = tl.load(x_row + h[:, None] * x_stride_H + (d[None, :] + D // 2) * x_stride_D, mask=mask_h_d,
-                  other=0.0).to(tl.float32)
+    cos_low = device.look_up(cos_row + d * cos_stride_D, position_ids_mask, d_mask, eviction_policy="evict_last")
+    x_high = tl.load(x_row + h[:, None] * x_stride_H + (d[None, :] + D // 2) * x_stride_D, mask=mask_h_d,
+                     other=0.0).to(tl.float32)
     sin_row = sin_ptr + tl.cast(position_ids, INDEX) * (sin_stride_P // VEC * VEC)
-    sin = device.look_up(sin_row + d * sin_stride_D, position_ids_mask, d_mask, eviction_policy="evict_last")
-    cos_2 = device.look_up(cos_row + (d + D // 2) * cos_stride_D, position_ids_mask, d_mask,
-                           eviction_policy="evict_last")
-    sin_2 = device.look_up(sin_row + (d + D // 2) * sin_stride_D, position_ids_mask, d_mask,
-                           eviction_policy="evict_last")
+    sin_low = device.look_up(sin_row + d * sin_stride_D, position_ids_mask, d_mask, eviction_policy="evict_last")
+    cos_high = device.look_up(cos_row + (d + D // 2) * cos_stride_D, position_ids_mask, d_mask,
+                              eviction_policy="evict_last")
+    sin_high = device.look_up(sin_row + (d + D // 2) * sin_stride_D, position_ids_mask, d_mask,
+                              eviction_policy="evict_last")
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
-    tl.store(y_row + h[:, None] * y_stride_H + d[None, :] * y_stride_D, x * cos[None, :] - x_2 * sin[None, :],
-             mask=mask_h_d)
+    tl.store(y_row + h[:, None] * y_stride_H + d[None, :] * y_stride_D,
+             x_low * cos_low[None, :] - x_high * sin_low[None, :], mask=mask_h_d)
     tl.store(y_row + h[:, None] * y_stride_H + (d[None, :] + D // 2) * y_stride_D,
-             x_2 * cos_2[None, :] + x * sin_2[None, :], mask=mask_h_d)
+             x_high * cos_high[None, :] + x_low * sin_high[None, :], mask=mask_h_d)
 
 
 @triton.jit(do_not_specialize=["B", "H", "S"])
@@ -87,24 +87,24 @@ def _rope_elementwise(
     d_mask = d < D // 2
     x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC) + h * (x_stride_H // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
-    x = tl.load(x_row[:, None] + d[None, :] * x_stride_D, mask=mask_row_d, other=0.0,
-                eviction_policy="evict_last").to(tl.float32)
+    x_low = tl.load(x_row[:, None] + d[None, :] * x_stride_D, mask=mask_row_d, other=0.0,
+                    eviction_policy="evict_last").to(tl.float32)
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
                            other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
-    cos = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D, position_ids_mask[:, None], mask_row_d)
-    x_2 = tl.load(x_row[:, None] + (d[None, :] + D // 2) * x_stride_D, mask=mask_row_d, other=0.0,
-                  eviction_policy="evict_last").to(tl.float32)
+    cos_low = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D, position_ids_mask[:, None], mask_row_d)
+    x_high = tl.load(x_row[:, None] + (d[None, :] + D // 2) * x_stride_D, mask=mask_row_d, other=0.0,
+                     eviction_policy="evict_last").to(tl.float32)
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
-    sin = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D, position_ids_mask[:, None], mask_row_d)
+    sin_low = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D, position_ids_mask[:, None], mask_row_d)
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC) + h * (y_stride_H // VEC * VEC)
-    tl.store(y_row[:, None] + d[None, :] * y_stride_D, x * cos - x_2 * sin, mask=mask_row_d)
-    cos_2 = device.look_up(cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, position_ids_mask[:, None],
-                           mask_row_d)
-    sin_2 = device.look_up(sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, position_ids_mask[:, None],
-                           mask_row_d)
-    tl.store(y_row[:, None] + (d[None, :] + D // 2) * y_stride_D, x_2 * cos_2 + x * sin_2, mask=mask_row_d)
+    tl.store(y_row[:, None] + d[None, :] * y_stride_D, x_low * cos_low - x_high * sin_low, mask=mask_row_d)
+    cos_high = device.look_up(cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, position_ids_mask[:, None],
+                              mask_row_d)
+    sin_high = device.look_up(sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, position_ids_mask[:, None],
+                              mask_row_d)
+    tl.store(y_row[:, None] + (d[None, :] + D // 2) * y_stride_D, x_high * cos_high + x_low * sin_high, mask=mask_row_d)
 
 
 def _inside(table: torch.Tensor, *index: torch.Tensor) -> torch.Tensor:
@@ -220,21 +220,21 @@ def _rope_half_tile(
     d_mask = (d < D // 2) | EVEN_D_2
     x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     mask_h_d = h_mask[:, None] & d_mask[None, :]
-    x = tl.load(x_row + h[:, None] * x_stride_H + d[None, :] * x_stride_D, mask=mask_h_d, other=0.0).to(tl.float32)
+    x_low = tl.load(x_row + h[:, None] * x_stride_H + d[None, :] * x_stride_D, mask=mask_h_d, other=0.0).to(tl.float32)
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B
                            + s * position_ids_stride_S) if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + tl.cast(position_ids, INDEX) * (cos_stride_P // VEC * VEC)
     cos = device.look_up(cos_row + d * cos_stride_D_2, position_ids_mask, d_mask, eviction_policy="evict_last")
-    x_2 = tl.load(x_row + h[:, None] * x_stride_H + (d[None, :] + D // 2) * x_stride_D, mask=mask_h_d,
-                  other=0.0).to(tl.float32)
+    x_high = tl.load(x_row + h[:, None] * x_stride_H + (d[None, :] + D // 2) * x_stride_D, mask=mask_h_d,
+                     other=0.0).to(tl.float32)
     sin_row = sin_ptr + tl.cast(position_ids, INDEX) * (sin_stride_P // VEC * VEC)
     sin = device.look_up(sin_row + d * sin_stride_D_2, position_ids_mask, d_mask, eviction_policy="evict_last")
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
-    tl.store(y_row + h[:, None] * y_stride_H + d[None, :] * y_stride_D, x * cos[None, :] - x_2 * sin[None, :],
+    tl.store(y_row + h[:, None] * y_stride_H + d[None, :] * y_stride_D, x_low * cos[None, :] - x_high * sin[None, :],
              mask=mask_h_d)
     tl.store(y_row + h[:, None] * y_stride_H + (d[None, :] + D // 2) * y_stride_D,
-             x_2 * cos[None, :] + x * sin[None, :], mask=mask_h_d)
+             x_high * cos[None, :] + x_low * sin[None, :], mask=mask_h_d)
 
 
 @triton.jit(do_not_specialize=["B", "H", "S"])
@@ -255,20 +255,20 @@ def _rope_half_elementwise(
     d_mask = d < D // 2
     x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC) + h * (x_stride_H // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
-    x = tl.load(x_row[:, None] + d[None, :] * x_stride_D, mask=mask_row_d, other=0.0,
-                eviction_policy="evict_last").to(tl.float32)
+    x_low = tl.load(x_row[:, None] + d[None, :] * x_stride_D, mask=mask_row_d, other=0.0,
+                    eviction_policy="evict_last").to(tl.float32)
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
                            other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     cos = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D_2, position_ids_mask[:, None], mask_row_d)
-    x_2 = tl.load(x_row[:, None] + (d[None, :] + D // 2) * x_stride_D, mask=mask_row_d, other=0.0,
-                  eviction_policy="evict_last").to(tl.float32)
+    x_high = tl.load(x_row[:, None] + (d[None, :] + D // 2) * x_stride_D, mask=mask_row_d, other=0.0,
+                     eviction_policy="evict_last").to(tl.float32)
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     sin = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D_2, position_ids_mask[:, None], mask_row_d)
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC) + h * (y_stride_H // VEC * VEC)
-    tl.store(y_row[:, None] + d[None, :] * y_stride_D, x * cos - x_2 * sin, mask=mask_row_d)
-    tl.store(y_row[:, None] + (d[None, :] + D // 2) * y_stride_D, x_2 * cos + x * sin, mask=mask_row_d)
+    tl.store(y_row[:, None] + d[None, :] * y_stride_D, x_low * cos - x_high * sin, mask=mask_row_d)
+    tl.store(y_row[:, None] + (d[None, :] + D // 2) * y_stride_D, x_high * cos + x_low * sin, mask=mask_row_d)
 
 
 def reference_rope_half(
@@ -512,24 +512,24 @@ def _rope_heads_first_elementwise(
     d_mask = d < D // 2
     x_row = x_ptr + b * (x_stride_B // VEC * VEC) + h * (x_stride_H // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
-    x = tl.load(x_row[:, None] + d[None, :] * x_stride_D, mask=mask_row_d, other=0.0,
-                eviction_policy="evict_last").to(tl.float32)
+    x_low = tl.load(x_row[:, None] + d[None, :] * x_stride_D, mask=mask_row_d, other=0.0,
+                    eviction_policy="evict_last").to(tl.float32)
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
                            other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
-    cos = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D, position_ids_mask[:, None], mask_row_d)
-    x_2 = tl.load(x_row[:, None] + (d[None, :] + D // 2) * x_stride_D, mask=mask_row_d, other=0.0,
-                  eviction_policy="evict_last").to(tl.float32)
+    cos_low = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D, position_ids_mask[:, None], mask_row_d)
+    x_high = tl.load(x_row[:, None] + (d[None, :] + D // 2) * x_stride_D, mask=mask_row_d, other=0.0,
+                     eviction_policy="evict_last").to(tl.float32)
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
-    sin = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D, position_ids_mask[:, None], mask_row_d)
+    sin_low = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D, position_ids_mask[:, None], mask_row_d)
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + h * (y_stride_H // VEC * VEC) + s * (y_stride_S // VEC * VEC)
-    tl.store(y_row[:, None] + d[None, :] * y_stride_D, x * cos - x_2 * sin, mask=mask_row_d)
-    cos_2 = device.look_up(cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, position_ids_mask[:, None],
-                           mask_row_d)
-    sin_2 = device.look_up(sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, position_ids_mask[:, None],
-                           mask_row_d)
-    tl.store(y_row[:, None] + (d[None, :] + D // 2) * y_stride_D, x_2 * cos_2 + x * sin_2, mask=mask_row_d)
+    tl.store(y_row[:, None] + d[None, :] * y_stride_D, x_low * cos_low - x_high * sin_low, mask=mask_row_d)
+    cos_high = device.look_up(cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, position_ids_mask[:, None],
+                              mask_row_d)
+    sin_high = device.look_up(sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, position_ids_mask[:, None],
+                              mask_row_d)
+    tl.store(y_row[:, None] + (d[None, :] + D // 2) * y_stride_D, x_high * cos_high + x_low * sin_high, mask=mask_row_d)
 
 
 def reference_rope_heads_first(

@@ -9,13 +9,10 @@ rope_qk: Rotates pairs (i, i + D/2) of every head (NeoX, Llama), with tables [P,
   k_rotated: elementwise  always                      elementwise_q_rotated  least
 
 rope_qk_half: Rotates pairs (i, i + D/2) of every head (NeoX, Llama), with tables [P, D/2].
-  plan                    taken when                  launches               bytes
-  tile                    registers hold Hq, Hk, D/2  tile                   least
-  q_rotated: elementwise  always                      elementwise_q_rotated  least
-  k_rotated: elementwise  always                      elementwise_k_rotated  least
+  as `rope_qk`
 
 rope_qk_interleaved: Rotates pairs (2i, 2i + 1) of every head (GPT-J), with tables [P, D/2].
-  as `rope_qk_half`
+  as `rope_qk`
 
 rope_qk_interleaved_full: Rotates pairs (2i, 2i + 1) of every head (GPT-J), with tables [P, D].
   as `rope_qk`
@@ -53,61 +50,6 @@ __all__ = ["rope_qk", "rope_qk_batched", "rope_qk_half", "rope_qk_heads_first", 
            "rope_qk_interleaved_full", "rope_qk_partial"]
 
 
-@triton.jit
-def _place(
-    D, INDEX: tl.constexpr, BLOCK_D_2: tl.constexpr, ROWS: tl.constexpr, B, Hq, S,
-):
-    """Where a program is at work, as 9 kernels have it."""
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
-    row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(B, tl.int64) * Hq * S
-    b, s = row // (tl.cast(Hq, tl.int64) * S), row // Hq % S
-    hq = row % Hq
-    d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
-    d_mask = d < D // 2
-    return row_mask, b, s, hq, d, d_mask
-
-
-@triton.jit
-def _store_q_rotated(
-    position_ids, P, cos_ptr, INDEX: tl.constexpr, cos_stride_P, VEC: tl.constexpr, d, cos_stride_D, mask_row_d, q_row,
-    D, q_stride_D, sin_ptr, sin_stride_P, sin_stride_D, q_rotated_ptr, b, q_rotated_stride_B, s, q_rotated_stride_S, hq,
-    q_rotated_stride_Hq, q_rotated_stride_D, q,
-):
-    """Makes and stores `q_rotated`, as 4 kernels have it."""
-    position_ids_mask = (position_ids >= 0) & (position_ids < P)
-    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
-    c = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D, position_ids_mask[:, None], mask_row_d)
-    q_2 = tl.load(q_row[:, None] + (d[None, :] + D // 2) * q_stride_D, mask=mask_row_d, other=0.0,
-                  eviction_policy="evict_last").to(tl.float32)
-    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
-    s_2 = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D, position_ids_mask[:, None], mask_row_d)
-    q_rotated_row = (q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
-                     + hq * (q_rotated_stride_Hq // VEC * VEC))
-    tl.store(q_rotated_row[:, None] + d[None, :] * q_rotated_stride_D, q * c - q_2 * s_2, mask=mask_row_d)
-    c_2 = device.look_up(cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, position_ids_mask[:, None],
-                         mask_row_d)
-    s_3 = device.look_up(sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, position_ids_mask[:, None],
-                         mask_row_d)
-    tl.store(q_rotated_row[:, None] + (d[None, :] + D // 2) * q_rotated_stride_D, q_2 * c_2 + q * s_3, mask=mask_row_d)
-
-
-@triton.jit
-def _place_2(
-    S, BLOCK_HQ: tl.constexpr, INDEX: tl.constexpr, Hq, EVEN_HQ: tl.constexpr, BLOCK_HK: tl.constexpr, Hk,
-    EVEN_HK: tl.constexpr,
-):
-    """Where a program is at work, as 6 kernels have it."""
-    row = tl.program_id(0).to(tl.int64)
-    b, s = row // S, row % S
-    hq = tl.arange(0, BLOCK_HQ).to(INDEX)
-    hq_mask = (hq < Hq) | EVEN_HQ
-    hk = tl.arange(0, BLOCK_HK).to(INDEX)
-    hk_mask = (hk < Hk) | EVEN_HK
-    return b, s, hq, hq_mask, hk, hk_mask
-
-
 @triton.jit(do_not_specialize=["S"])
 def _rope_qk_tile(
     q_ptr, k_ptr, cos_ptr, sin_ptr, position_ids_ptr, q_rotated_ptr, k_rotated_ptr, S, Hq, Hk, D, P, q_stride_B,
@@ -119,38 +61,47 @@ def _rope_qk_tile(
     EVEN_HK: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per B, S, Hq, Hk, D/2 in registers."""
-    b, s, hq, hq_mask, hk, hk_mask = _place_2(S, BLOCK_HQ, INDEX, Hq, EVEN_HQ, BLOCK_HK, Hk, EVEN_HK)
+    row = tl.program_id(0).to(tl.int64)
+    b, s = row // S, row % S
+    hq = tl.arange(0, BLOCK_HQ).to(INDEX)
+    hq_mask = (hq < Hq) | EVEN_HQ
+    hk = tl.arange(0, BLOCK_HK).to(INDEX)
+    hk_mask = (hk < Hk) | EVEN_HK
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = (d < D // 2) | EVEN_D_2
     q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC)
     mask_hq_d = hq_mask[:, None] & d_mask[None, :]
-    q = tl.load(q_row + hq[:, None] * q_stride_Hq + d[None, :] * q_stride_D, mask=mask_hq_d, other=0.0).to(tl.float32)
+    q_low = tl.load(q_row + hq[:, None] * q_stride_Hq + d[None, :] * q_stride_D, mask=mask_hq_d,
+                    other=0.0).to(tl.float32)
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B
                            + s * position_ids_stride_S) if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + tl.cast(position_ids, INDEX) * (cos_stride_P // VEC * VEC)
-    c = device.look_up(cos_row + d * cos_stride_D, position_ids_mask, d_mask, eviction_policy="evict_last")
-    q_2 = tl.load(q_row + hq[:, None] * q_stride_Hq + (d[None, :] + D // 2) * q_stride_D, mask=mask_hq_d,
-                  other=0.0).to(tl.float32)
+    c_low = device.look_up(cos_row + d * cos_stride_D, position_ids_mask, d_mask, eviction_policy="evict_last")
+    q_high = tl.load(q_row + hq[:, None] * q_stride_Hq + (d[None, :] + D // 2) * q_stride_D, mask=mask_hq_d,
+                     other=0.0).to(tl.float32)
     sin_row = sin_ptr + tl.cast(position_ids, INDEX) * (sin_stride_P // VEC * VEC)
-    s_2 = device.look_up(sin_row + d * sin_stride_D, position_ids_mask, d_mask, eviction_policy="evict_last")
-    c_2 = device.look_up(cos_row + (d + D // 2) * cos_stride_D, position_ids_mask, d_mask, eviction_policy="evict_last")
-    s_3 = device.look_up(sin_row + (d + D // 2) * sin_stride_D, position_ids_mask, d_mask, eviction_policy="evict_last")
+    s_low = device.look_up(sin_row + d * sin_stride_D, position_ids_mask, d_mask, eviction_policy="evict_last")
+    c_high = device.look_up(cos_row + (d + D // 2) * cos_stride_D, position_ids_mask, d_mask,
+                            eviction_policy="evict_last")
+    s_high = device.look_up(sin_row + (d + D // 2) * sin_stride_D, position_ids_mask, d_mask,
+                            eviction_policy="evict_last")
     k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC)
     mask_hk_d = hk_mask[:, None] & d_mask[None, :]
-    k = tl.load(k_row + hk[:, None] * k_stride_Hk + d[None, :] * k_stride_D, mask=mask_hk_d, other=0.0).to(tl.float32)
-    k_2 = tl.load(k_row + hk[:, None] * k_stride_Hk + (d[None, :] + D // 2) * k_stride_D, mask=mask_hk_d,
-                  other=0.0).to(tl.float32)
+    k_low = tl.load(k_row + hk[:, None] * k_stride_Hk + d[None, :] * k_stride_D, mask=mask_hk_d,
+                    other=0.0).to(tl.float32)
+    k_high = tl.load(k_row + hk[:, None] * k_stride_Hk + (d[None, :] + D // 2) * k_stride_D, mask=mask_hk_d,
+                     other=0.0).to(tl.float32)
     q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
     tl.store(q_rotated_row + hq[:, None] * q_rotated_stride_Hq + d[None, :] * q_rotated_stride_D,
-             q * c[None, :] - q_2 * s_2[None, :], mask=mask_hq_d)
+             q_low * c_low[None, :] - q_high * s_low[None, :], mask=mask_hq_d)
     tl.store(q_rotated_row + hq[:, None] * q_rotated_stride_Hq + (d[None, :] + D // 2) * q_rotated_stride_D,
-             q_2 * c_2[None, :] + q * s_3[None, :], mask=mask_hq_d)
+             q_high * c_high[None, :] + q_low * s_high[None, :], mask=mask_hq_d)
     k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC)
     tl.store(k_rotated_row + hk[:, None] * k_rotated_stride_Hk + d[None, :] * k_rotated_stride_D,
-             k * c[None, :] - k_2 * s_2[None, :], mask=mask_hk_d)
+             k_low * c_low[None, :] - k_high * s_low[None, :], mask=mask_hk_d)
     tl.store(k_rotated_row + hk[:, None] * k_rotated_stride_Hk + (d[None, :] + D // 2) * k_rotated_stride_D,
-             k_2 * c_2[None, :] + k * s_3[None, :], mask=mask_hk_d)
+             k_high * c_high[None, :] + k_low * s_high[None, :], mask=mask_hk_d)
 
 
 @triton.jit(do_not_specialize=["B", "Hq", "S"])
@@ -161,16 +112,36 @@ def _rope_qk_elementwise_q_rotated(
     ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of B, S, Hq, D/2."""
-    row_mask, b, s, hq, d, d_mask = _place(D, INDEX, BLOCK_D_2, ROWS, B, Hq, S)
+    pid = tl.program_id(0)
+    block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
+    row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    row_mask = row < tl.cast(B, tl.int64) * Hq * S
+    b, s = row // (tl.cast(Hq, tl.int64) * S), row // Hq % S
+    hq = row % Hq
+    d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
+    d_mask = d < D // 2
     q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
-    q = tl.load(q_row[:, None] + d[None, :] * q_stride_D, mask=mask_row_d, other=0.0,
-                eviction_policy="evict_last").to(tl.float32)
+    q_low = tl.load(q_row[:, None] + d[None, :] * q_stride_D, mask=mask_row_d, other=0.0,
+                    eviction_policy="evict_last").to(tl.float32)
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
                            other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
-    _store_q_rotated(position_ids, P, cos_ptr, INDEX, cos_stride_P, VEC, d, cos_stride_D, mask_row_d, q_row, D,
-                     q_stride_D, sin_ptr, sin_stride_P, sin_stride_D, q_rotated_ptr, b, q_rotated_stride_B, s,
-                     q_rotated_stride_S, hq, q_rotated_stride_Hq, q_rotated_stride_D, q)
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
+    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
+    c_low = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D, position_ids_mask[:, None], mask_row_d)
+    q_high = tl.load(q_row[:, None] + (d[None, :] + D // 2) * q_stride_D, mask=mask_row_d, other=0.0,
+                     eviction_policy="evict_last").to(tl.float32)
+    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
+    s_low = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D, position_ids_mask[:, None], mask_row_d)
+    q_rotated_row = (q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
+                     + hq * (q_rotated_stride_Hq // VEC * VEC))
+    tl.store(q_rotated_row[:, None] + d[None, :] * q_rotated_stride_D, q_low * c_low - q_high * s_low, mask=mask_row_d)
+    c_high = device.look_up(cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, position_ids_mask[:, None],
+                            mask_row_d)
+    s_high = device.look_up(sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, position_ids_mask[:, None],
+                            mask_row_d)
+    tl.store(q_rotated_row[:, None] + (d[None, :] + D // 2) * q_rotated_stride_D, q_high * c_high + q_low * s_high,
+             mask=mask_row_d)
 
 
 def _inside(table: torch.Tensor, *index: torch.Tensor) -> torch.Tensor:
@@ -258,7 +229,7 @@ def _extents_rope_qk(q, k, cos, sin, position_ids):
     return B, S, Hq, D, Hk, P, T, C, I
 
 
-_rope_qk_elementwise_k_rotated = renamed(_rope_qk_elementwise_q_rotated, q="k", q_rotated="k_rotated", Hq="Hk")
+_rope_qk_elementwise_k_rotated = renamed(_rope_qk_elementwise_q_rotated, Hq="Hk", q="k", q_rotated="k_rotated")
 
 _PLANS_ROPE_QK = Plans(
     extents="B S Hq D Hk P T C I",
@@ -298,36 +269,43 @@ def _rope_qk_half_tile(
     EVEN_HK: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per B, S, Hq, Hk, D/2 in registers."""
-    b, s, hq, hq_mask, hk, hk_mask = _place_2(S, BLOCK_HQ, INDEX, Hq, EVEN_HQ, BLOCK_HK, Hk, EVEN_HK)
+    row = tl.program_id(0).to(tl.int64)
+    b, s = row // S, row % S
+    hq = tl.arange(0, BLOCK_HQ).to(INDEX)
+    hq_mask = (hq < Hq) | EVEN_HQ
+    hk = tl.arange(0, BLOCK_HK).to(INDEX)
+    hk_mask = (hk < Hk) | EVEN_HK
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = (d < D // 2) | EVEN_D_2
     q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC)
     mask_hq_d = hq_mask[:, None] & d_mask[None, :]
-    q = tl.load(q_row + hq[:, None] * q_stride_Hq + d[None, :] * q_stride_D, mask=mask_hq_d, other=0.0).to(tl.float32)
+    q_low = tl.load(q_row + hq[:, None] * q_stride_Hq + d[None, :] * q_stride_D, mask=mask_hq_d,
+                    other=0.0).to(tl.float32)
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B
                            + s * position_ids_stride_S) if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + tl.cast(position_ids, INDEX) * (cos_stride_P // VEC * VEC)
     c = device.look_up(cos_row + d * cos_stride_D_2, position_ids_mask, d_mask, eviction_policy="evict_last")
-    q_2 = tl.load(q_row + hq[:, None] * q_stride_Hq + (d[None, :] + D // 2) * q_stride_D, mask=mask_hq_d,
-                  other=0.0).to(tl.float32)
+    q_high = tl.load(q_row + hq[:, None] * q_stride_Hq + (d[None, :] + D // 2) * q_stride_D, mask=mask_hq_d,
+                     other=0.0).to(tl.float32)
     sin_row = sin_ptr + tl.cast(position_ids, INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = device.look_up(sin_row + d * sin_stride_D_2, position_ids_mask, d_mask, eviction_policy="evict_last")
     k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC)
     mask_hk_d = hk_mask[:, None] & d_mask[None, :]
-    k = tl.load(k_row + hk[:, None] * k_stride_Hk + d[None, :] * k_stride_D, mask=mask_hk_d, other=0.0).to(tl.float32)
-    k_2 = tl.load(k_row + hk[:, None] * k_stride_Hk + (d[None, :] + D // 2) * k_stride_D, mask=mask_hk_d,
-                  other=0.0).to(tl.float32)
+    k_low = tl.load(k_row + hk[:, None] * k_stride_Hk + d[None, :] * k_stride_D, mask=mask_hk_d,
+                    other=0.0).to(tl.float32)
+    k_high = tl.load(k_row + hk[:, None] * k_stride_Hk + (d[None, :] + D // 2) * k_stride_D, mask=mask_hk_d,
+                     other=0.0).to(tl.float32)
     q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
     tl.store(q_rotated_row + hq[:, None] * q_rotated_stride_Hq + d[None, :] * q_rotated_stride_D,
-             q * c[None, :] - q_2 * s_2[None, :], mask=mask_hq_d)
+             q_low * c[None, :] - q_high * s_2[None, :], mask=mask_hq_d)
     tl.store(q_rotated_row + hq[:, None] * q_rotated_stride_Hq + (d[None, :] + D // 2) * q_rotated_stride_D,
-             q_2 * c[None, :] + q * s_2[None, :], mask=mask_hq_d)
+             q_high * c[None, :] + q_low * s_2[None, :], mask=mask_hq_d)
     k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC)
     tl.store(k_rotated_row + hk[:, None] * k_rotated_stride_Hk + d[None, :] * k_rotated_stride_D,
-             k * c[None, :] - k_2 * s_2[None, :], mask=mask_hk_d)
+             k_low * c[None, :] - k_high * s_2[None, :], mask=mask_hk_d)
     tl.store(k_rotated_row + hk[:, None] * k_rotated_stride_Hk + (d[None, :] + D // 2) * k_rotated_stride_D,
-             k_2 * c[None, :] + k * s_2[None, :], mask=mask_hk_d)
+             k_high * c[None, :] + k_low * s_2[None, :], mask=mask_hk_d)
 
 
 @triton.jit(do_not_specialize=["B", "Hq", "S"])
@@ -338,52 +316,32 @@ def _rope_qk_half_elementwise_q_rotated(
     ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of B, S, Hq, D/2."""
-    row_mask, b, s, hq, d, d_mask = _place(D, INDEX, BLOCK_D_2, ROWS, B, Hq, S)
+    pid = tl.program_id(0)
+    block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
+    row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    row_mask = row < tl.cast(B, tl.int64) * Hq * S
+    b, s = row // (tl.cast(Hq, tl.int64) * S), row // Hq % S
+    hq = row % Hq
+    d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
+    d_mask = d < D // 2
     q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
-    q = tl.load(q_row[:, None] + d[None, :] * q_stride_D, mask=mask_row_d, other=0.0,
-                eviction_policy="evict_last").to(tl.float32)
+    q_low = tl.load(q_row[:, None] + d[None, :] * q_stride_D, mask=mask_row_d, other=0.0,
+                    eviction_policy="evict_last").to(tl.float32)
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
                            other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     c = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D_2, position_ids_mask[:, None], mask_row_d)
-    q_2 = tl.load(q_row[:, None] + (d[None, :] + D // 2) * q_stride_D, mask=mask_row_d, other=0.0,
-                  eviction_policy="evict_last").to(tl.float32)
+    q_high = tl.load(q_row[:, None] + (d[None, :] + D // 2) * q_stride_D, mask=mask_row_d, other=0.0,
+                     eviction_policy="evict_last").to(tl.float32)
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D_2, position_ids_mask[:, None], mask_row_d)
     q_rotated_row = (q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
                      + hq * (q_rotated_stride_Hq // VEC * VEC))
-    tl.store(q_rotated_row[:, None] + d[None, :] * q_rotated_stride_D, q * c - q_2 * s_2, mask=mask_row_d)
-    tl.store(q_rotated_row[:, None] + (d[None, :] + D // 2) * q_rotated_stride_D, q_2 * c + q * s_2, mask=mask_row_d)
-
-
-@triton.jit(do_not_specialize=["B", "Hk", "S"])
-def _rope_qk_half_elementwise_k_rotated(
-    k_ptr, cos_ptr, sin_ptr, position_ids_ptr, k_rotated_ptr, D, B, Hk, S, P, position_ids_stride_B,
-    position_ids_stride_S, cos_stride_P, cos_stride_D_2, sin_stride_P, sin_stride_D_2, k_stride_B, k_stride_S,
-    k_stride_Hk, k_stride_D, k_rotated_stride_B, k_rotated_stride_S, k_rotated_stride_Hk, k_rotated_stride_D,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """Blocks of B, S, Hk, D/2."""
-    row_mask, b, s, hk, d, d_mask = _place(D, INDEX, BLOCK_D_2, ROWS, B, Hk, S)
-    position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
-                           other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
-    position_ids_mask = (position_ids >= 0) & (position_ids < P)
-    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
-    mask_row_d = row_mask[:, None] & d_mask[None, :]
-    c = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D_2, position_ids_mask[:, None], mask_row_d)
-    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
-    s_2 = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D_2, position_ids_mask[:, None], mask_row_d)
-    k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC) + hk * (k_stride_Hk // VEC * VEC)
-    k = tl.load(k_row[:, None] + d[None, :] * k_stride_D, mask=mask_row_d, other=0.0,
-                eviction_policy="evict_last").to(tl.float32)
-    k_2 = tl.load(k_row[:, None] + (d[None, :] + D // 2) * k_stride_D, mask=mask_row_d, other=0.0,
-                  eviction_policy="evict_last").to(tl.float32)
-    k_rotated_row = (k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC)
-                     + hk * (k_rotated_stride_Hk // VEC * VEC))
-    tl.store(k_rotated_row[:, None] + d[None, :] * k_rotated_stride_D, k * c - k_2 * s_2, mask=mask_row_d)
-    tl.store(k_rotated_row[:, None] + (d[None, :] + D // 2) * k_rotated_stride_D, k_2 * c + k * s_2, mask=mask_row_d)
+    tl.store(q_rotated_row[:, None] + d[None, :] * q_rotated_stride_D, q_low * c - q_high * s_2, mask=mask_row_d)
+    tl.store(q_rotated_row[:, None] + (d[None, :] + D // 2) * q_rotated_stride_D, q_high * c + q_low * s_2,
+             mask=mask_row_d)
 
 
 def reference_rope_qk_half(
@@ -450,6 +408,10 @@ def _extents_rope_qk_half(q, k, cos, sin, position_ids):
         check.order("cos sin", "P", P, S, q=(B, Hq), k=(B, Hk))
     return B, S, Hq, D, Hk, P, T, C, I
 
+
+_rope_qk_half_elementwise_k_rotated = renamed(_rope_qk_half_elementwise_q_rotated, Hq="Hk", q="k",
+                                              q_rotated="k_rotated")
+
 _PLANS_ROPE_QK_HALF = Plans(
     extents="B S Hq D Hk P T C I",
     strides={"q": "B S Hq D", "k": "B S Hk D", "cos": "P D/2", "sin": "P D/2", "position_ids": "B S",
@@ -489,7 +451,12 @@ def _rope_qk_interleaved_tile(
     EVEN_HK: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per B, S, Hq, Hk, D/2 in registers."""
-    b, s, hq, hq_mask, hk, hk_mask = _place_2(S, BLOCK_HQ, INDEX, Hq, EVEN_HQ, BLOCK_HK, Hk, EVEN_HK)
+    row = tl.program_id(0).to(tl.int64)
+    b, s = row // S, row % S
+    hq = tl.arange(0, BLOCK_HQ).to(INDEX)
+    hq_mask = (hq < Hq) | EVEN_HQ
+    hk = tl.arange(0, BLOCK_HK).to(INDEX)
+    hk_mask = (hk < Hk) | EVEN_HK
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = (d < D // 2) | EVEN_D_2
     q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC)
@@ -529,7 +496,14 @@ def _rope_qk_interleaved_elementwise_q_rotated(
     ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of B, S, Hq, D/2."""
-    row_mask, b, s, hq, d, d_mask = _place(D, INDEX, BLOCK_D_2, ROWS, B, Hq, S)
+    pid = tl.program_id(0)
+    block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
+    row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    row_mask = row < tl.cast(B, tl.int64) * Hq * S
+    b, s = row // (tl.cast(Hq, tl.int64) * S), row // Hq % S
+    hq = row % Hq
+    d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
+    d_mask = d < D // 2
     q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
     q, q_2 = tl.split(tl.load(q_row[:, None, None] + d[None, :, None] * 2 * q_stride_D
@@ -546,34 +520,6 @@ def _rope_qk_interleaved_elementwise_q_rotated(
                      + hq * (q_rotated_stride_Hq // VEC * VEC))
     tl.store(q_rotated_row[:, None, None] + d[None, :, None] * 2 * q_rotated_stride_D
              + tl.arange(0, 2)[None, None, :] * q_rotated_stride_D, tl.join(q * c - q_2 * s_2, q_2 * c + q * s_2),
-             mask=mask_row_d[:, :, None])
-
-
-@triton.jit(do_not_specialize=["B", "Hk", "S"])
-def _rope_qk_interleaved_elementwise_k_rotated(
-    k_ptr, cos_ptr, sin_ptr, position_ids_ptr, k_rotated_ptr, D, B, Hk, S, P, position_ids_stride_B,
-    position_ids_stride_S, cos_stride_P, cos_stride_D_2, sin_stride_P, sin_stride_D_2, k_stride_B, k_stride_S,
-    k_stride_Hk, k_stride_D, k_rotated_stride_B, k_rotated_stride_S, k_rotated_stride_Hk, k_rotated_stride_D,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """Blocks of B, S, Hk, D/2."""
-    row_mask, b, s, hk, d, d_mask = _place(D, INDEX, BLOCK_D_2, ROWS, B, Hk, S)
-    position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
-                           other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
-    position_ids_mask = (position_ids >= 0) & (position_ids < P)
-    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
-    mask_row_d = row_mask[:, None] & d_mask[None, :]
-    c = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D_2, position_ids_mask[:, None], mask_row_d)
-    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
-    s_2 = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D_2, position_ids_mask[:, None], mask_row_d)
-    k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC) + hk * (k_stride_Hk // VEC * VEC)
-    k, k_2 = tl.split(tl.load(k_row[:, None, None] + d[None, :, None] * 2 * k_stride_D
-                              + tl.arange(0, 2)[None, None, :] * k_stride_D, mask=mask_row_d[:, :, None], other=0.0,
-                              eviction_policy="evict_last").to(tl.float32))
-    k_rotated_row = (k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC)
-                     + hk * (k_rotated_stride_Hk // VEC * VEC))
-    tl.store(k_rotated_row[:, None, None] + d[None, :, None] * 2 * k_rotated_stride_D
-             + tl.arange(0, 2)[None, None, :] * k_rotated_stride_D, tl.join(k * c - k_2 * s_2, k_2 * c + k * s_2),
              mask=mask_row_d[:, :, None])
 
 
@@ -641,6 +587,10 @@ def _extents_rope_qk_interleaved(q, k, cos, sin, position_ids):
         check.order("cos sin", "P", P, S, q=(B, Hq), k=(B, Hk))
     return B, S, Hq, D, Hk, P, T, C, I
 
+
+_rope_qk_interleaved_elementwise_k_rotated = renamed(_rope_qk_interleaved_elementwise_q_rotated, Hq="Hk", q="k",
+                                                     q_rotated="k_rotated")
+
 _PLANS_ROPE_QK_INTERLEAVED = Plans(
     extents="B S Hq D Hk P T C I",
     strides={"q": "B S Hq D", "k": "B S Hk D", "cos": "P D/2", "sin": "P D/2", "position_ids": "B S",
@@ -680,7 +630,12 @@ def _rope_qk_interleaved_full_tile(
     EVEN_HK: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per B, S, Hq, Hk, D/2 in registers."""
-    b, s, hq, hq_mask, hk, hk_mask = _place_2(S, BLOCK_HQ, INDEX, Hq, EVEN_HQ, BLOCK_HK, Hk, EVEN_HK)
+    row = tl.program_id(0).to(tl.int64)
+    b, s = row // S, row % S
+    hq = tl.arange(0, BLOCK_HQ).to(INDEX)
+    hq_mask = (hq < Hq) | EVEN_HQ
+    hk = tl.arange(0, BLOCK_HK).to(INDEX)
+    hk_mask = (hk < Hk) | EVEN_HK
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = (d < D // 2) | EVEN_D_2
     q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC)
@@ -728,7 +683,14 @@ def _rope_qk_interleaved_full_elementwise_q_rotated(
     ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of B, S, Hq, D/2."""
-    row_mask, b, s, hq, d, d_mask = _place(D, INDEX, BLOCK_D_2, ROWS, B, Hq, S)
+    pid = tl.program_id(0)
+    block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
+    row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    row_mask = row < tl.cast(B, tl.int64) * Hq * S
+    b, s = row // (tl.cast(Hq, tl.int64) * S), row // Hq % S
+    hq = row % Hq
+    d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
+    d_mask = d < D // 2
     q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
     q, q_2 = tl.split(tl.load(q_row[:, None, None] + d[None, :, None] * 2 * q_stride_D
@@ -824,8 +786,8 @@ def _extents_rope_qk_interleaved_full(q, k, cos, sin, position_ids):
     return B, S, Hq, D, Hk, P, T, C, I
 
 
-_rope_qk_interleaved_full_elementwise_k_rotated = renamed(_rope_qk_interleaved_full_elementwise_q_rotated, q="k",
-                                                          q_rotated="k_rotated", Hq="Hk")
+_rope_qk_interleaved_full_elementwise_k_rotated = renamed(_rope_qk_interleaved_full_elementwise_q_rotated, Hq="Hk",
+                                                          q="k", q_rotated="k_rotated")
 
 _PLANS_ROPE_QK_INTERLEAVED_FULL = Plans(
     extents="B S Hq D Hk P T C I",
@@ -869,49 +831,58 @@ def _rope_qk_partial_tile(
     VEC: tl.constexpr,
 ):
     """One program per B, S, Hq, Hk, R/2, U in registers."""
-    b, s, hq, hq_mask, hk, hk_mask = _place_2(S, BLOCK_HQ, INDEX, Hq, EVEN_HQ, BLOCK_HK, Hk, EVEN_HK)
+    row = tl.program_id(0).to(tl.int64)
+    b, s = row // S, row % S
+    hq = tl.arange(0, BLOCK_HQ).to(INDEX)
+    hq_mask = (hq < Hq) | EVEN_HQ
+    hk = tl.arange(0, BLOCK_HK).to(INDEX)
+    hk_mask = (hk < Hk) | EVEN_HK
     r = tl.arange(0, BLOCK_R_2).to(INDEX)
     r_mask = (r < R // 2) | EVEN_R_2
     u = tl.arange(0, BLOCK_U).to(INDEX)
     u_mask = (u < U // VEC * VEC) | EVEN_U
     q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC)
     mask_hq_r = hq_mask[:, None] & r_mask[None, :]
-    q = tl.load(q_row + hq[:, None] * q_stride_Hq + r[None, :] * q_stride_R_U, mask=mask_hq_r, other=0.0).to(tl.float32)
+    q_low = tl.load(q_row + hq[:, None] * q_stride_Hq + r[None, :] * q_stride_R_U, mask=mask_hq_r,
+                    other=0.0).to(tl.float32)
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B
                            + s * position_ids_stride_S) if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + tl.cast(position_ids, INDEX) * cos_stride_P
-    c = device.look_up(cos_row + r * cos_stride_R, position_ids_mask, r_mask, eviction_policy="evict_last")
-    q_2 = tl.load(q_row + hq[:, None] * q_stride_Hq + (r[None, :] + R // 2) * q_stride_R_U, mask=mask_hq_r,
-                  other=0.0).to(tl.float32)
+    c_low = device.look_up(cos_row + r * cos_stride_R, position_ids_mask, r_mask, eviction_policy="evict_last")
+    q_high = tl.load(q_row + hq[:, None] * q_stride_Hq + (r[None, :] + R // 2) * q_stride_R_U, mask=mask_hq_r,
+                     other=0.0).to(tl.float32)
     sin_row = sin_ptr + tl.cast(position_ids, INDEX) * sin_stride_P
-    s_2 = device.look_up(sin_row + r * sin_stride_R, position_ids_mask, r_mask, eviction_policy="evict_last")
+    s_low = device.look_up(sin_row + r * sin_stride_R, position_ids_mask, r_mask, eviction_policy="evict_last")
     q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
     tl.store(q_rotated_row + hq[:, None] * q_rotated_stride_Hq + r[None, :] * q_rotated_stride_R_U,
-             q * c[None, :] - q_2 * s_2[None, :], mask=mask_hq_r)
-    c_2 = device.look_up(cos_row + (r + R // 2) * cos_stride_R, position_ids_mask, r_mask, eviction_policy="evict_last")
-    s_3 = device.look_up(sin_row + (r + R // 2) * sin_stride_R, position_ids_mask, r_mask, eviction_policy="evict_last")
+             q_low * c_low[None, :] - q_high * s_low[None, :], mask=mask_hq_r)
+    c_high = device.look_up(cos_row + (r + R // 2) * cos_stride_R, position_ids_mask, r_mask,
+                            eviction_policy="evict_last")
+    s_high = device.look_up(sin_row + (r + R // 2) * sin_stride_R, position_ids_mask, r_mask,
+                            eviction_policy="evict_last")
     tl.store(q_rotated_row + hq[:, None] * q_rotated_stride_Hq + (r[None, :] + R // 2) * q_rotated_stride_R_U,
-             q_2 * c_2[None, :] + q * s_3[None, :], mask=mask_hq_r)
+             q_high * c_high[None, :] + q_low * s_high[None, :], mask=mask_hq_r)
     mask_hq_u = hq_mask[:, None] & u_mask[None, :]
-    q_3 = tl.load(q_row + hq[:, None] * q_stride_Hq + (u[None, :] + R) * q_stride_R_U, mask=mask_hq_u,
-                  other=0.0).to(tl.float32)
-    tl.store(q_rotated_row + hq[:, None] * q_rotated_stride_Hq + (u[None, :] + R) * q_rotated_stride_R_U, q_3,
+    q = tl.load(q_row + hq[:, None] * q_stride_Hq + (u[None, :] + R) * q_stride_R_U, mask=mask_hq_u,
+                other=0.0).to(tl.float32)
+    tl.store(q_rotated_row + hq[:, None] * q_rotated_stride_Hq + (u[None, :] + R) * q_rotated_stride_R_U, q,
              mask=mask_hq_u)
     k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC)
     mask_hk_r = hk_mask[:, None] & r_mask[None, :]
-    k = tl.load(k_row + hk[:, None] * k_stride_Hk + r[None, :] * k_stride_R_U, mask=mask_hk_r, other=0.0).to(tl.float32)
-    k_2 = tl.load(k_row + hk[:, None] * k_stride_Hk + (r[None, :] + R // 2) * k_stride_R_U, mask=mask_hk_r,
-                  other=0.0).to(tl.float32)
+    k_low = tl.load(k_row + hk[:, None] * k_stride_Hk + r[None, :] * k_stride_R_U, mask=mask_hk_r,
+                    other=0.0).to(tl.float32)
+    k_high = tl.load(k_row + hk[:, None] * k_stride_Hk + (r[None, :] + R // 2) * k_stride_R_U, mask=mask_hk_r,
+                     other=0.0).to(tl.float32)
     k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC)
     tl.store(k_rotated_row + hk[:, None] * k_rotated_stride_Hk + r[None, :] * k_rotated_stride_R_U,
-             k * c[None, :] - k_2 * s_2[None, :], mask=mask_hk_r)
+             k_low * c_low[None, :] - k_high * s_low[None, :], mask=mask_hk_r)
     tl.store(k_rotated_row + hk[:, None] * k_rotated_stride_Hk + (r[None, :] + R // 2) * k_rotated_stride_R_U,
-             k_2 * c_2[None, :] + k * s_3[None, :], mask=mask_hk_r)
+             k_high * c_high[None, :] + k_low * s_high[None, :], mask=mask_hk_r)
     mask_hk_u = hk_mask[:, None] & u_mask[None, :]
-    k_3 = tl.load(k_row + hk[:, None] * k_stride_Hk + (u[None, :] + R) * k_stride_R_U, mask=mask_hk_u,
-                  other=0.0).to(tl.float32)
-    tl.store(k_rotated_row + hk[:, None] * k_rotated_stride_Hk + (u[None, :] + R) * k_rotated_stride_R_U, k_3,
+    k = tl.load(k_row + hk[:, None] * k_stride_Hk + (u[None, :] + R) * k_stride_R_U, mask=mask_hk_u,
+                other=0.0).to(tl.float32)
+    tl.store(k_rotated_row + hk[:, None] * k_rotated_stride_Hk + (u[None, :] + R) * k_rotated_stride_R_U, k,
              mask=mask_hk_u)
 
 
@@ -923,16 +894,37 @@ def _rope_qk_partial_elementwise_q_rotated_0(
     ROWS: tl.constexpr, BLOCK_R_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of B, S, Hq, R/2."""
-    row_mask, b, s, hq, r, r_mask = _place(R, INDEX, BLOCK_R_2, ROWS, B, Hq, S)
+    pid = tl.program_id(0)
+    block = pid % tl.cdiv(tl.cast(R // 2, INDEX), BLOCK_R_2)
+    row = (pid // tl.cdiv(tl.cast(R // 2, INDEX), BLOCK_R_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    row_mask = row < tl.cast(B, tl.int64) * Hq * S
+    b, s = row // (tl.cast(Hq, tl.int64) * S), row // Hq % S
+    hq = row % Hq
+    r = block.to(INDEX) * BLOCK_R_2 + tl.arange(0, BLOCK_R_2)
+    r_mask = r < R // 2
     q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC)
     mask_row_r = row_mask[:, None] & r_mask[None, :]
-    q = tl.load(q_row[:, None] + r[None, :] * q_stride_R_U, mask=mask_row_r, other=0.0,
-                eviction_policy="evict_last").to(tl.float32)
+    q_low = tl.load(q_row[:, None] + r[None, :] * q_stride_R_U, mask=mask_row_r, other=0.0,
+                    eviction_policy="evict_last").to(tl.float32)
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
                            other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
-    _store_q_rotated(position_ids, P, cos_ptr, INDEX, cos_stride_P, VEC, r, cos_stride_R, mask_row_r, q_row, R,
-                     q_stride_R_U, sin_ptr, sin_stride_P, sin_stride_R, q_rotated_ptr, b, q_rotated_stride_B, s,
-                     q_rotated_stride_S, hq, q_rotated_stride_Hq, q_rotated_stride_R_U, q)
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
+    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
+    c_low = device.look_up(cos_row[:, None] + r[None, :] * cos_stride_R, position_ids_mask[:, None], mask_row_r)
+    q_high = tl.load(q_row[:, None] + (r[None, :] + R // 2) * q_stride_R_U, mask=mask_row_r, other=0.0,
+                     eviction_policy="evict_last").to(tl.float32)
+    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
+    s_low = device.look_up(sin_row[:, None] + r[None, :] * sin_stride_R, position_ids_mask[:, None], mask_row_r)
+    q_rotated_row = (q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
+                     + hq * (q_rotated_stride_Hq // VEC * VEC))
+    tl.store(q_rotated_row[:, None] + r[None, :] * q_rotated_stride_R_U, q_low * c_low - q_high * s_low,
+             mask=mask_row_r)
+    c_high = device.look_up(cos_row[:, None] + (r[None, :] + R // 2) * cos_stride_R, position_ids_mask[:, None],
+                            mask_row_r)
+    s_high = device.look_up(sin_row[:, None] + (r[None, :] + R // 2) * sin_stride_R, position_ids_mask[:, None],
+                            mask_row_r)
+    tl.store(q_rotated_row[:, None] + (r[None, :] + R // 2) * q_rotated_stride_R_U, q_high * c_high + q_low * s_high,
+             mask=mask_row_r)
 
 
 @triton.jit(do_not_specialize=["B", "Hq", "S"])
@@ -967,16 +959,37 @@ def _rope_qk_partial_elementwise_k_rotated_2(
     ROWS: tl.constexpr, BLOCK_R_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of B, S, Hk, R/2."""
-    row_mask, b, s, hk, r, r_mask = _place(R, INDEX, BLOCK_R_2, ROWS, B, Hk, S)
+    pid = tl.program_id(0)
+    block = pid % tl.cdiv(tl.cast(R // 2, INDEX), BLOCK_R_2)
+    row = (pid // tl.cdiv(tl.cast(R // 2, INDEX), BLOCK_R_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    row_mask = row < tl.cast(B, tl.int64) * Hk * S
+    b, s = row // (tl.cast(Hk, tl.int64) * S), row // Hk % S
+    hk = row % Hk
+    r = block.to(INDEX) * BLOCK_R_2 + tl.arange(0, BLOCK_R_2)
+    r_mask = r < R // 2
     k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC) + hk * (k_stride_Hk // VEC * VEC)
     mask_row_r = row_mask[:, None] & r_mask[None, :]
-    k = tl.load(k_row[:, None] + r[None, :] * k_stride_R_U, mask=mask_row_r, other=0.0,
-                eviction_policy="evict_last").to(tl.float32)
+    k_low = tl.load(k_row[:, None] + r[None, :] * k_stride_R_U, mask=mask_row_r, other=0.0,
+                    eviction_policy="evict_last").to(tl.float32)
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
                            other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
-    _store_q_rotated(position_ids, P, cos_ptr, INDEX, cos_stride_P, VEC, r, cos_stride_R, mask_row_r, k_row, R,
-                     k_stride_R_U, sin_ptr, sin_stride_P, sin_stride_R, k_rotated_ptr, b, k_rotated_stride_B, s,
-                     k_rotated_stride_S, hk, k_rotated_stride_Hk, k_rotated_stride_R_U, k)
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
+    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
+    c_low = device.look_up(cos_row[:, None] + r[None, :] * cos_stride_R, position_ids_mask[:, None], mask_row_r)
+    k_high = tl.load(k_row[:, None] + (r[None, :] + R // 2) * k_stride_R_U, mask=mask_row_r, other=0.0,
+                     eviction_policy="evict_last").to(tl.float32)
+    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
+    s_low = device.look_up(sin_row[:, None] + r[None, :] * sin_stride_R, position_ids_mask[:, None], mask_row_r)
+    k_rotated_row = (k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC)
+                     + hk * (k_rotated_stride_Hk // VEC * VEC))
+    tl.store(k_rotated_row[:, None] + r[None, :] * k_rotated_stride_R_U, k_low * c_low - k_high * s_low,
+             mask=mask_row_r)
+    c_high = device.look_up(cos_row[:, None] + (r[None, :] + R // 2) * cos_stride_R, position_ids_mask[:, None],
+                            mask_row_r)
+    s_high = device.look_up(sin_row[:, None] + (r[None, :] + R // 2) * sin_stride_R, position_ids_mask[:, None],
+                            mask_row_r)
+    tl.store(k_rotated_row[:, None] + (r[None, :] + R // 2) * k_rotated_stride_R_U, k_high * c_high + k_low * s_high,
+             mask=mask_row_r)
 
 
 def reference_rope_qk_partial(
@@ -1054,8 +1067,8 @@ def _extents_rope_qk_partial(q, k, cos, sin, position_ids):
     return B, S, Hq, Hk, P, R, U, T, C, I
 
 
-_rope_qk_partial_elementwise_k_rotated_3 = renamed(_rope_qk_partial_elementwise_q_rotated_1, q="k",
-                                                   q_rotated="k_rotated", Hq="Hk")
+_rope_qk_partial_elementwise_k_rotated_3 = renamed(_rope_qk_partial_elementwise_q_rotated_1, Hq="Hk", q="k",
+                                                   q_rotated="k_rotated")
 
 _PLANS_ROPE_QK_PARTIAL = Plans(
     extents="B S Hq Hk P R U T C I",
@@ -1110,43 +1123,45 @@ def _rope_qk_heads_first_tile(
     d_mask = (d < D // 2) | EVEN_D_2
     q_row = q_ptr + b * (q_stride_B // VEC * VEC)
     mask_hq_s_d = hq_mask[:, None, None] & s_mask[None, :, None] & d_mask[None, None, :]
-    q = tl.load(q_row + hq[:, None, None] * q_stride_Hq + s[None, :, None] * q_stride_S + d[None, None, :] * q_stride_D,
-                mask=mask_hq_s_d, other=0.0).to(tl.float32)
+    q_low = tl.load(q_row + hq[:, None, None] * q_stride_Hq + s[None, :, None] * q_stride_S
+                    + d[None, None, :] * q_stride_D, mask=mask_hq_s_d, other=0.0).to(tl.float32)
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=s_mask,
                            other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
-    c = device.look_up(cos_ptr + position_ids.to(INDEX)[:, None] * (cos_stride_P // VEC * VEC)
-                       + d[None, :] * cos_stride_D, position_ids_mask[:, None], d_mask[None, :],
-                       eviction_policy="evict_last")
-    q_2 = tl.load(q_row + hq[:, None, None] * q_stride_Hq + s[None, :, None] * q_stride_S
-                  + (d[None, None, :] + D // 2) * q_stride_D, mask=mask_hq_s_d, other=0.0).to(tl.float32)
-    s_2 = device.look_up(sin_ptr + position_ids.to(INDEX)[:, None] * (sin_stride_P // VEC * VEC)
-                         + d[None, :] * sin_stride_D, position_ids_mask[:, None], d_mask[None, :],
-                         eviction_policy="evict_last")
-    c_2 = device.look_up(cos_ptr + position_ids.to(INDEX)[:, None] * (cos_stride_P // VEC * VEC)
-                         + (d[None, :] + D // 2) * cos_stride_D, position_ids_mask[:, None], d_mask[None, :],
-                         eviction_policy="evict_last")
-    s_3 = device.look_up(sin_ptr + position_ids.to(INDEX)[:, None] * (sin_stride_P // VEC * VEC)
-                         + (d[None, :] + D // 2) * sin_stride_D, position_ids_mask[:, None], d_mask[None, :],
-                         eviction_policy="evict_last")
+    c_low = device.look_up(cos_ptr + position_ids.to(INDEX)[:, None] * (cos_stride_P // VEC * VEC)
+                           + d[None, :] * cos_stride_D, position_ids_mask[:, None], d_mask[None, :],
+                           eviction_policy="evict_last")
+    q_high = tl.load(q_row + hq[:, None, None] * q_stride_Hq + s[None, :, None] * q_stride_S
+                     + (d[None, None, :] + D // 2) * q_stride_D, mask=mask_hq_s_d, other=0.0).to(tl.float32)
+    s_low = device.look_up(sin_ptr + position_ids.to(INDEX)[:, None] * (sin_stride_P // VEC * VEC)
+                           + d[None, :] * sin_stride_D, position_ids_mask[:, None], d_mask[None, :],
+                           eviction_policy="evict_last")
+    c_high = device.look_up(cos_ptr + position_ids.to(INDEX)[:, None] * (cos_stride_P // VEC * VEC)
+                            + (d[None, :] + D // 2) * cos_stride_D, position_ids_mask[:, None], d_mask[None, :],
+                            eviction_policy="evict_last")
+    s_high = device.look_up(sin_ptr + position_ids.to(INDEX)[:, None] * (sin_stride_P // VEC * VEC)
+                            + (d[None, :] + D // 2) * sin_stride_D, position_ids_mask[:, None], d_mask[None, :],
+                            eviction_policy="evict_last")
     k_row = k_ptr + b * (k_stride_B // VEC * VEC)
     mask_hk_s_d = hk_mask[:, None, None] & s_mask[None, :, None] & d_mask[None, None, :]
-    k = tl.load(k_row + hk[:, None, None] * k_stride_Hk + s[None, :, None] * k_stride_S + d[None, None, :] * k_stride_D,
-                mask=mask_hk_s_d, other=0.0).to(tl.float32)
-    k_2 = tl.load(k_row + hk[:, None, None] * k_stride_Hk + s[None, :, None] * k_stride_S
-                  + (d[None, None, :] + D // 2) * k_stride_D, mask=mask_hk_s_d, other=0.0).to(tl.float32)
+    k_low = tl.load(k_row + hk[:, None, None] * k_stride_Hk + s[None, :, None] * k_stride_S
+                    + d[None, None, :] * k_stride_D, mask=mask_hk_s_d, other=0.0).to(tl.float32)
+    k_high = tl.load(k_row + hk[:, None, None] * k_stride_Hk + s[None, :, None] * k_stride_S
+                     + (d[None, None, :] + D // 2) * k_stride_D, mask=mask_hk_s_d, other=0.0).to(tl.float32)
     q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC)
     tl.store(q_rotated_row + hq[:, None, None] * q_rotated_stride_Hq + s[None, :, None] * q_rotated_stride_S
-             + d[None, None, :] * q_rotated_stride_D, q * c[None, :, :] - q_2 * s_2[None, :, :], mask=mask_hq_s_d)
-    tl.store(q_rotated_row + hq[:, None, None] * q_rotated_stride_Hq + s[None, :, None] * q_rotated_stride_S
-             + (d[None, None, :] + D // 2) * q_rotated_stride_D, q_2 * c_2[None, :, :] + q * s_3[None, :, :],
+             + d[None, None, :] * q_rotated_stride_D, q_low * c_low[None, :, :] - q_high * s_low[None, :, :],
              mask=mask_hq_s_d)
+    tl.store(q_rotated_row + hq[:, None, None] * q_rotated_stride_Hq + s[None, :, None] * q_rotated_stride_S
+             + (d[None, None, :] + D // 2) * q_rotated_stride_D,
+             q_high * c_high[None, :, :] + q_low * s_high[None, :, :], mask=mask_hq_s_d)
     k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC)
     tl.store(k_rotated_row + hk[:, None, None] * k_rotated_stride_Hk + s[None, :, None] * k_rotated_stride_S
-             + d[None, None, :] * k_rotated_stride_D, k * c[None, :, :] - k_2 * s_2[None, :, :], mask=mask_hk_s_d)
-    tl.store(k_rotated_row + hk[:, None, None] * k_rotated_stride_Hk + s[None, :, None] * k_rotated_stride_S
-             + (d[None, None, :] + D // 2) * k_rotated_stride_D, k_2 * c_2[None, :, :] + k * s_3[None, :, :],
+             + d[None, None, :] * k_rotated_stride_D, k_low * c_low[None, :, :] - k_high * s_low[None, :, :],
              mask=mask_hk_s_d)
+    tl.store(k_rotated_row + hk[:, None, None] * k_rotated_stride_Hk + s[None, :, None] * k_rotated_stride_S
+             + (d[None, None, :] + D // 2) * k_rotated_stride_D,
+             k_high * c_high[None, :, :] + k_low * s_high[None, :, :], mask=mask_hk_s_d)
 
 
 @triton.jit(do_not_specialize=["B", "Hq", "S"])
@@ -1167,13 +1182,26 @@ def _rope_qk_heads_first_elementwise_q_rotated(
     d_mask = d < D // 2
     q_row = q_ptr + b * (q_stride_B // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC) + s * (q_stride_S // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
-    q = tl.load(q_row[:, None] + d[None, :] * q_stride_D, mask=mask_row_d, other=0.0,
-                eviction_policy="evict_last").to(tl.float32)
+    q_low = tl.load(q_row[:, None] + d[None, :] * q_stride_D, mask=mask_row_d, other=0.0,
+                    eviction_policy="evict_last").to(tl.float32)
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
                            other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
-    _store_q_rotated(position_ids, P, cos_ptr, INDEX, cos_stride_P, VEC, d, cos_stride_D, mask_row_d, q_row, D,
-                     q_stride_D, sin_ptr, sin_stride_P, sin_stride_D, q_rotated_ptr, b, q_rotated_stride_B, hq,
-                     q_rotated_stride_Hq, s, q_rotated_stride_S, q_rotated_stride_D, q)
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
+    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
+    c_low = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D, position_ids_mask[:, None], mask_row_d)
+    q_high = tl.load(q_row[:, None] + (d[None, :] + D // 2) * q_stride_D, mask=mask_row_d, other=0.0,
+                     eviction_policy="evict_last").to(tl.float32)
+    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
+    s_low = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D, position_ids_mask[:, None], mask_row_d)
+    q_rotated_row = (q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + hq * (q_rotated_stride_Hq // VEC * VEC)
+                     + s * (q_rotated_stride_S // VEC * VEC))
+    tl.store(q_rotated_row[:, None] + d[None, :] * q_rotated_stride_D, q_low * c_low - q_high * s_low, mask=mask_row_d)
+    c_high = device.look_up(cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, position_ids_mask[:, None],
+                            mask_row_d)
+    s_high = device.look_up(sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, position_ids_mask[:, None],
+                            mask_row_d)
+    tl.store(q_rotated_row[:, None] + (d[None, :] + D // 2) * q_rotated_stride_D, q_high * c_high + q_low * s_high,
+             mask=mask_row_d)
 
 
 def reference_rope_qk_heads_first(
@@ -1244,8 +1272,8 @@ def _extents_rope_qk_heads_first(q, k, cos, sin, position_ids):
     return B, Hq, S, D, Hk, P, T, C, I
 
 
-_rope_qk_heads_first_elementwise_k_rotated = renamed(_rope_qk_heads_first_elementwise_q_rotated, q="k",
-                                                     q_rotated="k_rotated", Hq="Hk")
+_rope_qk_heads_first_elementwise_k_rotated = renamed(_rope_qk_heads_first_elementwise_q_rotated, Hq="Hk", q="k",
+                                                     q_rotated="k_rotated")
 
 _PLANS_ROPE_QK_HEADS_FIRST = Plans(
     extents="B Hq S D Hk P T C I",
@@ -1286,38 +1314,47 @@ def _rope_qk_batched_tile(
     EVEN_HK: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per B, S, Hq, Hk, D/2 in registers."""
-    b, s, hq, hq_mask, hk, hk_mask = _place_2(S, BLOCK_HQ, INDEX, Hq, EVEN_HQ, BLOCK_HK, Hk, EVEN_HK)
+    row = tl.program_id(0).to(tl.int64)
+    b, s = row // S, row % S
+    hq = tl.arange(0, BLOCK_HQ).to(INDEX)
+    hq_mask = (hq < Hq) | EVEN_HQ
+    hk = tl.arange(0, BLOCK_HK).to(INDEX)
+    hk_mask = (hk < Hk) | EVEN_HK
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = (d < D // 2) | EVEN_D_2
     q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC)
     mask_hq_d = hq_mask[:, None] & d_mask[None, :]
-    q = tl.load(q_row + hq[:, None] * q_stride_Hq + d[None, :] * q_stride_D, mask=mask_hq_d, other=0.0).to(tl.float32)
+    q_low = tl.load(q_row + hq[:, None] * q_stride_Hq + d[None, :] * q_stride_D, mask=mask_hq_d,
+                    other=0.0).to(tl.float32)
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B
                            + s * position_ids_stride_S) if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < S)
     cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC) + tl.cast(position_ids, INDEX) * (cos_stride_S // VEC * VEC)
-    c = device.look_up(cos_row + d * cos_stride_D, position_ids_mask, d_mask, eviction_policy="evict_last")
-    q_2 = tl.load(q_row + hq[:, None] * q_stride_Hq + (d[None, :] + D // 2) * q_stride_D, mask=mask_hq_d,
-                  other=0.0).to(tl.float32)
+    c_low = device.look_up(cos_row + d * cos_stride_D, position_ids_mask, d_mask, eviction_policy="evict_last")
+    q_high = tl.load(q_row + hq[:, None] * q_stride_Hq + (d[None, :] + D // 2) * q_stride_D, mask=mask_hq_d,
+                     other=0.0).to(tl.float32)
     sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + tl.cast(position_ids, INDEX) * (sin_stride_S // VEC * VEC)
-    s_2 = device.look_up(sin_row + d * sin_stride_D, position_ids_mask, d_mask, eviction_policy="evict_last")
-    c_2 = device.look_up(cos_row + (d + D // 2) * cos_stride_D, position_ids_mask, d_mask, eviction_policy="evict_last")
-    s_3 = device.look_up(sin_row + (d + D // 2) * sin_stride_D, position_ids_mask, d_mask, eviction_policy="evict_last")
+    s_low = device.look_up(sin_row + d * sin_stride_D, position_ids_mask, d_mask, eviction_policy="evict_last")
+    c_high = device.look_up(cos_row + (d + D // 2) * cos_stride_D, position_ids_mask, d_mask,
+                            eviction_policy="evict_last")
+    s_high = device.look_up(sin_row + (d + D // 2) * sin_stride_D, position_ids_mask, d_mask,
+                            eviction_policy="evict_last")
     k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC)
     mask_hk_d = hk_mask[:, None] & d_mask[None, :]
-    k = tl.load(k_row + hk[:, None] * k_stride_Hk + d[None, :] * k_stride_D, mask=mask_hk_d, other=0.0).to(tl.float32)
-    k_2 = tl.load(k_row + hk[:, None] * k_stride_Hk + (d[None, :] + D // 2) * k_stride_D, mask=mask_hk_d,
-                  other=0.0).to(tl.float32)
+    k_low = tl.load(k_row + hk[:, None] * k_stride_Hk + d[None, :] * k_stride_D, mask=mask_hk_d,
+                    other=0.0).to(tl.float32)
+    k_high = tl.load(k_row + hk[:, None] * k_stride_Hk + (d[None, :] + D // 2) * k_stride_D, mask=mask_hk_d,
+                     other=0.0).to(tl.float32)
     q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
     tl.store(q_rotated_row + hq[:, None] * q_rotated_stride_Hq + d[None, :] * q_rotated_stride_D,
-             q * c[None, :] - q_2 * s_2[None, :], mask=mask_hq_d)
+             q_low * c_low[None, :] - q_high * s_low[None, :], mask=mask_hq_d)
     tl.store(q_rotated_row + hq[:, None] * q_rotated_stride_Hq + (d[None, :] + D // 2) * q_rotated_stride_D,
-             q_2 * c_2[None, :] + q * s_3[None, :], mask=mask_hq_d)
+             q_high * c_high[None, :] + q_low * s_high[None, :], mask=mask_hq_d)
     k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC)
     tl.store(k_rotated_row + hk[:, None] * k_rotated_stride_Hk + d[None, :] * k_rotated_stride_D,
-             k * c[None, :] - k_2 * s_2[None, :], mask=mask_hk_d)
+             k_low * c_low[None, :] - k_high * s_low[None, :], mask=mask_hk_d)
     tl.store(k_rotated_row + hk[:, None] * k_rotated_stride_Hk + (d[None, :] + D // 2) * k_rotated_stride_D,
-             k_2 * c_2[None, :] + k * s_3[None, :], mask=mask_hk_d)
+             k_high * c_high[None, :] + k_low * s_high[None, :], mask=mask_hk_d)
 
 
 @triton.jit(do_not_specialize=["B", "Hq", "S"])
@@ -1328,28 +1365,36 @@ def _rope_qk_batched_elementwise_q_rotated(
     ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of B, S, Hq, D/2."""
-    row_mask, b, s, hq, d, d_mask = _place(D, INDEX, BLOCK_D_2, ROWS, B, Hq, S)
+    pid = tl.program_id(0)
+    block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
+    row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    row_mask = row < tl.cast(B, tl.int64) * Hq * S
+    b, s = row // (tl.cast(Hq, tl.int64) * S), row // Hq % S
+    hq = row % Hq
+    d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
+    d_mask = d < D // 2
     q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
-    q = tl.load(q_row[:, None] + d[None, :] * q_stride_D, mask=mask_row_d, other=0.0,
-                eviction_policy="evict_last").to(tl.float32)
+    q_low = tl.load(q_row[:, None] + d[None, :] * q_stride_D, mask=mask_row_d, other=0.0,
+                    eviction_policy="evict_last").to(tl.float32)
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
                            other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < S)
     cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC) + position_ids.to(INDEX) * (cos_stride_S // VEC * VEC)
-    c = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D, position_ids_mask[:, None], mask_row_d)
-    q_2 = tl.load(q_row[:, None] + (d[None, :] + D // 2) * q_stride_D, mask=mask_row_d, other=0.0,
-                  eviction_policy="evict_last").to(tl.float32)
+    c_low = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D, position_ids_mask[:, None], mask_row_d)
+    q_high = tl.load(q_row[:, None] + (d[None, :] + D // 2) * q_stride_D, mask=mask_row_d, other=0.0,
+                     eviction_policy="evict_last").to(tl.float32)
     sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + position_ids.to(INDEX) * (sin_stride_S // VEC * VEC)
-    s_2 = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D, position_ids_mask[:, None], mask_row_d)
+    s_low = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D, position_ids_mask[:, None], mask_row_d)
     q_rotated_row = (q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
                      + hq * (q_rotated_stride_Hq // VEC * VEC))
-    tl.store(q_rotated_row[:, None] + d[None, :] * q_rotated_stride_D, q * c - q_2 * s_2, mask=mask_row_d)
-    c_2 = device.look_up(cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, position_ids_mask[:, None],
-                         mask_row_d)
-    s_3 = device.look_up(sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, position_ids_mask[:, None],
-                         mask_row_d)
-    tl.store(q_rotated_row[:, None] + (d[None, :] + D // 2) * q_rotated_stride_D, q_2 * c_2 + q * s_3, mask=mask_row_d)
+    tl.store(q_rotated_row[:, None] + d[None, :] * q_rotated_stride_D, q_low * c_low - q_high * s_low, mask=mask_row_d)
+    c_high = device.look_up(cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, position_ids_mask[:, None],
+                            mask_row_d)
+    s_high = device.look_up(sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, position_ids_mask[:, None],
+                            mask_row_d)
+    tl.store(q_rotated_row[:, None] + (d[None, :] + D // 2) * q_rotated_stride_D, q_high * c_high + q_low * s_high,
+             mask=mask_row_d)
 
 
 def reference_rope_qk_batched(
@@ -1415,8 +1460,8 @@ def _extents_rope_qk_batched(q, k, cos, sin, position_ids):
     return B, S, Hq, D, Hk, T, C, I
 
 
-_rope_qk_batched_elementwise_k_rotated = renamed(_rope_qk_batched_elementwise_q_rotated, q="k", q_rotated="k_rotated",
-                                                 Hq="Hk")
+_rope_qk_batched_elementwise_k_rotated = renamed(_rope_qk_batched_elementwise_q_rotated, Hq="Hk", q="k",
+                                                 q_rotated="k_rotated")
 
 _PLANS_ROPE_QK_BATCHED = Plans(
     extents="B S Hq D Hk T C I",

@@ -79,7 +79,7 @@ def _softmax_row_loop(
     row = tl.program_id(0).to(tl.int64)
     i1, i0 = row // lead0, row % lead0
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    largest_acc = tl.full([BLOCK_N], float("-inf"), tl.float32)
+    largest = tl.full([BLOCK_N], float("-inf"), tl.float32)
     x_tiles = ()
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
@@ -90,9 +90,9 @@ def _softmax_row_loop(
             if HELD:
                 x_tiles = x_tiles + (x_stored,)
             x = x_stored.to(tl.float32)
-            largest_acc = device.maximum(largest_acc, x)
-    largest = tl.reduce(largest_acc, 0, device.nan_max)
-    total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
+            largest = device.maximum(largest, x)
+    largest = tl.reduce(largest, 0, device.nan_max)
+    total = tl.full([BLOCK_N], 0.0, tl.float32)
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
                                                           BLOCK_N):
@@ -105,9 +105,9 @@ def _softmax_row_loop(
                                    eviction_policy="evict_last")
             x = x_stored.to(tl.float32)
             e = tl.exp(x - largest)
-            total_acc += e
-    total = tl.sum(total_acc, 0)
-    div_value = 1.0 / total
+            total += e
+    total = tl.sum(total, 0)
+    quotient = 1.0 / total
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
@@ -121,7 +121,7 @@ def _softmax_row_loop(
                                    eviction_policy="evict_first")
             x = x_stored.to(tl.float32)
             e = tl.exp(x - largest)
-            y = e * div_value
+            y = e * quotient
             tl.store(y_row + n * y_stride_N, y, mask=n_mask)
 
 
@@ -136,14 +136,14 @@ def _softmax_partial0(
     row = (pid // SPLITS).to(tl.int64)
     i1, i0 = row // lead0, row % lead0
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    largest_acc = tl.full([BLOCK_N], float("-inf"), tl.float32)
+    largest = tl.full([BLOCK_N], float("-inf"), tl.float32)
     for start in range(split * BLOCK_N, tl.cast(N, INDEX), SPLITS * BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N // VEC * VEC
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=float("-inf"),
                     eviction_policy="evict_first").to(tl.float32)
-        largest_acc = device.maximum(largest_acc, x)
-    largest = tl.reduce(largest_acc, 0, device.nan_max)
+        largest = device.maximum(largest, x)
+    largest = tl.reduce(largest, 0, device.nan_max)
     tl.store(partial0_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, largest)
 
 
@@ -161,14 +161,14 @@ def _softmax_partial1(
     splits = tl.arange(0, SPLITS)
     largest_parts = tl.load(partial0_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + splits)
     largest = tl.reduce(largest_parts, 0, device.nan_max)
-    total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
+    total = tl.full([BLOCK_N], 0.0, tl.float32)
     for start in range(split * BLOCK_N, tl.cast(N, INDEX), SPLITS * BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N // VEC * VEC
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         e = tl.exp(x - largest)
-        total_acc += tl.where(n_mask, e, 0.0)
-    total = tl.sum(total_acc, 0)
+        total += tl.where(n_mask, e, 0.0)
+    total = tl.sum(total, 0)
     tl.store(partial1_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, total)
 
 
