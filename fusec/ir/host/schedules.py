@@ -133,7 +133,7 @@ class RowTiles:
 class Partial:
     """A kernel that leaves partial results of several programs for each row: the `sums` by name, with their axes.
 
-    Those of `integers` are counted in 64 bits.
+    Those of `integers` are counted in 64 bits. Nothing needs any of them where the optional tensor `unless` is given.
     """
 
     kernel: Any
@@ -145,6 +145,7 @@ class Partial:
     words: float = 1.0
     integers: str = ""
     at_least_one: str = ""
+    unless: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from fusec.ir import schedule as ir
-from fusec.ir.expressions import Dot
+from fusec.ir.expressions import GIVEN, OMITTED, Choose, Dot, NodeId
 from fusec.ir.fixed_extents import known_extent
-from fusec.ir.flow import Load, Partial, store_axes
+from fusec.ir.flow import Flow, Load, Partial, flow_operands, store_axes, store_inputs
 from fusec.ir.host.names import Name
 from fusec.ir.host.schedules import (
     ColumnSums,
@@ -167,7 +167,9 @@ class Scheduler:
 
     def _split_rows(self, plan: ir.SplitRows) -> SplitRows:
         *partials, (last, kernel) = zip(plan.stages, self._kernels_of(plan), strict=True)
-        return SplitRows(tuple(self._partial(*each) for each in partials), self._elementwise(last, kernel))
+        unless = [_unless(stage, plan.stages[place + 1 :]) for place, (stage, _) in enumerate(partials)]
+        parts = (self._partial(*each, given) for each, given in zip(partials, unless, strict=True))
+        return SplitRows(tuple(parts), self._elementwise(last, kernel))
 
     def _column_sums(self, plan: ir.ColumnSums) -> ColumnSums:
         (stage, kernel), (last, combine) = zip(plan.stages, self._kernels_of(plan), strict=True)
@@ -189,7 +191,7 @@ class Scheduler:
             at_least_one="block" if stage.lacks_block else "",
         )
 
-    def _partial(self, stage: Stage, kernel: Kernel) -> PartialKernel:
+    def _partial(self, stage: Stage, kernel: Kernel, unless: str) -> PartialKernel:
         return PartialKernel(
             Name(kernel.name),
             rows=self._keys.axes(stage.rows),
@@ -199,6 +201,7 @@ class Scheduler:
             block=self._block(stage),
             words=_words(stage),
             integers=_integers(stage),
+            unless=unless,
         )
 
     def _sums(self, stage: Stage) -> dict[str, str]:
@@ -305,6 +308,29 @@ def _integers(stage: Stage) -> str:
 def _at_least_one(stage: Stage) -> str:
     """What of the grid there is at least one of, though a call may have none."""
     return " ".join([*(["rows"] if stage.lacks_rows else []), *(["block"] if stage.lacks_block else [])])
+
+
+def _unless(stage: Stage, later: Iterable[Stage]) -> str:
+    """The optional tensor which, where it is given, leaves none of the partial results of a stage to be read."""
+    left = {partial.scratch for partial in stage.partials}
+    flows = [each.flow for each in later]
+    selectors = {node.expr.selector: node.expr for flow in flows for node in flow.nodes if isinstance(node.expr, Choose)}
+    given = (name for name, choose in selectors.items() if OMITTED in dict(choose.cases))
+    return next((name for name in given if not any(left & _read_where_given(flow, name) for flow in flows)), "")
+
+
+def _read_where_given(flow: Flow, selector: str) -> set[str]:
+    """The buffers of partial results that a call reads which gives the tensor `selector`."""
+    stack = [number for store in flow.stores for number in store_inputs(store)]
+    seen: set[NodeId] = set()
+    while stack:
+        number = stack.pop()
+        expr = flow.nodes[number].expr
+        if number not in seen:
+            seen.add(number)
+            chosen = isinstance(expr, Choose) and expr.selector == selector
+            stack += [dict(expr.cases)[GIVEN]] if isinstance(expr, Choose) and chosen else flow_operands(expr)
+    return {expr.scratch for number in seen if isinstance(expr := flow.nodes[number].expr, Partial)}
 
 
 def _combines_block(stage: Stage) -> bool:

@@ -62,7 +62,7 @@ def _group(flow: Flow, known: Known, label: str) -> Group:
 def _guarded(flow: Flow, plans: tuple[Schedule, ...], apart: tuple[Group, ...], known: Known, label: str) -> Group:
     """The group of these plans, and of what none of their programs stores where an axis is empty."""
     outputs = tuple(dict.fromkeys(store.target for store in flow.stores))
-    stores, absent = stranded(plans, flow)
+    stores, absent = stranded(plans, flow, known.extents)
     alone = _alone(Flow(flow.nodes, stores), known, f"{label}_alone") if stores else None
     return Group(outputs, plans, apart, absent, alone)
 

@@ -7,14 +7,20 @@ stores are stranded, and a group of their own makes them. So are those made of a
 
 from __future__ import annotations
 
+from fusec.ir.fixed_extents import known_extent
 from fusec.ir.flow import Flow, Partial, Store, flow_reachable, store_axes, store_inputs
 from fusec.ir.schedule import Schedule
 from fusec.ir.stage import Stage
 from fusec.ir.types import Axis, union, without
 
 
-def stranded(plans: tuple[Schedule, ...], flow: Flow) -> tuple[tuple[Store, ...], tuple[Axis, ...]]:
-    """The stores that a launch over empty rows leaves out, and the axes of rows that some of them lack."""
+def stranded(
+    plans: tuple[Schedule, ...], flow: Flow, extents: dict[str, int]
+) -> tuple[tuple[Store, ...], tuple[Axis, ...]]:
+    """The stores that a launch over empty rows leaves out, and the axes of rows that some of them lack.
+
+    Where `extents` fix that of an axis, it has positions.
+    """
     lacking: dict[Store, tuple[Axis, ...]] = {}
     for plan in plans:
         parts = {part.scratch: without(stage.rows, part.axes) for stage in plan.stages for part in stage.partials}
@@ -25,6 +31,7 @@ def stranded(plans: tuple[Schedule, ...], flow: Flow) -> tuple[tuple[Store, ...]
                 store = next(each for each in originals if _same(each, moved))
                 rows = () if stage.is_without_rows(moved) else stage.rows
                 needed = union(rows, *(parts[name] for name in _read(stage, moved)))
+                needed = tuple(axis for axis in needed if not known_extent(axis, extents))
                 lacking[store] = union(lacking.get(store, ()), without(needed, store_axes(stage.flow, moved)))
     return tuple(store for store in flow.stores if lacking.get(store)), union(*lacking.values())
 

@@ -290,6 +290,9 @@ def split_rows(plan: SplitRows, call: Call) -> list[Launch]:
     splits = 0
     launches: list[Launch] = []
     for part in plan.partials:
+        if part.unless and call.tensors[part.unless] is not None:
+            call.allocate(part.sums, 0, part.integers)
+            continue
         *outer, last = part.loop.split()
         size = call.size(last)
         chunk, inner, programs, blocks = _cut(part, call, split_chunk(call.chip, size, part.words))
@@ -302,7 +305,7 @@ def split_rows(plan: SplitRows, call: Call) -> list[Launch]:
         call.allocate(part.sums, splits, part.integers)
         blocks |= {block_name(last): taken.block, "SPLITS": splits}
         launches += call.launch(part.kernel, programs * splits, taken.options, blocks)
-    return [*launches, *elementwise(plan.combine, call, splits)]
+    return [*launches, *elementwise(plan.combine, call, max(splits, 1))]
 
 
 def split_count(chip: Chip, programs: int, steps: int, step: int) -> int:
