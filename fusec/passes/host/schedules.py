@@ -314,7 +314,9 @@ def _unless(stage: Stage, later: Iterable[Stage]) -> str:
     """The optional tensor which, where it is given, leaves none of the partial results of a stage to be read."""
     left = {partial.scratch for partial in stage.partials}
     flows = [each.flow for each in later]
-    selectors = {node.expr.selector: node.expr for flow in flows for node in flow.nodes if isinstance(node.expr, Choose)}
+    selectors = {
+        node.expr.selector: node.expr for flow in flows for node in flow.nodes if isinstance(node.expr, Choose)
+    }
     given = (name for name, choose in selectors.items() if OMITTED in dict(choose.cases))
     return next((name for name in given if not any(left & _read_where_given(flow, name) for flow in flows)), "")
 
