@@ -13,14 +13,14 @@ anyway, and a factor that left the dot would cost a pass over its result.
 
 from __future__ import annotations
 
-from fusec.ir.expressions import Cast, Dot, Input, NodeId
-from fusec.ir.graph import Graph, Output
+from fusec.ir.expressions import Cast, Dot, Input, NodeId, operands
+from fusec.ir.graph import Graph, Output, reachable
 from fusec.ir.multiply import F32, I8, I32, MULTIPLIED, is_of_8_bits
 from fusec.ir.partition import LIBRARY, Intermediate, Partition
-from fusec.ir.types import Storage
+from fusec.ir.types import Kind, Storage
 from fusec.passes.partition.cut import Cuts, Stored, cut
 from fusec.passes.partition.intermediates import Intermediates
-from fusec.passes.partition.operands import argument_of, depths, is_stored, multiplications
+from fusec.passes.partition.operands import argument_of, depths, is_stored, made_of_reductions, multiplications
 from fusec.passes.partition.scales import Readers, scaled
 from fusec.passes.partition.store_operands import readers
 
@@ -45,13 +45,25 @@ def dots_alone(graph: Graph, intermediates: Intermediates | None = None) -> Part
         for scale in scales:
             if not isinstance(graph.nodes[scale].expr, Input):
                 values[scale] = Stored(made.of(scale, F32, (), "scale"), levels[scale])
+    for number in _reduced_before(graph, levels):
+        if number not in values:
+            values[number] = Stored(made.of(number, F32, (), "kept"), levels[number])
     stored: dict[tuple[NodeId, Storage], Stored] = {}
     for number, dot in dots.items():
         for factor, storage in zip((dot.a, dot.b), multiplied[number], strict=True):
             is_result = factor in values and values[factor].tensor.element == storage
-            if not is_result and not is_stored(graph, factor, storage):
+            if not is_result and not is_stored(graph, factor, storage, dot.axes):
                 stored[factor, storage] = Stored(made.of(factor, storage, dot.axes, "operand"), levels[factor])
     return cut(LIBRARY, graph, Cuts(levels, multiplied, stored, values))
+
+
+def _reduced_before(graph: Graph, levels: list[int]) -> list[NodeId]:
+    """What is reduced before a dot and read behind it, such as the scales of what is quantised."""
+    reduced = made_of_reductions(graph)
+    exprs = ((number, graph.nodes[number].expr) for number in reachable(graph.nodes, graph.roots))
+    pairs = ((n, number) for number, expr in exprs if not isinstance(expr, Dot) for n in operands(expr))
+    behind = {operand for operand, number in pairs if levels[operand] < levels[number]}
+    return sorted(n for n in behind & reduced if graph.nodes[n].type.kind is Kind.REAL)
 
 
 def _is_optional(graph: Graph, factor: NodeId) -> bool:

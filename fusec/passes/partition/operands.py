@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from fusec.ir.expressions import Choose, Dot, Input, Layout, NodeId, Part, Rename, operands
+from fusec.ir.expressions import Choose, Dot, Input, Layout, NodeId, Part, Reduce, Rename, operands
 from fusec.ir.graph import Graph, reachable
-from fusec.ir.multiply import is_number_of, multiplied_as
-from fusec.ir.types import Computed, Storage
+from fusec.ir.multiply import is_number_of, is_of_8_bits, multiplied_as
+from fusec.ir.types import Axis, Computed, Storage
 
 
 def argument_of(graph: Graph, number: NodeId) -> str | None:
@@ -22,9 +22,16 @@ def argument_of(graph: Graph, number: NodeId) -> str | None:
                 return None
 
 
-def is_stored(graph: Graph, number: NodeId, storage: Storage) -> bool:
-    """Whether an operand can be read where it lies, as numbers of a type."""
-    return graph.nodes[number].type.element == storage and argument_of(graph, number) is not None
+def is_stored(graph: Graph, number: NodeId, storage: Storage, over: tuple[Axis, ...]) -> bool:
+    """Whether an operand of a dot `over` some axes can be read where it lies, as numbers of a type.
+
+    Matrix units take 8 bits along what is contracted alone: operands that lie otherwise are stored once more.
+    """
+    argument = argument_of(graph, number)
+    if argument is None or graph.nodes[number].type.element != storage:
+        return False
+    dims = [dim for dim in graph.tensor(argument).dims if dim]
+    return not is_of_8_bits(storage) or (bool(dims) and dims[-1][-1] in over)
 
 
 def stored_as(graph: Graph, dot: Dot) -> tuple[Storage, Storage] | None:
@@ -89,6 +96,17 @@ def depths(graph: Graph) -> list[int]:
     for node in graph.nodes:
         found.append(max((found[n] for n in operands(node.expr)), default=0) + isinstance(node.expr, Dot))
     return found
+
+
+def made_of_reductions(graph: Graph) -> frozenset[NodeId]:
+    """The values that are reduced, or made of such ones, with no more axes than these."""
+    found: set[NodeId] = set()
+    for number, node in enumerate(graph.nodes):
+        own = {axis for operand in operands(node.expr) if operand in found for axis in graph.nodes[operand].type.axes}
+        inside = any(operand in found for operand in operands(node.expr)) and own.issuperset(node.type.axes)
+        if isinstance(node.expr, Reduce) or inside:
+            found.add(number)
+    return frozenset(found)
 
 
 def _may_be_left_out(graph: Graph) -> bool:

@@ -5,8 +5,8 @@ Before: `y = dot(x, cast(w, f32) * scale, over=K)` with the weights `w` and `sca
 - in every call, `y = dot(x, w_ready, over=K)`.
 
 Prepared are the operands of dots that are no stored weights of that type, and what a reduction or a dot makes of
-weights where behind a dot somebody reads it: a kernel there reads the weight for nothing else. Other arithmetic with
-weights (`1 + gain`) costs kernels nothing. What needs a number of the call, or `...`, is not prepared.
+weights where it is read behind a dot, or for what is: a kernel there reads the weight for nothing else. What else is
+made of weights (`1 + gain`) costs kernels nothing. What needs a number of the call, or `...`, is not prepared.
 
 Relies on a simplified graph. It must not be one from which factors were deferred: a gain that went from an argument
 into a weight would cost the memory of that weight again.
@@ -56,6 +56,7 @@ class _Divider:
         self._intermediates = Intermediates(graph)
         self._static = _static(graph)
         self._behind = _with(graph, Dot)
+        self._beside = _operands_of(graph, self._behind)
         self._costly = self._behind | _with(graph, Reduce)
         self._operands: dict[tuple[NodeId, Storage], Intermediate] = {}
         self._values: dict[NodeId, Intermediate] = {}
@@ -76,11 +77,11 @@ class _Divider:
         """Prepare what a node is to a reader that is computed in every call, or parts of it."""
         dot = self._nodes[reader].expr
         if not isinstance(dot, Dot):
-            if reader in self._behind:
+            if reader in self._behind or reader in self._beside:
                 self._keep(number)
             return
         storage = self._multiplied(dot, number)
-        if storage is None or not self._is_given(number) or is_stored(self._graph, number, storage):
+        if storage is None or not self._is_given(number) or is_stored(self._graph, number, storage, dot.axes):
             return
         if (number, storage) not in self._operands:
             self._operands[number, storage] = self._held(number, storage, dot.axes)
@@ -117,7 +118,7 @@ class _Divider:
         """The type in which nothing of a value is lost: that of its cast, or the one that it is computed in."""
         if isinstance(node.expr, Cast):
             return node.expr.dtype
-        return DTYPES["i32" if node.type.kind is Kind.INT else "f64" if self._graph.may_be_wide else "f32"]
+        return DTYPES["i64" if node.type.kind is Kind.INT else "f64" if self._graph.may_be_wide else "f32"]
 
     def _held(self, number: NodeId, storage: Storage, inner: tuple[Axis, ...]) -> Intermediate:
         """A tensor for a value, called after it or after the first weight in it."""
@@ -212,6 +213,16 @@ def _with(graph: Graph, kind: type[Reduce | Dot]) -> set[NodeId]:
     for number, node in enumerate(graph.nodes):
         if isinstance(node.expr, kind) or found.intersection(operands(node.expr)):
             found.add(number)
+    return found
+
+
+def _operands_of(graph: Graph, behind: set[NodeId]) -> set[NodeId]:
+    """What values behind dots are made of beside these."""
+    found: set[NodeId] = set()
+    for number in sorted(reachable(graph.nodes, graph.roots), reverse=True):
+        expr = graph.nodes[number].expr
+        if (number in behind or number in found) and not isinstance(expr, Dot):
+            found.update(set(operands(expr)) - behind)
     return found
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from fusec.ir.expressions import Dot, Elementwise, Input, NodeId
+from fusec.ir.expressions import Choose, Dot, Elementwise, Input, NodeId, Reduce
 from fusec.ir.graph import Graph, Output
 from fusec.ir.multiply import F32, Sums, sums_of
 from fusec.ir.ops import ELEMENTWISE
@@ -55,4 +55,5 @@ def _is_single(graph: Graph, factor: NodeId) -> bool:
     node = graph.nodes[factor]
     if isinstance(node.expr, Input):
         return node.type.element == F32 and not graph.tensor(node.expr.param).optional
-    return isinstance(node.type.element, Computed) and bool(node.type.axes)
+    # A number that no tensor tells is no work behind the product.
+    return isinstance(node.type.element, Computed) and (bool(node.type.axes) or isinstance(node.expr, Choose | Reduce))

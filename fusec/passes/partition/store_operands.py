@@ -19,7 +19,7 @@ from fusec.ir.partition import STORED, Partition
 from fusec.ir.types import Storage
 from fusec.passes.partition.cut import Cuts, Stored, cut
 from fusec.passes.partition.intermediates import Intermediates
-from fusec.passes.partition.operands import is_stored, multiplications
+from fusec.passes.partition.operands import is_stored, made_of_reductions, multiplications
 
 
 def store_operands(graph: Graph, intermediates: Intermediates | None = None) -> Partition | None:
@@ -34,7 +34,7 @@ def store_operands(graph: Graph, intermediates: Intermediates | None = None) -> 
         dot = graph.nodes[number].expr
         assert isinstance(dot, Dot)
         for factor, storage in zip((dot.a, dot.b), types, strict=True):
-            if not is_stored(graph, factor, storage):
+            if not is_stored(graph, factor, storage, dot.axes):
                 stored[factor, storage] = Stored(made.of(factor, storage, dot.axes, "operand"), levels[factor])
     values = {
         number: Stored(made.of(number, _exact(graph, number), (), "kept"), levels[number])
@@ -44,10 +44,15 @@ def store_operands(graph: Graph, intermediates: Intermediates | None = None) -> 
 
 
 def _crossing(graph: Graph, levels: list[int]) -> list[NodeId]:
-    """What a step takes of an earlier one that contracts or comes behind one, operands of dots aside."""
+    """What a step takes of an earlier one that contracts or comes behind one, operands of dots aside.
+
+    Of the first step it takes what is reduced there, such as the scales of what is quantised.
+    """
     exprs = ((number, graph.nodes[number].expr) for number in reachable(graph.nodes, graph.roots))
     pairs = ((n, number) for number, expr in exprs if not isinstance(expr, Dot) for n in operands(expr))
-    return sorted({operand for operand, number in pairs if 0 < levels[operand] < levels[number]})
+    behind = {operand for operand, number in pairs if levels[operand] < levels[number]}
+    reduced = made_of_reductions(graph)
+    return sorted(number for number in behind if levels[number] or number in reduced)
 
 
 def _exact(graph: Graph, number: NodeId) -> Storage:

@@ -46,7 +46,8 @@ def contraction(flow: Flow, known: Known, label: str, vectors: bool) -> Group | 
     *few, whole = products
     tma = gemm_tma(facts, label)
     sums = gemv(facts, replace(known, matrices=frozenset()), label, products[0].few) if vectors else ()
-    return _guarded(flow, (*sums, *few, *(() if isinstance(tma, str) else (tma,)), whole), (), known, label)
+    plans = (*sums, *few, *(() if isinstance(tma, str) else (tma,)), whole)
+    return _guarded(flow, (*plans, *_long_sums(facts, known, label)), (), known, label)
 
 
 def _labels(sets: list[tuple[Store, ...]], before: str = "") -> list[str]:
@@ -106,17 +107,15 @@ def _multiplying_plans(facts: Survey, known: Known, label: str) -> tuple[Schedul
     products = contractions(facts, label)
     if isinstance(products, str):
         return rows(survey(expand_dots(facts.flow)), Known(known.extents), label)
-    found: tuple[Schedule, ...] = (*gemv(facts, known, label, products[0].few), *products)
-    if not _is_whole(facts):
-        return found
-    # Longer sums of integers than these have room for are left to threads, which add in 64 bits.
+    return (*gemv(facts, known, label, products[0].few), *products, *_long_sums(facts, known, label))
+
+
+def _long_sums(facts: Survey, known: Known, label: str) -> tuple[Schedule, ...]:
+    """The plans for sums of integers that a matrix unit has no room for: threads add them in 64 bits."""
+    if all(node.type.kind is Kind.REAL for node in live(facts.flow) if isinstance(node.expr, Dot)):
+        return ()
     *others, last = rows(survey(expand_dots(facts.flow)), Known(known.extents), label)
-    return (*found, *(plan for plan in others if isinstance(plan, RowLoop)), last)
-
-
-def _is_whole(facts: Survey) -> bool:
-    """Whether some dot is one of integers."""
-    return any(isinstance(node.expr, Dot) and node.type.kind is Kind.INT for node in live(facts.flow))
+    return (*(plan for plan in others if isinstance(plan, RowLoop)), last)
 
 
 def _connected(flow: Flow, fresh: frozenset[str]) -> list[tuple[Store, ...]]:

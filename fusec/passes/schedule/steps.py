@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from fusec.diagnostics import InternalError
-from fusec.ir.expressions import Dot
+from fusec.ir.expressions import Dot, Reduce
+from fusec.ir.flow import flow_reachable
 from fusec.ir.partition import FUSED, LAST, LIBRARY, STORED, VECTOR, Partition, Step
 from fusec.ir.schedule import Gemv, Group
 from fusec.ir.stage import Stage
@@ -52,7 +53,12 @@ def _stored(partitions: tuple[Partition, ...], known: Known) -> Partition | None
 
 
 def _vector(fused: Partition, stored: Partition, known: Known) -> Partition | None:
-    """All of an op in one kernel for a single vector, where that is fewer launches, or reads what others prepare."""
+    """All of an op in one kernel for a single vector, where that is fewer launches, or reads what others prepare.
+
+    A vector whose numbers wait for a reduction, as where it is quantised, is reduced once for all columns.
+    """
+    if any(map(_waits, fused.steps)):
+        return None
     held = {tensor.name for tensor in stored.holds}
     read, instead = ({name for step in each.steps for name in step.reads} for each in (fused, stored))
     if len(stored.steps) == 1 and instead - held <= read:
@@ -137,3 +143,12 @@ def _for_vectors(groups: tuple[Group, ...]) -> tuple[Group, ...] | None:
     if len(groups) > 1 or not plans or groups[0].alone:
         return None
     return (replace(groups[0], plans=tuple(plans)),)
+
+
+def _waits(step: Step) -> bool:
+    """Whether a dot multiplies what is made of a reduction."""
+    assert step.flow is not None
+    nodes = step.flow.nodes
+    dots = [node.expr for node in live(step.flow) if isinstance(node.expr, Dot)]
+    operands = flow_reachable(nodes, tuple(number for dot in dots for number in (dot.a, dot.b)))
+    return any(isinstance(nodes[number].expr, Reduce) for number in operands)

@@ -164,12 +164,15 @@ def _cuts(chip: Chip, contraction: Contraction, wave: Wave) -> Iterator[tuple[Wa
 
 
 def _wave(block_m: int, block_n: int, contraction: Contraction, chip: Chip, many: bool) -> Wave:
-    """The launch of tiles of a size. Where there are `many`, what is read far ahead is in the way of what is stored."""
+    """The launch of tiles of a size.
+
+    Where there are `many`, what is read far ahead is in the way of what is stored, unless it is of 8 bits.
+    """
     width, itemsize = block_n * contraction.parts, contraction.itemsize
     longest = chip.tma_block_k * (1 if 2 * width > chip.accumulator_columns or many else 2) * 2 // itemsize
     block_k = min(longest, max(padded(contraction.k), contraction.least_k))
     fitting = (chip.smem - 2 * block_m * block_n) // (itemsize * block_k * (block_m + width))
-    stages = max(min(fitting, 3 if many and 2 * block_m > chip.tma_block_m else 4), 2)
+    stages = max(min(fitting, 3 if many and 2 * block_m > chip.tma_block_m and itemsize > 1 else 4), 2)
     options = tuple({"num_warps": block_m // MMA, "num_stages": count} for count in range(stages, 1, -1))
     return Wave(block_m, block_n, block_k, 0, 0, 0, options, chip.group_m)
 
