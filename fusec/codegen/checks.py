@@ -75,12 +75,6 @@ def squeeze_lines(graph: Graph) -> list[str]:
     return [f"{', '.join(names)} = ({', '.join(calls)})"]
 
 
-def repeat_lines(graph: Graph) -> list[str]:
-    """`position_ids = repeat(position_ids, B, S)`: a tensor that is the same along some axes, as one of all of them."""
-    sizes = {name: shape_text(graph.tensor(name).dims) for name in repeated(graph)}
-    return [f"{name} = repeat({name}, {shape})" for name, shape in sizes.items()]
-
-
 def _first(same: dict[str, tuple[int, ...]]) -> list[tuple[str, tuple[int, ...]]]:
     """The tensors whose first dimensions may be missing, with these."""
     found = {name: tuple(p for number, p in enumerate(places) if p == number) for name, places in same.items()}

@@ -28,7 +28,6 @@ IMPORTS = frozenset(
 DUNDERS = frozenset({"__all__", "__file__", "__future__", "__init__", "__name__"})
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
-_CLOSING = re.compile(r'"(?=""|\Z)')
 _TOP_LEVEL = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign)
 
 
@@ -58,19 +57,6 @@ def exports(tree: ast.Module) -> tuple[str, ...]:
 def is_identifier(name: str) -> bool:
     """Whether `name` is an ASCII identifier and no Python keyword."""
     return bool(_IDENTIFIER.match(name)) and not keyword.iskeyword(name)
-
-
-def docstring(text: str, indent: str = "") -> str:
-    """A triple-quoted literal of `text`: its lines stay lines, at `indent`, and whatever could end it is escaped."""
-    escaped = _CLOSING.sub(r"\"", "".join(map(_escape, text)))
-    first, *rest = escaped.split("\n")
-    return '"""' + "\n".join([first, *(indent + line if line else line for line in rest)]) + '"""'
-
-
-def _escape(char: str) -> str:
-    if char == "\\":
-        return "\\\\"
-    return char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode("ascii")
 
 
 def _top_level(tree: ast.Module) -> Iterator[str]:
