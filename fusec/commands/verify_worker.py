@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from fusec.diagnostics import Source
-from fusec.driver.compile import Compiled, compile_source
+from fusec.driver.compile import Planned, plan_source
 from fusec.runtime.interpreter import exact, interpreting
 from fusec.testing import interpreter_selftest
 from fusec.testing.exercise import Effort, Record, exercise
@@ -35,21 +35,23 @@ def do(job: dict[str, Any], _folder: Path) -> dict[str, Any]:
 
 def verify(job: dict[str, Any]) -> dict[str, Any]:
     """The fields of a `Verification` of an op: the worst errors as parts of the bound, and what was not seen."""
-    compiled = next(one for one in _compiled(job["spec"]) if one.graph.name == job["op"])
+    planned = _planned(job["spec"])
+    ops = zip(planned.graphs, planned.programs, strict=True)
+    graph, program = next((graph, program) for graph, program in ops if graph.name == job["op"])
     module = _module(Path(job["package"]), job["module"])
     device = torch.device("cpu" if interpreting() else "cuda")
     record, failure = Record(), None
     try:
-        exercise(module, compiled.program, Effort(**job["effort"]), device, record)
+        exercise(module, program, Effort(**job["effort"]), device, record)
     except Exception as error:
         failure = told(error)
     errors = {name: None if isinf(worst) else worst for name, worst in sorted(record.worst.items())}
     seen = [worst for worst in errors.values() if worst is not None]
     return {
         "worst": None if failure else max(seen, default=None),
-        "failure": failure or unbounded(record.share, compiled.graph.bounded),
+        "failure": failure or unbounded(record.share, graph.bounded),
         "errors": errors,
-        "not_run": sorted({kernel.name for kernel in compiled.program.kernels} - errors.keys()),
+        "not_run": sorted({kernel.name for kernel in program.kernels} - errors.keys()),
         "bounded": record.share,
     }
 
@@ -74,9 +76,9 @@ def unbounded(share: float | None, least: float) -> str | None:
 
 
 @cache
-def _compiled(spec: str) -> tuple[Compiled, ...]:
+def _planned(spec: str) -> Planned:
     path = Path(spec)
-    return compile_source(Source(path.name, path.read_text(encoding="utf-8")), path.parent)
+    return plan_source(Source(path.name, path.read_text(encoding="utf-8")), path.parent)
 
 
 def _module(package: Path, name: str) -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 
 from fusec.codegen import safety
 from fusec.codegen.emit import emit
-from fusec.codegen.names import OpNames, name_apart
+from fusec.codegen.names import FileNames, OpNames, name_apart
 from fusec.diagnostics import Diagnostic, InternalError, Source, SpecError
 from fusec.driver.record import FileRecord, OpRecord
 from fusec.driver.telling import telling_calls
@@ -34,12 +34,20 @@ class Compiled:
     exports: tuple[str, ...]
 
 
-def compile_source(source: Source, folder: Path | None) -> tuple[Compiled, ...]:
-    """Every op of a spec. `folder` is where `use NAME` looks for files; None admits no `use`.
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """The ops of a spec before their text: what they compute, how, and what stands in their file under which name."""
+
+    graphs: tuple[Graph, ...]
+    programs: tuple[Program, ...]
+    names: FileNames
+
+
+def plan_source(source: Source, folder: Path | None) -> Planned:
+    """Every op of a spec, with all its kernels. `folder` is where `use NAME` looks for files; None admits no `use`.
 
     Raises `SpecError` with all mistakes of the spec and `InternalError` for a fault of the compiler.
     """
-    name = PurePath(source.name)
     with blamed("lang"):
         tree = load(source, folder)
     with blamed("passes/graph/elaborate"):
@@ -48,13 +56,21 @@ def compile_source(source: Source, folder: Path | None) -> tuple[Compiled, ...]:
         programs = compile_graphs(graphs)
     with blamed("codegen/names"):
         programs, names = name_apart(programs)
+    return Planned(graphs, programs, names)
+
+
+def compile_source(source: Source, folder: Path | None) -> tuple[Compiled, ...]:
+    """Every op of a spec, as text too. Raises as `plan_source` does."""
+    name, planned = PurePath(source.name), plan_source(source, folder)
+    programs, names = planned.programs, planned.names
     with blamed("reference/emit"):
         functions = tuple(_functions(programs, names.ops))
         texts = dict(zip((each.name for each in functions), emit_all(functions, names.spec), strict=True))
     with blamed("codegen/emit"):
         text = emit(programs, texts, names, name.name, sha256(source.text.encode()).hexdigest())
     exports = safety.check(name.stem, text)
-    return tuple(Compiled(graph, program, text, exports) for graph, program in zip(graphs, programs, strict=True))
+    ops = zip(planned.graphs, programs, strict=True)
+    return tuple(Compiled(graph, program, text, exports) for graph, program in ops)
 
 
 def _functions(programs: Sequence[Program], names: Sequence[OpNames]) -> Iterator[Function]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from functools import wraps
+from functools import cache, wraps
 from typing import Any
 from unittest import mock
 
@@ -61,7 +61,17 @@ def _put_right(patches: ExitStack) -> None:
     patches.enter_context(mock.patch.object(stock.ReduceOps, "apply_impl", _reduce))
     patches.enter_context(mock.patch.object(stock.ScanOps, "apply_impl", _scan))
     patches.enter_context(mock.patch.object(stock, "_patch_lang_tensor", _patch_tensor))
+    patches.enter_context(mock.patch.object(stock, "_get_np_dtype", _numpy_dtype))
     patches.enter_context(launched(launcher()))
+
+
+_number_dtype = cache(stock._get_np_dtype)
+
+
+def _numpy_dtype(kind: tl.dtype) -> np.dtype[Any]:
+    """The numpy type of a type of Triton, which makes a table of them for every look."""
+    scalar = kind.scalar
+    return np.dtype(np.uint64) if scalar.is_ptr() else _number_dtype(scalar)
 
 
 @contextmanager
