@@ -20,11 +20,11 @@ from fusec.diagnostics import Source
 from fusec.driver.compile import Compiled, compile_source
 from fusec.driver.tuning.race import race
 from fusec.driver.tuning.search import from_plain
+from fusec.interpreter import exact, interpreting
 from fusec.ir.arguments import layout_arguments
 from fusec.numerics.envelope import envelope
 from fusec.numerics.interval import Interval
 from fusec.runtime import Op, Plan, TuningFailedError, frozen_weights
-from fusec.runtime.interpreter import exact, interpreting
 from fusec.runtime.select.call import Tiled
 from fusec.runtime.select.run import outline as asked
 from fusec.runtime.select.tables import BY_RULE, Choice

@@ -14,7 +14,7 @@ import torch
 
 from fusec.diagnostics import Source
 from fusec.driver.compile import Planned, plan_source
-from fusec.runtime.interpreter import exact, interpreting
+from fusec.interpreter import exact, interpreting
 from fusec.testing import interpreter_selftest
 from fusec.testing.exercise import Effort, Record, exercise
 from fusec.workers import answer

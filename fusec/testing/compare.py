@@ -13,13 +13,13 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from fusec.interpreter import interpreting
+from fusec.interpreter.programs import Order, in_order
 from fusec.ir.graph import Graph
 from fusec.ir.places import written_several_times
 from fusec.numerics.envelope import envelope
 from fusec.numerics.interval import Interval
 from fusec.reference.rounding import torch_dtype, widen
-from fusec.runtime.interpreter import interpreting
-from fusec.runtime.interpreter.programs import Order, in_order
 from fusec.testing.buffers import guarded_allocations
 from fusec.testing.cases import Argument, Call, Case, build, shape, storage
 from fusec.testing.memory import Memory, watched

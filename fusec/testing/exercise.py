@@ -20,9 +20,9 @@ import torch
 from hypothesis import HealthCheck, Phase, given, settings
 
 from fusec.forcing import Forcing, forcings
+from fusec.interpreter import interpreting
 from fusec.ir.program import Program
 from fusec.runtime import Op, Plan, PlanError
-from fusec.runtime.interpreter import interpreting
 from fusec.testing.cases import Argument, Case, build, shape
 from fusec.testing.compare import Outcome, run_and_compare
 from fusec.testing.long_sums import long_calls, results

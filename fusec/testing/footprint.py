@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from fusec.runtime.interpreter.conversions import Array
+from fusec.interpreter.conversions import Array
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import torch
 import triton
 import triton.language as tl
 
-from fusec.runtime.interpreter.conversions import Array
+from fusec.interpreter.conversions import Array
 
 _BLOCK = 1 << 18 if triton.knobs.runtime.interpret else 1024
 """Elements of a program: one program does it in the interpreter, where the size of a block costs nothing."""

@@ -26,10 +26,10 @@ import triton.language as tl
 from triton.runtime import interpreter as stock
 from triton.tools.tensor_descriptor import TensorDescriptor
 
+from fusec.interpreter.abreast import Position
+from fusec.interpreter.conversions import Array
+from fusec.interpreter.programs import Order, in_order, launched, launcher
 from fusec.runtime.box import Box
-from fusec.runtime.interpreter.abreast import Position
-from fusec.runtime.interpreter.conversions import Array
-from fusec.runtime.interpreter.programs import Order, in_order, launched, launcher
 from fusec.runtime.multiplier import Multiplier
 from fusec.runtime.renaming import Renamed
 from fusec.testing.footprint import Footprint

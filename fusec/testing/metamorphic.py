@@ -15,10 +15,10 @@ from torch import Tensor
 
 from fusec.extents.room import LEAD
 from fusec.extents.signature import names
+from fusec.interpreter.programs import shuffled
 from fusec.ir.expressions import Dot, Extent, Gather, Index, Merge, Part, Reduce, Rename, Segment
 from fusec.ir.graph import Graph
 from fusec.ir.types import Axis, Dim, Lead, Named
-from fusec.runtime.interpreter.programs import shuffled
 from fusec.testing.cases import Call, Case, build, place, size
 from fusec.testing.compare import Op, ResultError, run, same_bits
 from fusec.testing.homogeneity import degrees

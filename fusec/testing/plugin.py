@@ -23,7 +23,7 @@ if not torch.cuda.is_available() and "TRITON_INTERPRET" not in os.environ:
         raise RuntimeError("triton was imported before fusec.testing.plugin: set TRITON_INTERPRET=1 yourself")
     os.environ["TRITON_INTERPRET"] = "1"
 
-from fusec.runtime.interpreter import exact, interpreting
+from fusec.interpreter import exact, interpreting
 from fusec.testing import interpreter_selftest
 
 RANDOM_SPECS = 150

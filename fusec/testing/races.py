@@ -15,8 +15,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from fusec.runtime.interpreter.abreast import Position
-from fusec.runtime.interpreter.conversions import Array
+from fusec.interpreter.abreast import Position
+from fusec.interpreter.conversions import Array
 from fusec.testing.footprint import Footprint
 
 

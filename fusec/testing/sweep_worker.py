@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from fusec.diagnostics import SpecError
-from fusec.runtime.interpreter import exact, interpreting
+from fusec.interpreter import exact, interpreting
 from fusec.testing import interpreter_selftest
 from fusec.testing.random_run import hold_text
 from fusec.testing.random_specs import text

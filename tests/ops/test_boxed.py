@@ -18,11 +18,11 @@ from catalogue import Op, all_ops
 from compiled import compiled
 
 from fusec.forcing import CHIPS, on_chip, reaches
+from fusec.interpreter import interpreting
+from fusec.interpreter.programs import shuffled
 from fusec.ir.graph import Output, TensorParam
 from fusec.ir.host.schedules import GemmTma
 from fusec.runtime import Launch
-from fusec.runtime.interpreter import interpreting
-from fusec.runtime.interpreter.programs import shuffled
 from fusec.runtime.select import call
 from fusec.testing.cases import Case, shape
 from fusec.testing.compare import hold, run_and_compare

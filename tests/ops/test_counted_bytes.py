@@ -19,10 +19,10 @@ from fusec import runtime
 from fusec.diagnostics import Source
 from fusec.driver.compile import compile_source
 from fusec.forcing import Forcing, forcings
+from fusec.interpreter import interpreting
 from fusec.runtime.errors import PlanError
 from fusec.runtime.explain.report import report
 from fusec.runtime.explain.tree import tree
-from fusec.runtime.interpreter import interpreting
 from fusec.runtime.launch import Launch
 from fusec.runtime.select.run import Decision
 from fusec.runtime.traffic.count import traffic

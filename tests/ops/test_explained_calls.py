@@ -16,11 +16,11 @@ from compiled import compiled
 
 from fusec import runtime
 from fusec.forcing import CHIPS
+from fusec.interpreter import interpreting
 from fusec.ir.host import schedules
 from fusec.runtime.explain.occupancy import occupancy
 from fusec.runtime.explain.reasons import words
 from fusec.runtime.explain.report import Report
-from fusec.runtime.interpreter import interpreting
 from fusec.runtime.launch import Launch, Launcher, Resources
 from fusec.runtime.multiplier import Multiplier
 from fusec.runtime.select import chip as sold

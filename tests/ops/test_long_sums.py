@@ -16,8 +16,8 @@ from compiled import compiled, imported
 from torch import Tensor
 
 from fusec.forcing import CHIPS, on_chip
+from fusec.interpreter import interpreting
 from fusec.runtime import multiplier
-from fusec.runtime.interpreter import interpreting
 from fusec.testing.cases import Case
 from fusec.testing.compare import run_and_compare
 from fusec.testing.exercise import Effort, Record, exercise, kernels

@@ -14,7 +14,7 @@ import torch
 from compiled import compiled
 from torch import Tensor
 
-from fusec.runtime.interpreter import interpreting
+from fusec.interpreter import interpreting
 from fusec.testing.buffers import reserved, reserved_allocations
 from fusec.testing.layouts import strides_of
 from fusec.testing.memory import watched

@@ -13,7 +13,7 @@ from compiled import imported
 from hypothesis import HealthCheck, Phase, given, settings
 
 from fusec.forcing import CHIPS, on_chip
-from fusec.runtime.interpreter import interpreting
+from fusec.interpreter import interpreting
 from fusec.testing.cases import Case
 from fusec.testing.compare import run_and_compare
 from fusec.testing.mutate import MUTATIONS, Mutant, mutants

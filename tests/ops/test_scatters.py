@@ -16,12 +16,12 @@ from scatter_forms import IN_PLACE, READ_BEFORE, SCATTERS, SUMS
 from fusec.diagnostics import Source
 from fusec.driver.compile import compile_source
 from fusec.forcing import CHIPS, on_chip, reaches
+from fusec.interpreter import interpreting
+from fusec.interpreter.programs import shuffled
 from fusec.passes import pipeline
 from fusec.passes.explain.op import explain
 from fusec.passes.explain.words import lines
 from fusec.runtime.errors import ArgumentError
-from fusec.runtime.interpreter import interpreting
-from fusec.runtime.interpreter.programs import shuffled
 from fusec.testing.cases import Case, build
 from fusec.testing.compare import ResultError, hold, run_and_compare
 from fusec.testing.strategies import Budget, cases, reaching

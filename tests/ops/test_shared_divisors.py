@@ -8,7 +8,7 @@ import pytest
 import torch
 from compiled import compiled
 
-from fusec.runtime.interpreter import interpreting
+from fusec.interpreter import interpreting
 
 pytestmark = pytest.mark.skipif(not interpreting(), reason="a GPU's quotients of subnormal numbers are its own affair")
 

@@ -12,8 +12,8 @@ import torch
 from compiled import compiled
 
 from fusec.forcing import CHIPS, on_chip
+from fusec.interpreter import interpreting
 from fusec.passes.schedule.traffic import crossings, excess_traffic
-from fusec.runtime.interpreter import interpreting
 from fusec.testing.memory import Memory, watched
 
 pytestmark = pytest.mark.skipif(not interpreting(), reason="counts loads in the interpreter")

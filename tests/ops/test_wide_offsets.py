@@ -14,10 +14,10 @@ from torch import Tensor
 
 from fusec.extents.signature import Signature
 from fusec.forcing import CHIPS, on_chip
+from fusec.interpreter import interpreting
 from fusec.ir.graph import Graph, ScalarParam
 from fusec.ir.types import Lead
 from fusec.numerics.envelope import envelope
-from fusec.runtime.interpreter import interpreting
 from fusec.testing.buffers import guarded_allocations, reserved, reserved_allocations
 from fusec.testing.cases import Case, build
 from fusec.testing.compare import judge

@@ -10,8 +10,8 @@ import torch
 import triton
 import triton.language as tl
 
-from fusec.runtime.interpreter import abreast, exact, interpreting, programs
-from fusec.runtime.interpreter.programs import Order, in_order, launched, launcher, shuffled
+from fusec.interpreter import abreast, exact, interpreting, programs
+from fusec.interpreter.programs import Order, in_order, launched, launcher, shuffled
 from fusec.testing.memory import MemoryFaultError, watched
 
 pytestmark = pytest.mark.skipif(not interpreting(), reason="about the interpreter alone")

@@ -14,8 +14,8 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "ops"))
 from catalogue import Op, all_ops
 from compiled import compiled, imported
 
+from fusec.interpreter import exact
 from fusec.runtime import Op as Registered
-from fusec.runtime.interpreter import exact
 from fusec.testing.cases import Case
 from fusec.testing.compare import run_and_compare
 from fusec.testing.exercise import Effort, Record, exercise, kernels, planned, reached

@@ -12,8 +12,8 @@ import triton
 import triton.language as tl
 from triton.runtime import interpreter as stock
 
-from fusec.runtime.interpreter import conversions, exact, interpreting
-from fusec.runtime.interpreter.exact import _float_remainder
+from fusec.interpreter import conversions, exact, interpreting
+from fusec.interpreter.exact import _float_remainder
 from fusec.testing import interpreter_selftest
 
 interpreted = pytest.mark.skipif(not interpreting(), reason="about the interpreter alone")

@@ -9,8 +9,8 @@ import handwritten as kernels
 import pytest
 import torch
 
-from fusec.runtime.interpreter import interpreting
-from fusec.runtime.interpreter.programs import in_order, sampled, shuffled
+from fusec.interpreter import interpreting
+from fusec.interpreter.programs import in_order, sampled, shuffled
 from fusec.testing.buffers import guarded, guarded_allocations, reserved, reserved_allocations
 from fusec.testing.memory import MemoryFaultError, watched
 

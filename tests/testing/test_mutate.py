@@ -11,7 +11,7 @@ import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from specimens import GRAPHS
 
-from fusec.runtime.interpreter import interpreting
+from fusec.interpreter import interpreting
 from fusec.testing.buffers import reserved, reserved_allocations
 from fusec.testing.cases import Case
 from fusec.testing.compare import ResultError, run_and_compare

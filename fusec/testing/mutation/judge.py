@@ -11,7 +11,7 @@ from fusec.testing.mutation.choose import Sources, ordered, reaching
 from fusec.testing.mutation.farm import Copy, Farm
 from fusec.testing.mutation.faults import Mutant
 
-MUTATED = ("fusec/passes", "fusec/codegen", "fusec/runtime")
+MUTATED = ("fusec/passes", "fusec/codegen", "fusec/runtime", "fusec/interpreter")
 """The packages in which faults are planted."""
 
 TEXTS = (

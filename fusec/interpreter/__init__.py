@@ -1,5 +1,5 @@
 """Triton's interpreter, made to compute what the hardware computes. Needs numpy, as Triton's own does."""
 
-from fusec.runtime.interpreter.exact import alone, exact, interpreting
+from fusec.interpreter.exact import alone, exact, interpreting
 
 __all__ = ["alone", "exact", "interpreting"]

@@ -15,7 +15,7 @@ import numpy as np
 import triton.language as tl
 from triton.runtime import interpreter as stock
 
-from fusec.runtime.interpreter.conversions import Array
+from fusec.interpreter.conversions import Array
 
 Handle = stock.TensorHandle
 Builder = stock.InterpreterBuilder

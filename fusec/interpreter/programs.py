@@ -23,9 +23,9 @@ from triton.runtime import interpreter as stock
 from triton.runtime.jit import _normalize_ty
 from triton.tools.tensor_descriptor import TensorDescriptor
 
+from fusec.interpreter import abreast
+from fusec.interpreter.abreast import Position
 from fusec.runtime.box import Address
-from fusec.runtime.interpreter import abreast
-from fusec.runtime.interpreter.abreast import Position
 
 Order: TypeAlias = Callable[[int], Sequence[int]]
 """From the number of programs of a launch, the programs to run, in that order."""

@@ -22,9 +22,9 @@ import triton
 import triton.language as tl
 from triton.runtime import interpreter as stock
 
-from fusec.runtime.interpreter import abreast
-from fusec.runtime.interpreter.conversions import CODED, Array, convert, encode
-from fusec.runtime.interpreter.programs import launched, launcher, running
+from fusec.interpreter import abreast
+from fusec.interpreter.conversions import CODED, Array, convert, encode
+from fusec.interpreter.programs import launched, launcher, running
 
 Handle = stock.TensorHandle
 Builder = stock.InterpreterBuilder
