@@ -19,6 +19,7 @@ from fusec.codegen.names import FileNames, OpNames, respelled, words
 from fusec.codegen.outline import Body, Function, outlined
 from fusec.codegen.package import SPEC
 from fusec.codegen.prepare import prepared_lines
+from fusec.codegen.shared_plans import with_shared
 from fusec.codegen.signature import documentation, literal, parameter, quoted, returns, schema, sequence
 from fusec.codegen.wrap import LIMIT, filled, wrapped
 from fusec.ir.arguments import extent_names, layout_arguments, scalar_names, settings
@@ -59,7 +60,7 @@ def emit(
     """The generated file of a spec. `functions` has by its name every function that is plain PyTorch, as text."""
     constants = {program.graph.name: own.constant for program, own in zip(programs, names.ops, strict=True)}
     views = tuple(
-        _op_view(program, own, constants, names.imports, functions, spec_hash)
+        _op_view(program, own, constants, names, functions, spec_hash)
         for program, own in zip(programs, names.ops, strict=True)
     )
     environment = Environment(
@@ -87,12 +88,12 @@ def _op_view(
     program: Program,
     names: OpNames,
     constants: Mapping[str, str],
-    imports: Mapping[str, str],
+    file: FileNames,
     functions: Mapping[str, str],
     spec_hash: str,
 ) -> OpView:
     """`constants` has what each op of the file is called as an object."""
-    graph, spelled = program.graph, program.spelled
+    graph, spelled, imports = program.graph, program.spelled, file.imports
     return OpView(
         name=graph.name,
         names=names,
@@ -105,7 +106,7 @@ def _op_view(
         prepare=functions[names.prepare].rstrip() + "\n" if program.once else "",
         prepared=_fitted(prepared_lines(program.once, names), imports) if program.once else (),
         extents=_fitted(extents_lines(spelled, graph), imports),
-        plans=tuple(_plans_lines(program, names, imports, spec_hash)),
+        plans=tuple(_plans_lines(program, names, file, spec_hash)),
         registration=tuple(_registration(program, names, imports, constants)),
         renamed=tuple(_renamed_lines(names, imports)),
         modules=tuple(module_view(module, graph, imports) for module in graph.modules),
@@ -205,13 +206,18 @@ def _sizes_text(program: Program) -> str:
     return f"lambda {', '.join(given)}: {{{', '.join(entries)}}}"
 
 
-def _plans_lines(program: Program, names: OpNames, imports: Mapping[str, str], spec_hash: str) -> list[str]:
-    """The statement that makes the table."""
-    plans = _table(program).plans
+def _plans_lines(program: Program, own: OpNames, names: FileNames, spec_hash: str) -> Iterator[str]:
+    """The statement that makes the table, behind those that make what it is the first to share with another."""
+    op = names.ops.index(own)
+    for each in names.shared:
+        if each.op == op:
+            yield from table_lines(f"{each.name} = ", each.value, names.imports)
+            yield ""
+    plans = with_shared(_table(program).plans, names.shared)
     if plans.tuned is not None:
         plans = replace(plans, tuned=replace(plans.tuned, spec=spec_hash))
-    own = with_names(plans, {SIZES: _sizes_text(program), PREPARE: names.prepared})
-    return table_lines(f"{names.plans} = ", own, imports)
+    told = with_names(plans, {SIZES: _sizes_text(program), PREPARE: own.prepared})
+    yield from table_lines(f"{own.plans} = ", told, names.imports)
 
 
 def _import_lines(

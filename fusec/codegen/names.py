@@ -10,9 +10,10 @@ from fusec.codegen.functions import called_functions, with_functions
 from fusec.codegen.kernels import kernel_views
 from fusec.codegen.merged import OpFacts, Written, label
 from fusec.codegen.merged import groups as merged_groups
+from fusec.codegen.shared_plans import Shared, shared_plans
 from fusec.ir.host.names import argument_name, stride_names, with_names
 from fusec.ir.kernel import Kernel
-from fusec.ir.program import Program
+from fusec.ir.program import HostTable, Program
 
 IMPORTS = (
     *("Buffer", "Checker", "Op", "Prepare"),
@@ -68,6 +69,7 @@ class FileNames:
     ops: tuple[OpNames, ...]
     imports: Mapping[str, str]
     functions: tuple[str, ...]
+    shared: tuple[Shared, ...]
     taken: frozenset[str]
 
 
@@ -97,7 +99,8 @@ def name_apart(programs: tuple[Program, ...]) -> tuple[tuple[Program, ...], File
         for graph, own in zip(graphs, called, strict=True)
     )
     named = tuple(_with_names(program, own) for program, own in zip(programs, called, strict=True))
-    return named, FileNames(frozenset(spec), ops, imports, tuple(functions.values()), names.taken)
+    shared = shared_plans([_table(program).plans for program in named], names.new)
+    return named, FileNames(frozenset(spec), ops, imports, tuple(functions.values()), shared, names.taken)
 
 
 @dataclass(slots=True)
@@ -169,9 +172,7 @@ def _with_merged(programs: tuple[Program, ...], called: list[_Called]) -> tuple[
 
 
 def _facts(program: Program, own: _Called) -> OpFacts:
-    table = program.table
-    assert table is not None
-    strides = table.plans.strides
+    strides = _table(program).plans.strides
     return OpFacts(
         program.graph.name,
         frozenset(own.kernels.values()),
@@ -182,9 +183,13 @@ def _facts(program: Program, own: _Called) -> OpFacts:
 
 
 def _launched_as(program: Program, op: str, absent: tuple[str, ...]) -> Program:
+    plans = replace(_table(program).plans, op=op, absent=" ".join(absent))
+    return replace(program, table=replace(_table(program), plans=plans))
+
+
+def _table(program: Program) -> HostTable:
     assert program.table is not None
-    plans = replace(program.table.plans, op=op, absent=" ".join(absent))
-    return replace(program, table=replace(program.table, plans=plans))
+    return program.table
 
 
 def _with_kernel(program: Program, old: Kernel, new: Kernel) -> Program:

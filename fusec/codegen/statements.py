@@ -181,6 +181,8 @@ class StatementPrinter:
     def _either(self, cases: tuple[tuple[Test | None, tuple[Statement, ...]], ...]) -> str | None:
         """A value that is one of two, in one statement: what an optional tensor has, or what stands for it."""
         match cases:
+            case (IfHeld() as test, (Kept(name, tiles, size),)), (None, (LoadTile() as load,)):
+                return f"{name.text} = {tiles.text}[start // {size}] if {_test(test)} else {self._loaded(load)}"
             case (test, body), (None, (Assign(name, value),)) if test:
                 given = self._given(body, name)
                 text = given and f"{name.text} = {given} if {_test(test)} else {self._values.text(value)}"

@@ -43,6 +43,7 @@ from fusec.passes.kernel.grid import Grid
 from fusec.passes.kernel.held import held_tiles, is_held
 from fusec.passes.kernel.loads import Loads
 from fusec.passes.kernel.naming import Naming
+from fusec.passes.kernel.once import with_pointers_once
 from fusec.passes.kernel.reductions import Reductions
 from fusec.passes.kernel.scope import Names, Scope
 from fusec.passes.kernel.stores import Stores
@@ -120,7 +121,7 @@ class _KernelBuilder:
 
     def build(self, name: str, doc: str) -> Kernel:
         self._grid.begin(self._root)
-        return self._finished(name, doc, self._skeleton())
+        return self._finished(name, doc, with_pointers_once(self._skeleton()))
 
     def _skeleton(self) -> Skeleton:
         grid, family = self._grid, self._family
