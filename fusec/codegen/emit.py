@@ -141,15 +141,19 @@ def _with_functions(
         replace(view, kernels=tuple(replace(kernel, body=fitted[kernel.name]) for kernel in view.kernels))
         for view in views
     )
+    both: tuple[FunctionView | Function, ...] = (*called, *functions)
     shown = tuple(
-        FunctionView(each.name, tuple(filled(each.parameters)), quoted(each.doc), _fitted(each.body, names.imports))
-        for each in (*called, *map(_outlined, functions))
+        FunctionView(each.name, _signature(each), quoted(each.doc), _fitted(each.body, names.imports)) for each in both
     )
     return views, shown
 
 
-def _outlined(function: Function) -> FunctionView:
-    return FunctionView(function.name, function.parameters, function.doc, function.body)
+def _signature(function: FunctionView | Function) -> tuple[str, ...]:
+    """The lines of a function before its body: one if that fits."""
+    line = f"def {function.name}({', '.join(function.parameters)}):"
+    if len(line) <= LIMIT:
+        return (line,)
+    return (f"def {function.name}(", *(f"    {row}" for row in filled(function.parameters)), "):")
 
 
 def _fitted(lines: Iterable[str], imports: Mapping[str, str]) -> tuple[str, ...]:
@@ -211,7 +215,7 @@ def _plans_lines(program: Program, own: OpNames, names: FileNames, spec_hash: st
     op = names.ops.index(own)
     for each in names.shared:
         if each.op == op:
-            yield from table_lines(f"{each.name} = ", each.value, names.imports)
+            yield from table_lines(f"{each.name} = ", each.shown, names.imports)
             yield ""
     plans = with_shared(_table(program).plans, names.shared)
     if plans.tuned is not None:

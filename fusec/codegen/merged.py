@@ -7,17 +7,20 @@ Tensors that an op lacks are None to it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, get_args
 
 from fusec.codegen.skeletons import kernel_lines
+from fusec.codegen.statements import StatementPrinter
 from fusec.ir.kernel import Kernel
 from fusec.ir.statements import AxisIndex, Branch, Chosen, Let, Statement, Test
+from fusec.ir.tile_values import Name
 from fusec.passes.kernel.blocks import OP, VEC
 
 _STATEMENTS = get_args(Statement)
-_SAME = ("scalars", "rounded", "chained", "boxes", "varying", "sums")
+_SAME = ("scalars", "chained", "boxes", "varying", "sums")
 """What kernels that are merged have to have in common."""
 
 MOST_BRANCHES = 3
@@ -38,15 +41,15 @@ class Differ(Exception):
     """Kernels are not of one shape."""
 
 
-def merged(kernels: Sequence[Kernel], ops: Sequence[str]) -> Kernel | None:
-    """The kernels of some ops as one, under the name of the first; None where they differ in more than statements."""
+def merged(kernels: Sequence[Kernel], ops: Sequence[tuple[str, ...]], printer: StatementPrinter) -> Kernel | None:
+    """Kernels, each of some ops, as one under the name of the first; None where they differ in more than statements."""
     first = kernels[0]
     if any(getattr(kernel, name) != getattr(first, name) for kernel in kernels for name in _SAME):
         return None
     if any(_numbers(kernel) != _numbers(first) for kernel in kernels):
         return None
     try:
-        merging = _Merging(tuple(ops))
+        merging = _Merging(tuple(ops), printer)
         skeleton = merging.of([kernel.skeleton for kernel in kernels])
     except Differ:
         return None
@@ -72,8 +75,9 @@ def _numbers(kernel: Kernel) -> set[str]:
 class _Merging:
     """Merges trees, and counts the branches that takes."""
 
-    def __init__(self, ops: tuple[str, ...]) -> None:
+    def __init__(self, ops: tuple[tuple[str, ...], ...], printer: StatementPrinter) -> None:
         self._ops = ops
+        self._printer = printer
         self.branches = 0
 
     def of(self, trees: Sequence[Any]) -> Any:
@@ -95,14 +99,20 @@ class _Merging:
             return replace(
                 first, **{each.name: self.of([getattr(tree, each.name) for tree in trees]) for each in fields(first)}
             )
+        if all(isinstance(tree, Name) for tree in trees) and len(set(map(self._printer.value, trees))) == 1:
+            return first
         raise Differ
 
     def _block(self, bodies: list[tuple[Statement, ...]]) -> tuple[Statement, ...]:
         """Statements that all begin with, a branch, and those that all end with."""
-        before = _common(bodies)
+        before = self._common(bodies)
         rest = [body[before:] for body in bodies]
-        behind = _common([body[::-1] for body in rest])
+        behind = self._common([body[::-1] for body in rest])
+        if all(before + behind == len(body) for body in bodies):
+            return bodies[0]
+        texts = dict[tuple[str, ...], tuple[Statement, ...]]()
         middles = [body[: len(body) - behind] for body in rest]
+        middles = [texts.setdefault(tuple(self._printer.block(middle)), middle) for middle in middles]
         if max(map(len, middles)) > MOST_STATEMENTS:
             raise Differ
         self.branches += 1
@@ -110,22 +120,29 @@ class _Merging:
 
     def _branch(self, middles: list[tuple[Statement, ...]]) -> Branch:
         """A case for each op; the one of most ops comes last, or nothing where some ops do nothing."""
-        counts = {middle: middles.count(middle) for middle in middles}
+        counts: Counter[tuple[Statement, ...]] = Counter()
+        for middle, ops in zip(middles, self._ops, strict=True):
+            counts[middle] += len(ops)
         last = () if () in counts else max(counts, key=lambda middle: counts[middle])
         cases: list[tuple[Test | None, tuple[Statement, ...]]] = [
-            (Chosen(OP, op), middle) for op, middle in zip(self._ops, middles, strict=True) if middle != last
+            (Chosen(OP, op), middle)
+            for middle, ops in zip(middles, self._ops, strict=True)
+            for op in ops
+            if middle != last
         ]
         return Branch((*cases, *([(None, last)] if last else [])))
 
+    def _common(self, bodies: Sequence[Sequence[Statement]]) -> int:
+        """With how many statements of the same text all bodies begin."""
+        count = 0
+        for statements in zip(*bodies, strict=False):
+            if any(each != statements[0] for each in statements) and len(set(map(self._text, statements))) > 1:
+                break
+            count += 1
+        return count
 
-def _common(bodies: Sequence[Sequence[Statement]]) -> int:
-    """With how many equal statements all bodies begin."""
-    count = 0
-    for statements in zip(*bodies, strict=False):
-        if any(statement != statements[0] for statement in statements):
-            break
-        count += 1
-    return count
+    def _text(self, statement: Statement) -> tuple[str, ...]:
+        return tuple(self._printer.block((statement,)))
 
 
 def _united(lists: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
@@ -184,13 +201,13 @@ class Group:
 
 
 def groups(written: Sequence[Written], ops: Sequence[OpFacts], real: str) -> tuple[Group, ...]:
-    """The kernels that are merged. An op is one member in all groups that it has a kernel of."""
+    """The kernels that are merged."""
+    printer = StatementPrinter(real)
     found: list[Group] = []
     for kernel in written:
         for place, group in enumerate(found):
-            larger = _grown(group, kernel, ops, real)
-            others = [*found[:place], *found[place + 1 :]]
-            if larger is not None and all(_label((*others, larger), op) is not None for op in ops):
+            larger = _grown(group, kernel, ops, printer, real)
+            if larger is not None:
                 found[place] = larger
                 break
         else:
@@ -198,42 +215,26 @@ def groups(written: Sequence[Written], ops: Sequence[OpFacts], real: str) -> tup
     return tuple(group for group in found if len(group.members) > 1)
 
 
-def _grown(group: Group, more: Written, ops: Sequence[OpFacts], real: str) -> Group | None:
+def _grown(group: Group, more: Written, ops: Sequence[OpFacts], printer: StatementPrinter, real: str) -> Group | None:
     """A group with one more member, if it can have it and that saves enough."""
     members = (*group.members, more)
-    if len({member.op for member in members}) < len(members) or not _is_alike(members):
+    users = [tuple(op.name for op in ops if member.name in op.kernels) for member in members]
+    if len({name for names in users for name in names}) < sum(map(len, users)) or not _is_alike(members, ops):
         return None
-    scratch = {tuple(name for name in each.kernel.pointers if name not in ops[each.op].tensors) for each in members}
-    if len(scratch) > 1:
-        return None
-    kernel = merged([member.kernel for member in members], [ops[member.op].name for member in members])
+    kernel = merged([member.kernel for member in members], users, printer)
     if kernel is None:
         return None
     larger = Group(members, kernel)
     for op in ops:
-        needed = {
-            name for name in kernel.integers if name.partition("_stride_")[0] in op.tensors and "_stride_" in name
-        }
+        strides = (name for name in kernel.integers if "_stride_" in name)
+        needed = {name for name in strides if name.partition("_stride_")[0] in op.tensors}
         if larger.of(op) is not None and not needed <= op.strides:
             return None
     length, own, before = (len(kernel_lines(each, real)) for each in (kernel, more.kernel, group.kernel))
     return larger if before + own - length >= LEAST_GAIN and length <= MOST_GROWTH * max(before, own) else None
 
 
-def _is_alike(members: Sequence[Written]) -> bool:
-    """Whether kernels are of one family and for the same part of their plans."""
-    return len({type(member.kernel.skeleton) for member in members}) == 1
-
-
-def _label(groups: Iterable[Group], op: OpFacts) -> int | None:
-    """The op, by number, as which an op launches all merged kernels: -1 if it launches none, None if there are two."""
-    found = {
-        member.op for group in groups if len(group.members) > 1 for member in group.members if member.name in op.kernels
-    }
-    return None if len(found) > 1 else next(iter(found), -1)
-
-
-def label(groups: Iterable[Group], op: OpFacts) -> int | None:
-    """The op, by number, as which an op launches merged kernels; None if it launches none."""
-    found = _label(groups, op)
-    return None if found == -1 else found
+def _is_alike(members: Sequence[Written], ops: Sequence[OpFacts]) -> bool:
+    """Whether kernels are of one family, for the same part of their plans, with the same partial results."""
+    scratch = {tuple(name for name in each.kernel.pointers if name not in ops[each.op].tensors) for each in members}
+    return len({type(member.kernel.skeleton) for member in members}) == len(scratch) == 1

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from fusec.codegen.functions import called_functions, with_functions
 from fusec.codegen.kernels import kernel_views
-from fusec.codegen.merged import OpFacts, Written, label
+from fusec.codegen.merged import OpFacts, Written
 from fusec.codegen.merged import groups as merged_groups
 from fusec.codegen.shared_plans import Shared, shared_plans
 from fusec.ir.host.names import argument_name, stride_names, with_names
@@ -159,10 +159,9 @@ def _with_merged(programs: tuple[Program, ...], called: list[_Called]) -> tuple[
     found = merged_groups(written, ops, "REAL" if programs[0].spelled.may_be_wide else "tl.float32")
     made = list(programs)
     for place, op in enumerate(ops):
-        known = label(found, op)
-        if known is not None:
+        if any(group.of(op) for group in found):
             absent = dict.fromkeys(name for group in found for name in group.absent(op))
-            made[place] = _launched_as(made[place], ops[known].name, tuple(absent))
+            made[place] = _launched_as(made[place], op.name, tuple(absent))
     for group in found:
         first, *others = group.members
         made[first.op] = _with_kernel(made[first.op], first.kernel, group.kernel)

@@ -16,11 +16,15 @@ _SHORT = 2
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """A part of several tables, or several times of one, the first of which is that of an op, by number."""
+    """A part of several tables, or several times of one, the first of which is that of an op, by number.
+
+    It is `shown` with names for what it shares itself.
+    """
 
     name: str
     value: Step | Partition
     op: int
+    shown: Step | Partition
 
 
 def shared_plans(plans: Sequence[Plans], new_name: Callable[[str], str]) -> tuple[Shared, ...]:
@@ -35,11 +39,11 @@ def shared_plans(plans: Sequence[Plans], new_name: Callable[[str], str]) -> tupl
                 continue
             first = next((number for known, number in seen if known == part), None)
             if first is not None and len(table_lines("", part, {})) > _SHORT:
-                found.append(Shared(new_name(_wanted(part)), part, min(first, op)))
+                found.append(Shared(new_name(_wanted(part)), part, min(first, op), part))
             seen.append((part, op))
     steps = [each for each in found if isinstance(each.value, Step)]
     partitions = [each for each in found if isinstance(each.value, Partition)]
-    return (*steps, *(replace(each, value=with_shared(each.value, steps)) for each in partitions))
+    return (*steps, *(replace(each, shown=with_shared(each.value, steps)) for each in partitions))
 
 
 def with_shared(tree: Any, shared: Sequence[Shared]) -> Any:

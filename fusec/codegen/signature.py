@@ -13,7 +13,7 @@ from fusec.ir.types import Dim, DTypeVar, Kind, Storage, product_text
 PLAIN_TYPES = {Kind.REAL: "float", Kind.INT: "int", Kind.BOOL: "bool"}
 """What Python calls the numbers of each kind."""
 WIDTH = 116
-MISFITS = "ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says."
+MISFITS = "FusecError: an argument does not fit, or kernels cannot run on its device, as the message says."
 """What a docstring says of the checks of arguments."""
 
 
@@ -125,10 +125,7 @@ def documentation(graph: Graph) -> str:
     if graph.overloads:
         others = " or ".join(f"`{name}`" for name in graph.overloads)
         parts.append(fill(f"Arguments of other shapes or dtypes that fit {others} are passed on to it.", WIDTH - 4))
-    parts.append(
-        f"Raises:\n    {MISFITS}\n"
-        "    DeviceError: tensors on different devices, or on one where the kernels cannot run."
-    )
+    parts.append(f"Raises:\n    {MISFITS}")
     return "\n\n".join(parts)
 
 
