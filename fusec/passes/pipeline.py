@@ -85,7 +85,7 @@ def _compiled(run: Runner, graph: Graph, summed: Graph, waiting: frozenset[str])
     is_same = undeferred is fused
     if first is not graph:
         # What the plans compute, with all writes in place.
-        fused, undeferred = (_quietly(run, graph, steps) for steps in (GRAPH_STEPS, _UNDEFERRED))
+        fused, undeferred = (_rewritten(run.checked, graph, steps) for steps in (GRAPH_STEPS, _UNDEFERRED))
     forms = ((fused,) if is_whole else ()) + ((undeferred,) if is_cut and not (is_whole and is_same) else ())
     return Program(
         graph,
@@ -130,20 +130,14 @@ def _undeferred(run: Runner, graph: Graph, fused: Graph) -> Graph:
 
     Their operands are stored anyway, so nothing is to be deferred there, unless only what stays has a type to store.
     """
-    found = _quietly(run, graph, _UNDEFERRED)
+    found = _rewritten(run.checked, graph, _UNDEFERRED)
     return fused if multiplies_stored(fused) and not multiplies_stored(found) else found
 
 
-def _rewritten(run: Runner, graph: Graph, steps: tuple[Callable[[Graph], Graph], ...]) -> Graph:
+def _rewritten(run: Callable[..., Graph], graph: Graph, steps: tuple[Callable[[Graph], Graph], ...]) -> Graph:
+    """What some rewrites make of a graph, one after the other; `run` tells of them or not."""
     for step in steps:
         graph = run(step.__name__, step, graph)
-    return graph
-
-
-def _quietly(run: Runner, graph: Graph, steps: tuple[Callable[[Graph], Graph], ...]) -> Graph:
-    """What some rewrites make of a graph, one after the other; nobody is told of them."""
-    for step in steps:
-        graph = run.checked(step.__name__, step, graph)
     return graph
 
 
