@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from itertools import product
+from math import prod
 from typing import Any
 
 from fusec.driver.store import Json
@@ -122,7 +123,11 @@ def _wanted(program: Program, length: int, count: int, least: int) -> dict[str, 
         rows = [n for n in dict.fromkeys(symbols_in([product_extent((a,)) for a in stage.rows])) if n in solved]
         if free:
             *outer, last = free
-            extents[last] = length if not outer else min(_HEAD, length)
+            # What extents are known is a part of a row.
+            part = prod(
+                known.get(name, 1) for name in {str(s) for a in inner for s in symbols_in([product_extent((a,))])}
+            )
+            extents[last] = max((length if not outer else min(_HEAD, length)) // part, 1)
             for name in outer:
                 extents[name] = max(length // _HEAD, 1)
         for name in rows:

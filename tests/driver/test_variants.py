@@ -8,9 +8,10 @@ from pathlib import Path
 from fusec.codegen.gate import compilers
 from fusec.codegen.variant import Variant
 from fusec.diagnostics import Source
-from fusec.driver.compile import compile_file
+from fusec.driver.compile import compile_file, compile_source
 from fusec.driver.figures import variants
 from fusec.driver.record import FileRecord
+from fusec.driver.telling import telling_calls
 
 SPECS = Path(__file__).resolve().parents[2] / "specs"
 
@@ -99,3 +100,17 @@ def test_every_kernel_of_odd_specs_has_a_variant(tmp_path: Path) -> None:
     found = missing({tmp_path / f"{name}.fuse": Source(f"{name}.fuse", text) for name, text in ODD.items()})
     assert found.keys() == ODD.keys()
     assert {op: kernels for op, kernels in found.items() if kernels} == {}
+
+
+def test_rows_of_a_known_part_are_no_longer_than_others() -> None:
+    """`G*L` with L = 128: as many groups as make the length, and not as many as it has elements."""
+    text = (
+        "op f(x: T[M, G*L]) -> (y: T[M, G*L], scale: f32[M, G])\nwhere T in {bf16, f32}, L == 128:\n"
+        "    n = x / sum(x * x, over=(G, L))\n    scale = amax(n, over=L)\n    y = n\n"
+    )
+    (op,) = compile_source(Source("spec.fuse", text), None)
+    calls = telling_calls(op.program)
+    lengths = {kind: {call[0]["shape"][1] for call in calls[kind]} for kind in ("calls", "small")}
+    assert max(lengths["calls"]) <= 131072
+    assert min(lengths["calls"]) == 128
+    assert max(lengths["small"]) <= 1024
