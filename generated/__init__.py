@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from .add_rmsnorm import add_rmsnorm as add_rmsnorm
     from .add_rmsnorm_linear import add_rmsnorm_linear as add_rmsnorm_linear
     from .add_rmsnorm_quantize import add_rmsnorm_quantize as add_rmsnorm_quantize
+    from .add_rmsnorm_quantize import add_rmsnorm_quantize_groups as add_rmsnorm_quantize_groups
+    from .add_rmsnorm_quantize import add_rmsnorm_quantize_static as add_rmsnorm_quantize_static
     from .bmm import bmm as bmm
     from .dequantize_fp8 import dequantize_fp8 as dequantize_fp8
     from .dequantize_fp8 import dequantize_fp8_groups as dequantize_fp8_groups
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from .fused_rmsnorm_rope import fused_rmsnorm_rope_half as fused_rmsnorm_rope_half
     from .gated_activation import gated_activation as gated_activation
     from .gated_activation_quantize import gated_activation_quantize as gated_activation_quantize
+    from .gated_activation_quantize import gated_activation_quantize_groups as gated_activation_quantize_groups
     from .layernorm import layernorm as layernorm
     from .linear import linear as linear
     from .linear import linear_activation as linear_activation
@@ -33,8 +36,13 @@ if TYPE_CHECKING:
     from .qk_norm_rope import qk_norm_rope as qk_norm_rope
     from .qkv_rope import qkv_rope as qkv_rope
     from .quantize_fp8 import quantize_fp8 as quantize_fp8
+    from .quantize_fp8 import quantize_fp8_blocks as quantize_fp8_blocks
     from .quantize_fp8 import quantize_fp8_groups as quantize_fp8_groups
     from .quantize_fp8 import quantize_fp8_rows as quantize_fp8_rows
+    from .quantize_fp8 import quantize_fp8_with_overflow_handling as quantize_fp8_with_overflow_handling
+    from .quantize_fp8 import quantize_int8 as quantize_int8
+    from .quantize_fp8 import quantize_int8_asymmetric as quantize_int8_asymmetric
+    from .quantize_fp8 import quantize_int8_rows as quantize_int8_rows
     from .rmsnorm import rmsnorm as rmsnorm
     from .rmsnorm import rmsnorm_rounded as rmsnorm_rounded
     from .rmsnorm import rmsnorm_unit_offset as rmsnorm_unit_offset
@@ -44,6 +52,8 @@ if TYPE_CHECKING:
     from .rmsnorm_linear import rmsnorm_linear as rmsnorm_linear
     from .rmsnorm_linear import rmsnorm_linear_mixed as rmsnorm_linear_mixed
     from .rmsnorm_quantize import rmsnorm_quantize as rmsnorm_quantize
+    from .rmsnorm_quantize import rmsnorm_quantize_groups as rmsnorm_quantize_groups
+    from .rmsnorm_quantize import rmsnorm_quantize_static as rmsnorm_quantize_static
     from .rope import rope as rope
     from .rope import rope_half as rope_half
     from .rope import rope_heads_first as rope_heads_first
@@ -64,6 +74,8 @@ __all__ = [
     "add_rmsnorm",
     "add_rmsnorm_linear",
     "add_rmsnorm_quantize",
+    "add_rmsnorm_quantize_groups",
+    "add_rmsnorm_quantize_static",
     "bmm",
     "dequantize_fp8",
     "dequantize_fp8_groups",
@@ -75,6 +87,7 @@ __all__ = [
     "fused_rmsnorm_rope_half",
     "gated_activation",
     "gated_activation_quantize",
+    "gated_activation_quantize_groups",
     "layernorm",
     "layernorm_gradient",
     "linear",
@@ -85,8 +98,13 @@ __all__ = [
     "qk_norm_rope",
     "qkv_rope",
     "quantize_fp8",
+    "quantize_fp8_blocks",
     "quantize_fp8_groups",
     "quantize_fp8_rows",
+    "quantize_fp8_with_overflow_handling",
+    "quantize_int8",
+    "quantize_int8_asymmetric",
+    "quantize_int8_rows",
     "rmsnorm",
     "rmsnorm_gated_mlp",
     "rmsnorm_gated_mlp_mixed",
@@ -94,6 +112,8 @@ __all__ = [
     "rmsnorm_linear",
     "rmsnorm_linear_mixed",
     "rmsnorm_quantize",
+    "rmsnorm_quantize_groups",
+    "rmsnorm_quantize_static",
     "rmsnorm_rounded",
     "rmsnorm_unit_offset",
     "rope",
@@ -119,6 +139,8 @@ serve(
         "add_rmsnorm": "add_rmsnorm",
         "add_rmsnorm_linear": "add_rmsnorm_linear",
         "add_rmsnorm_quantize": "add_rmsnorm_quantize",
+        "add_rmsnorm_quantize_groups": "add_rmsnorm_quantize",
+        "add_rmsnorm_quantize_static": "add_rmsnorm_quantize",
         "bmm": "bmm",
         "dequantize_fp8": "dequantize_fp8",
         "dequantize_fp8_groups": "dequantize_fp8",
@@ -130,6 +152,7 @@ serve(
         "fused_rmsnorm_rope_half": "fused_rmsnorm_rope",
         "gated_activation": "gated_activation",
         "gated_activation_quantize": "gated_activation_quantize",
+        "gated_activation_quantize_groups": "gated_activation_quantize",
         "layernorm": "layernorm",
         "layernorm_gradient": "norm_gradients",
         "linear": "linear",
@@ -140,8 +163,13 @@ serve(
         "qk_norm_rope": "qk_norm_rope",
         "qkv_rope": "qkv_rope",
         "quantize_fp8": "quantize_fp8",
+        "quantize_fp8_blocks": "quantize_fp8",
         "quantize_fp8_groups": "quantize_fp8",
         "quantize_fp8_rows": "quantize_fp8",
+        "quantize_fp8_with_overflow_handling": "quantize_fp8",
+        "quantize_int8": "quantize_fp8",
+        "quantize_int8_asymmetric": "quantize_fp8",
+        "quantize_int8_rows": "quantize_fp8",
         "rmsnorm": "rmsnorm",
         "rmsnorm_gated_mlp": "rmsnorm_gated_mlp",
         "rmsnorm_gated_mlp_mixed": "rmsnorm_gated_mlp",
@@ -149,6 +177,8 @@ serve(
         "rmsnorm_linear": "rmsnorm_linear",
         "rmsnorm_linear_mixed": "rmsnorm_linear",
         "rmsnorm_quantize": "rmsnorm_quantize",
+        "rmsnorm_quantize_groups": "rmsnorm_quantize",
+        "rmsnorm_quantize_static": "rmsnorm_quantize",
         "rmsnorm_rounded": "rmsnorm",
         "rmsnorm_unit_offset": "rmsnorm",
         "rope": "rope",
@@ -167,27 +197,27 @@ serve(
 )
 
 # The files of this package as a build left them, by their sha256. It replaces and removes these, and no others.
-# 779a1e419bfa6d39cb32eb24c01426a82d107de81a9d64135a492f56c14e902a add_rmsnorm.py
-# 0cfaab1e0298a7d29ad0cab8ff2db0bd70d8b8a66eee4d1862dec7a5aa15a395 add_rmsnorm_linear.py
-# 97de983a71b34bed72f54678b6fa835d7517a49eceb540e4df7d7a8e61cb62e0 add_rmsnorm_quantize.py
-# 0643009b7dee8021b4ce8b8e27ceca5073cd9368f13638f8540bd8aa38bf8c7c bmm.py
-# c9c888a9c2bd763547df86818ffcda72b2a3b9340d8b7522a5f851ba134caf48 dequantize_fp8.py
-# 16389d51aad771400ae7a29bf222070b1a96cea7b1ae236fc6818a94e5ca15b6 fused_gated_mlp.py
-# 522dbd90aa8db3a3aa1ed1b8ed7ae64c4ae620a867537412207f5e3d1f59d4d2 fused_rmsnorm_rope.py
-# f82178deda1bc29ec7e3ddbe07e2b05bb2c40c484b128d6a09ae8786042d1f00 gated_activation.py
-# 537d71c36a80e301d7546982001dae5be3844eddda3ed53e1bcfd6f8653f3edc gated_activation_quantize.py
-# 4eb09d90bfd9efaad8991c41b5d44e4dc31213b9daefbce813960b0f140e7e2d layernorm.py
-# 51ac0ac8912081a2d3d61b735a1f32c292761d2caaf6a5353c44b22fd048a0ef linear.py
-# 3aa11b32e79e8059f77afc66a63b33180de846c7d4419715e613fad1fefc3ab7 linear_add_rmsnorm.py
-# b5113b1296d0357c7aaba7b8dc4960f493ebdbf71c7d0b9d214f106a49cb484b norm_gradients.py
+# 18cb0f8a584aca7f1fff38802af9792042b6693105db30fa789131831dd1ba5c add_rmsnorm.py
+# f4f845228eab8ca64209a47ea013dc853bdb044444be17b582c4741fd75ffefd add_rmsnorm_linear.py
+# 0592c997c0c2c705df001b058e2b8826de454b91f3673500b434a83ad0ac6943 add_rmsnorm_quantize.py
+# 9d2882e31c6cdd266ca3bf35e57c35b2e445f6db8a689439dad2af6e165203c6 bmm.py
+# 4614691142951d9d302e714edf29c2edd885e47d5e7d896b6bd565d91c32ce1f dequantize_fp8.py
+# 39e81a6754d06b1df3a2e8a047468632bfdf7d3f61046337de5e6ed4c45bf49f fused_gated_mlp.py
+# 5c83f149b1e726cb4a1d45f5042ae3be9f47fa0f531498a4e75a8e2b92d754e1 fused_rmsnorm_rope.py
+# 99728b4ff15e1704bc7a8dfafa7f4b03eebf5c820fad440bd380b4bb8fe89f83 gated_activation.py
+# 17fe2e142d5fe0c1f0d29a3d307b6fc83ad3c977b500d83499dda03764dbe2c2 gated_activation_quantize.py
+# ee4bd2bfb21f86380dad66862fbbf39464429a70c4eb4ecc655d6f59e03e44f8 layernorm.py
+# 059fde3e5b5e888b574576e0b8496a3e956a342d6b9a53fb5fa4c72dc6bdba9c linear.py
+# 7bafda705a018e5ea4bee73da450f456762e488434d7e622b69987a443f02706 linear_add_rmsnorm.py
+# 568c6158d83c1460ae6a1ff503f111e79f1063acf631bd785ea2d60c683a2124 norm_gradients.py
 # e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 py.typed
-# 866b6878ac44b1f3e4bcd109841ed2329db3c163c00d6dba616afcf5270604eb qk_norm_rope.py
-# daa464646ec46b7702ed3862e244d6b46208cf0988679c85e7fd00ba0ce2c0b7 qkv_rope.py
-# d741380adde7ff0b05a4240bfc1b7446529c4d51dfcfc83e82ecc82f21186d85 quantize_fp8.py
-# e73a346e8a767f6d0c34410e603115c6678a3ad0b489753de3f9cd540b2e1fc6 rmsnorm.py
-# 80bcaa87e53ab6ac7b8a972358096c5652d28824afa4f14c897616c192087eb7 rmsnorm_gated_mlp.py
-# 11abb64e3b9ed69fbd9ee2f0ae00dca1822219de895a3691bb808b40f12c0772 rmsnorm_linear.py
-# 47b6615db87715adffac55d67df9ec310dce1c8ce9e667986591f2e84e63e5ea rmsnorm_quantize.py
-# 41942a8d4dbfd75d81b07c7b3cfa7519dec46e3842792d8ae3fb039dc55cdd23 rope.py
-# 4cb025f94727e6643eb99306589017f08f76d11fcaf439fa3e6b0b1e19bf08ef rope_qk.py
-# 3b4cba7e37fde72d6ce99995ff62420f65c7787bbfcf9681e475a98a94cb0be3 softmax.py
+# 711349518c3dc85ef6275089093a59ab15372de345a3169783eb41ea598089b4 qk_norm_rope.py
+# 2537d14c950cf7087fcf4e743eefb2f705c800aa180aad1e1fbcb1349fbe0b95 qkv_rope.py
+# f5932065581d43fb20f8f9f1e7d7551073374a6f76ab4af144f1cc1ef5f1ac40 quantize_fp8.py
+# 2af42425905f001e8788558ce42e944f15ff3d4e8065ee185e586c08ebc617a2 rmsnorm.py
+# 400e4cb938bafaefbde5f324055a6e7f9633551dc142a2c34d1ef398194f8df3 rmsnorm_gated_mlp.py
+# 567c0d3eed40904cbdfab57ca39dd9cdf10e9e3acc83b37b6c38ca07c437ac27 rmsnorm_linear.py
+# 70154eb17b52f2090c7bb33d6518027de78ea3c0cb8aef571bdc4b8ddbb72ce1 rmsnorm_quantize.py
+# 5b7f30f84dc3dcbbb19d155958bfd73b163726f629969e79226b129d0dc464c9 rope.py
+# cddd5278796f1958c662b548450416c9976acf4a7b4830b2cd3df7ac8622bdd7 rope_qk.py
+# 55751ad2a3d2ac5ee7b51710bf0db794aaa2fc6a32ea583c5fd30231fb9c407b softmax.py

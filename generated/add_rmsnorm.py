@@ -128,16 +128,12 @@ def _add_rmsnorm_row_loop(
                                                           BLOCK_N):
             n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = (n < N // VEC * VEC) | (TAIL == 0)
-            if HELD:
-                x_stored = x_tiles[start // BLOCK_N]
-            else:
-                x_stored = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first")
+            x_stored = x_tiles[start // BLOCK_N] if HELD else tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0,
+                                                                      eviction_policy="evict_first")
             x = x_stored.to(tl.float32)
-            if HELD:
-                residual_stored = residual_tiles[start // BLOCK_N]
-            else:
-                residual_stored = tl.load(residual_row + n * residual_stride_N, mask=n_mask, other=0.0,
-                                          eviction_policy="evict_first")
+            residual_stored = residual_tiles[start // BLOCK_N] if HELD else tl.load(
+                residual_row + n * residual_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first",
+            )
             residual = residual_stored.to(tl.float32)
             total = (x + residual).to(x_ptr.dtype.element_ty)
             weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
@@ -242,8 +238,7 @@ def add_rmsnorm(x: torch.Tensor, residual: torch.Tensor, weight: torch.Tensor,
     where T is float16, bfloat16 or float32; W is float16, bfloat16 or float32.
 
     Raises:
-        ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.
-        DeviceError: tensors on different devices, or on one where the kernels cannot run.
+        FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
     """
     eps = real("add_rmsnorm", "eps", eps)
     return _OP_ADD_RMSNORM((x, residual, weight), (eps,))

@@ -31,9 +31,7 @@ __all__ = ["add_rmsnorm_linear"]
 
 
 @triton.jit
-def _add_rmsnorm_linear_epilogue(
-    product, n, n_mask, bias_ptr, bias_stride_N,
-):
+def _add_rmsnorm_linear_epilogue(product, n, n_mask, bias_ptr, bias_stride_N):
     """Epilogue: `y` of this sum."""
     bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32) if bias_ptr is not None else 0
     return product + bias
@@ -143,16 +141,12 @@ def _add_rmsnorm_linear_row_loop_total_operand(
                                                           BLOCK_K):
             k = (start + device.lanes(BLOCK_K, HELD)).to(INDEX)
             k_mask = (k < K // VEC * VEC) | (TAIL == 0)
-            if HELD:
-                x_stored = x_tiles[start // BLOCK_K]
-            else:
-                x_stored = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first")
+            x_stored = x_tiles[start // BLOCK_K] if HELD else tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0,
+                                                                      eviction_policy="evict_first")
             x = x_stored.to(tl.float32)
-            if HELD:
-                residual_stored = residual_tiles[start // BLOCK_K]
-            else:
-                residual_stored = tl.load(residual_row + k * residual_stride_K, mask=k_mask, other=0.0,
-                                          eviction_policy="evict_first")
+            residual_stored = residual_tiles[start // BLOCK_K] if HELD else tl.load(
+                residual_row + k * residual_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first",
+            )
             residual = residual_stored.to(tl.float32)
             total = (x + residual).to(x_ptr.dtype.element_ty)
             gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
@@ -185,8 +179,7 @@ def _add_rmsnorm_linear_gemv_y(
             product += operand * weight
     product = tl.sum(product, 0)
     y = _add_rmsnorm_linear_epilogue(product, n, True, bias_ptr, bias_stride_N)
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
-    tl.store(y_row, y)
+    tl.store(y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N, y)
 
 
 @triton.jit
@@ -365,8 +358,7 @@ def add_rmsnorm_linear(x: torch.Tensor, residual: torch.Tensor, gain: torch.Tens
     where T is float16, bfloat16 or float32; W is float16, bfloat16 or float32.
 
     Raises:
-        ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.
-        DeviceError: tensors on different devices, or on one where the kernels cannot run.
+        FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
     """
     eps = real("add_rmsnorm_linear", "eps", eps)
     return _OP_ADD_RMSNORM_LINEAR((x, residual, gain, weight, bias), (eps,))
@@ -385,6 +377,14 @@ def _extents_add_rmsnorm_linear(x, residual, gain, weight, bias):
     check.shapes(residual=(*lead, K), gain=(K,), weight=(N, K), bias=(N,))
     return lead, K, N, T, W
 
+_STEP_TOTAL_OPERAND = Step("total operand", (
+    Rows(_add_rmsnorm_linear_rows_total_operand, rows="lead1 lead0", tile="K"),
+    RowTiles(_add_rmsnorm_linear_row_loop_total_operand, rows="lead1 lead0", loop="K", bytes="x", inputs=2),
+    Resident(_add_rmsnorm_linear_resident_total_operand, rows="lead1 lead0", tile="K", bytes="x", inputs=2,
+             compact=True, words=1, words_per_byte=0.25),
+    RowLoop(_add_rmsnorm_linear_row_loop_total_operand, rows="lead1 lead0", loop="K", inputs=2, words=3),
+))
+
 _PLANS_ADD_RMSNORM_LINEAR = Plans(
     extents="lead K N T W", scalars="eps",
     strides={"x": "lead1 lead0 K", "residual": "lead1 lead0 K", "gain": "K", "weight": "N K", "bias": "N",
@@ -399,71 +399,40 @@ _PLANS_ADD_RMSNORM_LINEAR = Plans(
                 spec="d1ee10c2128b4a8f031eaf420e7e1875bdb3aab24f4288e77bc4e6693dd2853e"),
     partitions=(
         Partition(
-            (
-                Step("total operand", (
-                    Rows(_add_rmsnorm_linear_rows_total_operand, rows="lead1 lead0", tile="K"),
-                    RowTiles(_add_rmsnorm_linear_row_loop_total_operand, rows="lead1 lead0", loop="K", bytes="x",
-                             inputs=2),
-                    Resident(_add_rmsnorm_linear_resident_total_operand, rows="lead1 lead0", tile="K", bytes="x",
-                             inputs=2, compact=True, words=1, words_per_byte=0.25),
-                    RowLoop(_add_rmsnorm_linear_row_loop_total_operand, rows="lead1 lead0", loop="K", inputs=2,
-                            words=3),
-                )),
-                Library("operand", "weight", "y", rows="lead1 lead0", columns="N", inner="K"),
-            ),
+            (_STEP_TOTAL_OPERAND, Library("operand", "weight", "y", rows="lead1 lead0", columns="N", inner="K")),
             omits="bias", holds="operand",
         ),
         Partition(
-            (
-                Step("total operand", (
-                    Rows(_add_rmsnorm_linear_rows_total_operand, rows="lead1 lead0", tile="K"),
-                    RowTiles(_add_rmsnorm_linear_row_loop_total_operand, rows="lead1 lead0", loop="K", bytes="x",
-                             inputs=2),
-                    Resident(_add_rmsnorm_linear_resident_total_operand, rows="lead1 lead0", tile="K", bytes="x",
-                             inputs=2, compact=True, words=1, words_per_byte=0.25),
-                    RowLoop(_add_rmsnorm_linear_row_loop_total_operand, rows="lead1 lead0", loop="K", inputs=2,
-                            words=3),
-                )),
-                Step("y", (
-                    Gemv(few="lead1 lead0", matrix="N K", of=Resident(_add_rmsnorm_linear_gemv_y, rows="lead1 lead0 N",
-                                                                      tile="K", bytes="T", words_per_byte=0.5,
-                                                                      loop="K")),
-                    Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_add_rmsnorm_linear_gemv_y, rows="lead1 lead0 N",
-                                                                     loop="K", words=3)),
-                    Gemm(
-                        _add_rmsnorm_linear_gemm_y, m="N", n="lead1", k="K", bytes="T weight", batches="lead0",
-                        few="lead1", again="lead0", sums={"partial0_y": "lead1 lead0 N"},
-                        combine=Elementwise(_add_rmsnorm_linear_combine_y, rows="lead1 lead0", block="N", parts=True,
-                                            splits=True),
-                    ),
-                    Gemm(_add_rmsnorm_linear_gemm_y, m="N", n="lead1", k="K", bytes="T weight", batches="lead0",
-                         few="lead1", again="lead0", sums={"partial0_y": "lead1 lead0 N"}),
-                    GemmTma(
-                        _add_rmsnorm_linear_tma_y, m="lead1", n="N", k="K",
-                        maps={
-                            "operand_box": TensorMap(("operand",), "lead0 lead1 K", bytes="T"),
-                            "weight_box": TensorMap(("weight",), "N K", bytes="weight", halves=True),
-                            "y_box": TensorMap(("y",), "lead0 lead1 N", bytes="y"),
-                        },
-                        batches="lead0", halves=2,
-                    ),
-                    Gemm(_add_rmsnorm_linear_gemm_y, m="lead1", n="N", k="K", bytes="T weight", batches="lead0",
-                         sums={"partial0_y": "lead1 lead0 N"}),
-                )),
-            ),
+            (_STEP_TOTAL_OPERAND, Step("y", (
+                Gemv(few="lead1 lead0", matrix="N K", of=Resident(_add_rmsnorm_linear_gemv_y, rows="lead1 lead0 N",
+                                                                  tile="K", bytes="T", words_per_byte=0.5, loop="K")),
+                Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_add_rmsnorm_linear_gemv_y, rows="lead1 lead0 N",
+                                                                 loop="K", words=3)),
+                Gemm(
+                    _add_rmsnorm_linear_gemm_y, m="N", n="lead1", k="K", bytes="T weight", batches="lead0", few="lead1",
+                    again="lead0", sums={"partial0_y": "lead1 lead0 N"},
+                    combine=Elementwise(_add_rmsnorm_linear_combine_y, rows="lead1 lead0", block="N", parts=True,
+                                        splits=True),
+                ),
+                Gemm(_add_rmsnorm_linear_gemm_y, m="N", n="lead1", k="K", bytes="T weight", batches="lead0",
+                     few="lead1", again="lead0", sums={"partial0_y": "lead1 lead0 N"}),
+                GemmTma(
+                    _add_rmsnorm_linear_tma_y, m="lead1", n="N", k="K",
+                    maps={
+                        "operand_box": TensorMap(("operand",), "lead0 lead1 K", bytes="T"),
+                        "weight_box": TensorMap(("weight",), "N K", bytes="weight", halves=True),
+                        "y_box": TensorMap(("y",), "lead0 lead1 N", bytes="y"),
+                    },
+                    batches="lead0", halves=2,
+                ),
+                Gemm(_add_rmsnorm_linear_gemm_y, m="lead1", n="N", k="K", bytes="T weight", batches="lead0",
+                     sums={"partial0_y": "lead1 lead0 N"}),
+            ))),
             holds="operand",
         ),
         Partition(
             (
-                Step("total operand", (
-                    Rows(_add_rmsnorm_linear_rows_total_operand, rows="lead1 lead0", tile="K"),
-                    RowTiles(_add_rmsnorm_linear_row_loop_total_operand, rows="lead1 lead0", loop="K", bytes="x",
-                             inputs=2),
-                    Resident(_add_rmsnorm_linear_resident_total_operand, rows="lead1 lead0", tile="K", bytes="x",
-                             inputs=2, compact=True, words=1, words_per_byte=0.25),
-                    RowLoop(_add_rmsnorm_linear_row_loop_total_operand, rows="lead1 lead0", loop="K", inputs=2,
-                            words=3),
-                )),
+                _STEP_TOTAL_OPERAND,
                 Library("operand", "weight", "product", rows="lead1 lead0", columns="N", inner="K"),
                 Step("y", (Elementwise(_add_rmsnorm_linear_elementwise_y, rows="lead1 lead0", block="N"),)),
             ),

@@ -49,8 +49,7 @@ def _bmm_gemv(
             b_2 = tl.load(b_row + k * b_stride_K, mask=k_mask, other=0.0, eviction_policy=EVICT).to(tl.float32)
             y += a * b_2
     y = tl.sum(y, 0)
-    y_row = y_ptr + b * y_stride_B + m * y_stride_M + n * y_stride_N
-    tl.store(y_row, y)
+    tl.store(y_ptr + b * y_stride_B + m * y_stride_M + n * y_stride_N, y)
 
 
 @triton.jit(do_not_specialize=["B"])
@@ -179,8 +178,7 @@ def bmm(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     where T is float16, bfloat16 or float32.
 
     Raises:
-        ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.
-        DeviceError: tensors on different devices, or on one where the kernels cannot run.
+        FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
     """
     return _OP_BMM((a, b))
 

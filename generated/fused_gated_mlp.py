@@ -36,9 +36,7 @@ __all__ = ["FusedGatedMLP", "fused_gated_mlp", "fused_gated_mlp_mixed"]
 
 
 @triton.jit
-def _fused_gated_mlp_epilogue(
-    gate, up, ACTIVATION: tl.constexpr,
-):
+def _fused_gated_mlp_epilogue(gate, up, ACTIVATION: tl.constexpr):
     """Epilogue: `y` of these sums."""
     if ACTIVATION == "silu":
         by_activation = gate * tl.sigmoid(gate)
@@ -83,8 +81,7 @@ def _fused_gated_mlp_gemv(
     gate = tl.sum(gate, 0)
     up = tl.sum(up, 0)
     y = _fused_gated_mlp_epilogue(gate, up, ACTIVATION)
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
-    tl.store(y_row, y)
+    tl.store(y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N, y)
 
 
 @triton.jit
@@ -281,8 +278,7 @@ def fused_gated_mlp(x: torch.Tensor, gate_weight: torch.Tensor, up_weight: torch
     Arguments of other shapes or dtypes that fit `fused_gated_mlp_mixed` are passed on to it.
 
     Raises:
-        ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.
-        DeviceError: tensors on different devices, or on one where the kernels cannot run.
+        FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
     """
     return _OP_FUSED_GATED_MLP((x, gate_weight, up_weight), (), (activation,))
 
@@ -376,7 +372,7 @@ class FusedGatedMLP(torch.nn.Module):
         up_weight: T[intermediate_dim, hidden_dim], at first uniform within 1 / sqrt(hidden_dim) of 0.
 
     Raises:
-        ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.
+        FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
     """
 
     def __init__(self, hidden_dim: int, intermediate_dim: int, activation: str = "silu", *,
@@ -437,8 +433,7 @@ def _fused_gated_mlp_mixed_gemv(
     gate = tl.sum(gate, 0)
     up = tl.sum(up, 0)
     y = _fused_gated_mlp_epilogue(gate, up, ACTIVATION)
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
-    tl.store(y_row, y)
+    tl.store(y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N, y)
 
 
 def reference_fused_gated_mlp_mixed(
@@ -482,8 +477,7 @@ def fused_gated_mlp_mixed(x: torch.Tensor, gate_weight: torch.Tensor, up_weight:
     where T is float16, bfloat16 or float32; W is float16, bfloat16 or float32.
 
     Raises:
-        ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.
-        DeviceError: tensors on different devices, or on one where the kernels cannot run.
+        FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
     """
     return _OP_FUSED_GATED_MLP_MIXED((x, gate_weight, up_weight), (), (activation,))
 

@@ -333,8 +333,7 @@ def fused_rmsnorm_rope(x: torch.Tensor, weight: torch.Tensor, cos: torch.Tensor,
     passed on to it.
 
     Raises:
-        ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.
-        DeviceError: tensors on different devices, or on one where the kernels cannot run.
+        FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
     """
     eps = real("fused_rmsnorm_rope", "eps", eps)
     return _OP_FUSED_RMSNORM_ROPE((x, weight, cos, sin), (eps,), (num_heads,))
@@ -403,7 +402,7 @@ class FusedRMSNormRoPE(torch.nn.Module):
         weight: W[hidden_dim], at first 1.
 
     Raises:
-        ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.
+        FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
     """
 
     def __init__(self, hidden_dim: int, head_dim: int, eps: float = 1e-6, *, device: torch.device | str | None = None,
@@ -638,8 +637,7 @@ def fused_rmsnorm_rope_half(x: torch.Tensor, weight: torch.Tensor, cos: torch.Te
     or float32.
 
     Raises:
-        ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.
-        DeviceError: tensors on different devices, or on one where the kernels cannot run.
+        FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
     """
     eps = real("fused_rmsnorm_rope_half", "eps", eps)
     return _OP_FUSED_RMSNORM_ROPE_HALF((x, weight, cos, sin), (eps,), (num_heads,))
@@ -915,8 +913,7 @@ def fused_rmsnorm_rope_batched(x: torch.Tensor, weight: torch.Tensor, cos: torch
     or float32.
 
     Raises:
-        ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.
-        DeviceError: tensors on different devices, or on one where the kernels cannot run.
+        FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
     """
     eps = real("fused_rmsnorm_rope_batched", "eps", eps)
     return _OP_FUSED_RMSNORM_ROPE_BATCHED((x, weight, cos, sin), (eps,), (num_heads,))

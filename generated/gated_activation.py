@@ -87,8 +87,7 @@ def gated_activation(gate: torch.Tensor, up: torch.Tensor, activation: str = "si
     where T is float16, bfloat16 or float32.
 
     Raises:
-        ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.
-        DeviceError: tensors on different devices, or on one where the kernels cannot run.
+        FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
     """
     return _OP_GATED_ACTIVATION((gate, up), (), (activation,))
 

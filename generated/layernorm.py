@@ -119,10 +119,8 @@ def _layernorm_row_loop(
                                                           BLOCK_N):
             n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = (n < N // VEC * VEC) | (TAIL == 0)
-            if HELD:
-                x_stored = x_tiles[start // BLOCK_N]
-            else:
-                x_stored = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last")
+            x_stored = x_tiles[start // BLOCK_N] if HELD else tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0,
+                                                                      eviction_policy="evict_last")
             x = x_stored.to(tl.float32)
             centred = x - quotient
             sum_of_squares += tl.where(n_mask, centred * centred, 0.0)
@@ -134,10 +132,8 @@ def _layernorm_row_loop(
                                                           BLOCK_N):
             n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = (n < N // VEC * VEC) | (TAIL == 0)
-            if HELD:
-                x_stored = x_tiles[start // BLOCK_N]
-            else:
-                x_stored = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first")
+            x_stored = x_tiles[start // BLOCK_N] if HELD else tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0,
+                                                                      eviction_policy="evict_first")
             x = x_stored.to(tl.float32)
             centred = x - quotient
             weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
@@ -261,8 +257,7 @@ def layernorm(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None =
     where T is float16, bfloat16 or float32; W is float16, bfloat16 or float32.
 
     Raises:
-        ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.
-        DeviceError: tensors on different devices, or on one where the kernels cannot run.
+        FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
     """
     eps = real("layernorm", "eps", eps)
     return _OP_LAYERNORM((x, weight, bias), (eps,))

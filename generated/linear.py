@@ -48,18 +48,14 @@ __all__ = ["linear", "linear_activation", "linear_mixed", "linear_residual"]
 
 
 @triton.jit
-def _linear_epilogue(
-    product, n, n_mask, bias_ptr, bias_stride_N,
-):
+def _linear_epilogue(product, n, n_mask, bias_ptr, bias_stride_N):
     """Epilogue: `y` of this sum."""
     bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32) if bias_ptr is not None else 0
     return product + bias
 
 
 @triton.jit
-def _linear_activation_epilogue(
-    product, n, n_mask, bias_ptr, bias_stride_N, ACTIVATION: tl.constexpr,
-):
+def _linear_activation_epilogue(product, n, n_mask, bias_ptr, bias_stride_N, ACTIVATION: tl.constexpr):
     """Epilogue: `y` of this sum."""
     bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32) if bias_ptr is not None else 0
     total = product + bias
@@ -110,7 +106,11 @@ def _linear_gemv(
             x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy=EVICT).to(tl.float32)
             weight = tl.load(weight_row + k * weight_stride_K, mask=k_mask, other=0.0,
                              eviction_policy=EVICT).to(tl.float32)
-            product += x * weight
+            if OP == "linear_mixed":
+                rounded = weight.to(x_ptr.dtype.element_ty)
+                product += x * rounded.to(tl.float32)
+            else:
+                product += x * weight
     product = tl.sum(product, 0)
     if OP == "linear_activation":
         y = _linear_activation_epilogue(product, n, True, bias_ptr, bias_stride_N, ACTIVATION)
@@ -119,8 +119,7 @@ def _linear_gemv(
                                       residual_stride_lead1, residual_stride_lead0, residual_stride_N, VEC)
     else:
         y = _linear_epilogue(product, n, True, bias_ptr, bias_stride_N)
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
-    tl.store(y_row, y)
+    tl.store(y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N, y)
 
 
 @triton.jit
@@ -323,8 +322,7 @@ def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = No
     Arguments of other shapes or dtypes that fit `linear_mixed` are passed on to it.
 
     Raises:
-        ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.
-        DeviceError: tensors on different devices, or on one where the kernels cannot run.
+        FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
     """
     return _OP_LINEAR((x, weight, bias))
 
@@ -341,6 +339,38 @@ def _extents_linear(x, weight, bias):
     check.shapes(weight=(N, K), bias=(N,))
     return lead, K, N, T
 
+_PARTITION_Y = Partition((Step("y", (
+    Gemv(few="lead1 lead0", matrix="N K", of=Resident(_linear_gemv, rows="lead1 lead0 N", tile="K", bytes="x",
+                                                      words_per_byte=0.5, loop="K")),
+    Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_linear_gemv, rows="lead1 lead0 N", loop="K", words=3)),
+    Gemm(
+        _linear_gemm, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1", again="lead0",
+        sums={"partial0_y": "lead1 lead0 N"},
+        combine=Elementwise(_linear_combine, rows="lead1 lead0", block="N", parts=True, splits=True),
+    ),
+    Gemm(_linear_gemm, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1", again="lead0",
+         sums={"partial0_y": "lead1 lead0 N"}),
+    GemmTma(
+        _linear_tma, m="lead1", n="N", k="K",
+        maps={
+            "x_box": TensorMap(("x",), "lead0 lead1 K", bytes="x"),
+            "weight_box": TensorMap(("weight",), "N K", bytes="weight", halves=True),
+            "y_box": TensorMap(("y",), "lead0 lead1 N", bytes="y"),
+        },
+        batches="lead0", halves=2,
+    ),
+    Gemm(_linear_gemm, m="lead1", n="N", k="K", bytes="x weight", batches="lead0",
+         sums={"partial0_y": "lead1 lead0 N"}),
+)),))
+
+_PARTITION_LIBRARY_Y = Partition(
+    (
+        Library("x", "weight", "product", rows="lead1 lead0", columns="N", inner="K"),
+        Step("y", (Elementwise(_linear_elementwise_y, rows="lead1 lead0", block="N"),)),
+    ),
+    holds="product",
+)
+
 _PLANS_LINEAR = Plans(
     extents="lead K N T",
     strides={"x": "lead1 lead0 K", "weight": "N K", "bias": "N", "y": "lead1 lead0 N", "product": "lead1 lead0 N"},
@@ -351,36 +381,7 @@ _PLANS_LINEAR = Plans(
                 spec="f5a3d6319ad75bad9b4c63e0a25c1f188abf814ef05066ae95513f32fbac7227"),
     partitions=(
         Partition((Library("x", "weight", "y", rows="lead1 lead0", columns="N", inner="K"),), omits="bias"),
-        Partition((Step("y", (
-            Gemv(few="lead1 lead0", matrix="N K", of=Resident(_linear_gemv, rows="lead1 lead0 N", tile="K", bytes="x",
-                                                              words_per_byte=0.5, loop="K")),
-            Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_linear_gemv, rows="lead1 lead0 N", loop="K", words=3)),
-            Gemm(
-                _linear_gemm, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1", again="lead0",
-                sums={"partial0_y": "lead1 lead0 N"},
-                combine=Elementwise(_linear_combine, rows="lead1 lead0", block="N", parts=True, splits=True),
-            ),
-            Gemm(_linear_gemm, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1", again="lead0",
-                 sums={"partial0_y": "lead1 lead0 N"}),
-            GemmTma(
-                _linear_tma, m="lead1", n="N", k="K",
-                maps={
-                    "x_box": TensorMap(("x",), "lead0 lead1 K", bytes="x"),
-                    "weight_box": TensorMap(("weight",), "N K", bytes="weight", halves=True),
-                    "y_box": TensorMap(("y",), "lead0 lead1 N", bytes="y"),
-                },
-                batches="lead0", halves=2,
-            ),
-            Gemm(_linear_gemm, m="lead1", n="N", k="K", bytes="x weight", batches="lead0",
-                 sums={"partial0_y": "lead1 lead0 N"}),
-        )),)),
-        Partition(
-            (
-                Library("x", "weight", "product", rows="lead1 lead0", columns="N", inner="K"),
-                Step("y", (Elementwise(_linear_elementwise_y, rows="lead1 lead0", block="N"),)),
-            ),
-            holds="product",
-        ),
+        _PARTITION_Y, _PARTITION_LIBRARY_Y,
     ),
 )
 
@@ -389,35 +390,6 @@ _OP_LINEAR = Op(
     tensors=3, extents=_extents_linear, plans=_PLANS_LINEAR, overloads=lambda: (_OP_LINEAR_MIXED,),
     outputs=lambda lead, K, N, T: (Buffer((*lead, N), T),), function=linear,
 )
-
-
-@triton.jit(do_not_specialize=["N"])
-def _linear_mixed_gemv(
-    x_ptr, weight_ptr, bias_ptr, y_ptr, N, lead0, K, x_stride_lead1, x_stride_lead0, weight_stride_N, x_stride_K,
-    weight_stride_K, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, EVICT: tl.constexpr,
-    VEC: tl.constexpr,
-):
-    """One program per ..., N, K in a loop, of one step where registers hold it."""
-    row = tl.program_id(0).to(tl.int64)
-    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
-    n = row % N
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
-    product = tl.full([BLOCK_K], 0.0, tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
-            x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy=EVICT).to(tl.float32)
-            weight = tl.load(weight_row + k * weight_stride_K, mask=k_mask, other=0.0,
-                             eviction_policy=EVICT).to(tl.float32)
-            rounded = weight.to(x_ptr.dtype.element_ty)
-            product += x * rounded.to(tl.float32)
-    product = tl.sum(product, 0)
-    y = _linear_epilogue(product, n, True, bias_ptr, bias_stride_N)
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
-    tl.store(y_row, y)
 
 
 def reference_linear_mixed(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
@@ -445,8 +417,7 @@ def linear_mixed(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | Non
     where T is float16, bfloat16 or float32; W is float16, bfloat16 or float32.
 
     Raises:
-        ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.
-        DeviceError: tensors on different devices, or on one where the kernels cannot run.
+        FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
     """
     return _OP_LINEAR_MIXED((x, weight, bias))
 
@@ -486,7 +457,7 @@ _PLANS_LINEAR_MIXED = Plans(
     strides={"x": "lead1 lead0 K", "weight": "N K", "bias": "N", "y": "lead1 lead0 N", "product": "lead1 lead0 N",
              "weight_ready": "N K"},
     vec="N y_stride_lead0 K x_stride_lead1 x_stride_lead0 weight_stride_N product_stride_lead1 product_stride_lead0 "
-        "y_stride_lead1", rounded=(_linear_mixed_gemv,), op="linear", absent="residual ACTIVATION",
+        "y_stride_lead1", rounded=(_linear_gemv,), op="linear_mixed", absent="residual ACTIVATION",
     workspace={"product": Workspace("lead N", torch.float32), "weight_ready": Workspace("N K", "T")},
     prepare=_PREPARE_LINEAR_MIXED, told="T",
     tuned=Tuned(rows="lead1 lead0", case="K N T W bias", outputs="y",
@@ -494,10 +465,9 @@ _PLANS_LINEAR_MIXED = Plans(
     partitions=(
         Partition((Library("x", "weight_ready", "y", rows="lead1 lead0", columns="N", inner="K"),), omits="bias"),
         Partition((Step("y", (
-            Gemv(few="lead1 lead0", matrix="N K", of=Resident(_linear_mixed_gemv, rows="lead1 lead0 N", tile="K",
-                                                              bytes="x", words_per_byte=0.5, loop="K")),
-            Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_linear_mixed_gemv, rows="lead1 lead0 N", loop="K",
-                                                             words=3)),
+            Gemv(few="lead1 lead0", matrix="N K", of=Resident(_linear_gemv, rows="lead1 lead0 N", tile="K", bytes="x",
+                                                              words_per_byte=0.5, loop="K")),
+            Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_linear_gemv, rows="lead1 lead0 N", loop="K", words=3)),
         )),)),
         Partition((Step("y", (
             Gemm(
@@ -575,8 +545,7 @@ def linear_activation(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor 
     where T is float16, bfloat16 or float32.
 
     Raises:
-        ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.
-        DeviceError: tensors on different devices, or on one where the kernels cannot run.
+        FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
     """
     return _OP_LINEAR_ACTIVATION((x, weight, bias), (), (activation,))
 
@@ -602,38 +571,7 @@ _PLANS_LINEAR_ACTIVATION = Plans(
     workspace={"product": Workspace("lead N", torch.float32)},
     tuned=Tuned(rows="lead1 lead0", case="K N T bias", outputs="y",
                 spec="f5a3d6319ad75bad9b4c63e0a25c1f188abf814ef05066ae95513f32fbac7227"),
-    partitions=(
-        Partition((Step("y", (
-            Gemv(few="lead1 lead0", matrix="N K", of=Resident(_linear_gemv, rows="lead1 lead0 N", tile="K", bytes="x",
-                                                              words_per_byte=0.5, loop="K")),
-            Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_linear_gemv, rows="lead1 lead0 N", loop="K", words=3)),
-            Gemm(
-                _linear_gemm, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1", again="lead0",
-                sums={"partial0_y": "lead1 lead0 N"},
-                combine=Elementwise(_linear_combine, rows="lead1 lead0", block="N", parts=True, splits=True),
-            ),
-            Gemm(_linear_gemm, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1", again="lead0",
-                 sums={"partial0_y": "lead1 lead0 N"}),
-            GemmTma(
-                _linear_tma, m="lead1", n="N", k="K",
-                maps={
-                    "x_box": TensorMap(("x",), "lead0 lead1 K", bytes="x"),
-                    "weight_box": TensorMap(("weight",), "N K", bytes="weight", halves=True),
-                    "y_box": TensorMap(("y",), "lead0 lead1 N", bytes="y"),
-                },
-                batches="lead0", halves=2,
-            ),
-            Gemm(_linear_gemm, m="lead1", n="N", k="K", bytes="x weight", batches="lead0",
-                 sums={"partial0_y": "lead1 lead0 N"}),
-        )),)),
-        Partition(
-            (
-                Library("x", "weight", "product", rows="lead1 lead0", columns="N", inner="K"),
-                Step("y", (Elementwise(_linear_elementwise_y, rows="lead1 lead0", block="N"),)),
-            ),
-            holds="product",
-        ),
-    ),
+    partitions=(_PARTITION_Y, _PARTITION_LIBRARY_Y),
 )
 
 _OP_LINEAR_ACTIVATION = Op(
@@ -673,8 +611,7 @@ def linear_residual(x: torch.Tensor, weight: torch.Tensor, residual: torch.Tenso
     where T is float16, bfloat16 or float32.
 
     Raises:
-        ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.
-        DeviceError: tensors on different devices, or on one where the kernels cannot run.
+        FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
     """
     return _OP_LINEAR_RESIDUAL((x, weight, residual, bias))
 
@@ -725,13 +662,7 @@ _PLANS_LINEAR_RESIDUAL = Plans(
             Gemm(_linear_gemm, m="lead1", n="N", k="K", bytes="x weight", batches="lead0",
                  sums={"partial0_y": "lead1 lead0 N"}),
         )),)),
-        Partition(
-            (
-                Library("x", "weight", "product", rows="lead1 lead0", columns="N", inner="K"),
-                Step("y", (Elementwise(_linear_elementwise_y, rows="lead1 lead0", block="N"),)),
-            ),
-            holds="product",
-        ),
+        _PARTITION_LIBRARY_Y,
     ),
 )
 

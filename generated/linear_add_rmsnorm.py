@@ -69,8 +69,7 @@ def _linear_add_rmsnorm_gemv_total(
     product = tl.sum(product, 0)
     total = _linear_add_rmsnorm_epilogue(product, i1, i0, n, True, True, bias_ptr, residual_ptr, x_ptr, bias_stride_N,
                                          residual_stride_lead1, residual_stride_lead0, residual_stride_N, VEC)
-    total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0 + n * total_stride_N
-    tl.store(total_row, total)
+    tl.store(total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0 + n * total_stride_N, total)
 
 
 @triton.jit
@@ -276,11 +275,9 @@ def _linear_add_rmsnorm_row_loop_y(
                                                           BLOCK_N):
             n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = (n < N // VEC * VEC) | (TAIL == 0)
-            if HELD:
-                total_stored = total_tiles[start // BLOCK_N]
-            else:
-                total_stored = tl.load(total_row + n * total_stride_N, mask=n_mask, other=0.0,
-                                       eviction_policy="evict_first")
+            total_stored = total_tiles[start // BLOCK_N] if HELD else tl.load(total_row + n * total_stride_N,
+                                                                              mask=n_mask, other=0.0,
+                                                                              eviction_policy="evict_first")
             total = total_stored.to(tl.float32)
             gain = tl.load(gain_ptr + n * gain_stride_N, mask=n_mask, other=0.0).to(tl.float32)
             y = total * rstd * gain
@@ -413,19 +410,15 @@ def _linear_add_rmsnorm_row_loop_total_y(
                                                           BLOCK_N):
             n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = (n < N // VEC * VEC) | (TAIL == 0)
-            if HELD:
-                product_stored = product_tiles[start // BLOCK_N]
-            else:
-                product_stored = tl.load(product_row + n * product_stride_N, mask=n_mask, other=0.0,
-                                         eviction_policy="evict_first")
+            product_stored = product_tiles[start // BLOCK_N] if HELD else tl.load(product_row + n * product_stride_N,
+                                                                                  mask=n_mask, other=0.0,
+                                                                                  eviction_policy="evict_first")
             product = product_stored.to(tl.float32)
             bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
                            other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
-            if HELD:
-                residual_stored = residual_tiles[start // BLOCK_N]
-            else:
-                residual_stored = tl.load(residual_row + n * residual_stride_N, mask=n_mask, other=0.0,
-                                          eviction_policy="evict_first")
+            residual_stored = residual_tiles[start // BLOCK_N] if HELD else tl.load(
+                residual_row + n * residual_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first",
+            )
             residual = residual_stored.to(tl.float32)
             total = (product + bias + residual).to(x_ptr.dtype.element_ty)
             gain = tl.load(gain_ptr + n * gain_stride_N, mask=n_mask, other=0.0).to(tl.float32)
@@ -472,8 +465,7 @@ def linear_add_rmsnorm(x: torch.Tensor, weight: torch.Tensor, residual: torch.Te
     where T is float16, bfloat16 or float32; W is float16, bfloat16 or float32.
 
     Raises:
-        ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.
-        DeviceError: tensors on different devices, or on one where the kernels cannot run.
+        FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
     """
     eps = real("linear_add_rmsnorm", "eps", eps)
     return _OP_LINEAR_ADD_RMSNORM((x, weight, residual, gain, bias), (eps,))

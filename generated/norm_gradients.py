@@ -272,8 +272,7 @@ def rmsnorm_gradient(dy: torch.Tensor, x: torch.Tensor, weight: torch.Tensor,
     where T is float16, bfloat16 or float32; W is float16, bfloat16 or float32.
 
     Raises:
-        ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.
-        DeviceError: tensors on different devices, or on one where the kernels cannot run.
+        FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
     """
     eps = real("rmsnorm_gradient", "eps", eps)
     return _OP_RMSNORM_GRADIENT((dy, x, weight), (eps,))
@@ -666,8 +665,7 @@ def layernorm_gradient(dy: torch.Tensor, x: torch.Tensor, weight: torch.Tensor,
     where T is float16, bfloat16 or float32; W is float16, bfloat16 or float32.
 
     Raises:
-        ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.
-        DeviceError: tensors on different devices, or on one where the kernels cannot run.
+        FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
     """
     eps = real("layernorm_gradient", "eps", eps)
     return _OP_LAYERNORM_GRADIENT((dy, x, weight), (eps,))

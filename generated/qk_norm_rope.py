@@ -289,8 +289,7 @@ def qk_norm_rope(q: torch.Tensor, k: torch.Tensor, q_weight: torch.Tensor, k_wei
     or float32; I is int64 or int32.
 
     Raises:
-        ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.
-        DeviceError: tensors on different devices, or on one where the kernels cannot run.
+        FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
     """
     eps = real("qk_norm_rope", "eps", eps)
     return _OP_QK_NORM_ROPE((q, k, q_weight, k_weight, cos, sin, position_ids), (eps,))

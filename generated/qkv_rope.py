@@ -107,10 +107,8 @@ def _qkv_rope_row_loop_operand(
                                                           BLOCK_K):
             k = (start + device.lanes(BLOCK_K, HELD)).to(INDEX)
             k_mask = (k < K // VEC * VEC) | (TAIL == 0)
-            if HELD:
-                x_stored = x_tiles[start // BLOCK_K]
-            else:
-                x_stored = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first")
+            x_stored = x_tiles[start // BLOCK_K] if HELD else tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0,
+                                                                      eviction_policy="evict_first")
             x = x_stored.to(tl.float32)
             gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
             tl.store(operand_row + k * operand_stride_K, x * rstd * gain, mask=k_mask)
@@ -143,9 +141,8 @@ def _qkv_rope_gemv_product(
             product += operand * weight
     product = tl.sum(product, 0)
     rounded = product.to(x_ptr.dtype.element_ty)
-    product_row = (product_ptr + b * product_stride_B + s * product_stride_S
-                   + hq_d_hk_d_hk_d * product_stride_HqD_HkD_HkD)
-    tl.store(product_row, rounded)
+    tl.store(product_ptr + b * product_stride_B + s * product_stride_S + hq_d_hk_d_hk_d * product_stride_HqD_HkD_HkD,
+             rounded)
 
 
 @triton.jit(do_not_specialize=["B"])
@@ -567,8 +564,7 @@ def qkv_rope(x: torch.Tensor, gain: torch.Tensor, weight: torch.Tensor, cos: tor
     or float32; I is int64 or int32.
 
     Raises:
-        ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.
-        DeviceError: tensors on different devices, or on one where the kernels cannot run.
+        FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
     """
     eps = real("qkv_rope", "eps", eps)
     return _OP_QKV_ROPE((x, gain, weight, cos, sin, position_ids, bias), (eps,), (num_kv_heads,))
@@ -601,6 +597,22 @@ def _extents_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_head
         check.order("cos sin", "P", P, S, x=(B,))
     return B, S, K, P, D, Hk, Hq, T, W, C, I
 
+_STEP_OPERAND = Step("operand", (
+    Rows(_qkv_rope_rows_operand, rows="B S", tile="K"),
+    RowTiles(_qkv_rope_row_loop_operand, rows="B S", loop="K", bytes="x"),
+    Resident(_qkv_rope_resident_operand, rows="B S", tile="K", bytes="x", compact=True, words=1, words_per_byte=0.25),
+    RowLoop(_qkv_rope_row_loop_operand, rows="B S", loop="K", words=2),
+))
+
+_STEP_Q_K_V = Step(
+    "q k v",
+    (Tile(_qkv_rope_tile_q_k_v, rows="B S", tile="Hq Hk D/2", live=("Hq D/2", "Hk D/2")),),
+    apart=(
+        Step("q", (Elementwise(_qkv_rope_elementwise_q_k_v_q, rows="B S Hq", block="D/2"),)),
+        Step("k v", (Elementwise(_qkv_rope_elementwise_q_k_v_k_v, rows="B S Hk", block="D/2"),)),
+    ),
+)
+
 _PLANS_QKV_ROPE = Plans(
     extents="B S K P D Hk Hq T W C I", scalars="eps", settings="num_kv_heads",
     strides={"x": "B S K", "gain": "K", "weight": "Hq*D+Hk*D+Hk*D K", "cos": "P D", "sin": "P D", "position_ids": "B S",
@@ -616,13 +628,7 @@ _PLANS_QKV_ROPE = Plans(
     partitions=(
         Partition(
             (
-                Step("operand", (
-                    Rows(_qkv_rope_rows_operand, rows="B S", tile="K"),
-                    RowTiles(_qkv_rope_row_loop_operand, rows="B S", loop="K", bytes="x"),
-                    Resident(_qkv_rope_resident_operand, rows="B S", tile="K", bytes="x", compact=True, words=1,
-                             words_per_byte=0.25),
-                    RowLoop(_qkv_rope_row_loop_operand, rows="B S", loop="K", words=2),
-                )),
+                _STEP_OPERAND,
                 Step("product", (
                     Gemv(few="S B", matrix="Hq*D+Hk*D+Hk*D K", of=Resident(_qkv_rope_gemv_product,
                                                                            rows="B S Hq*D+Hk*D+Hk*D", tile="K",
@@ -650,35 +656,15 @@ _PLANS_QKV_ROPE = Plans(
                     Gemm(_qkv_rope_gemm_product, m="S", n="Hq*D+Hk*D+Hk*D", k="K", bytes="T weight", batches="B",
                          sums={"partial0_product": "B S Hq*D+Hk*D+Hk*D"}),
                 )),
-                Step(
-                    "q k v",
-                    (Tile(_qkv_rope_tile_q_k_v, rows="B S", tile="Hq Hk D/2", live=("Hq D/2", "Hk D/2")),),
-                    apart=(
-                        Step("q", (Elementwise(_qkv_rope_elementwise_q_k_v_q, rows="B S Hq", block="D/2"),)),
-                        Step("k v", (Elementwise(_qkv_rope_elementwise_q_k_v_k_v, rows="B S Hk", block="D/2"),)),
-                    ),
-                ),
+                _STEP_Q_K_V,
             ),
             holds="operand product",
         ),
         Partition(
             (
-                Step("operand", (
-                    Rows(_qkv_rope_rows_operand, rows="B S", tile="K"),
-                    RowTiles(_qkv_rope_row_loop_operand, rows="B S", loop="K", bytes="x"),
-                    Resident(_qkv_rope_resident_operand, rows="B S", tile="K", bytes="x", compact=True, words=1,
-                             words_per_byte=0.25),
-                    RowLoop(_qkv_rope_row_loop_operand, rows="B S", loop="K", words=2),
-                )),
+                _STEP_OPERAND,
                 Library("operand", "weight", "product", rows="B S", columns="Hq*D+Hk*D+Hk*D", inner="K"),
-                Step(
-                    "q k v",
-                    (Tile(_qkv_rope_tile_q_k_v, rows="B S", tile="Hq Hk D/2", live=("Hq D/2", "Hk D/2")),),
-                    apart=(
-                        Step("q", (Elementwise(_qkv_rope_elementwise_q_k_v_q, rows="B S Hq", block="D/2"),)),
-                        Step("k v", (Elementwise(_qkv_rope_elementwise_q_k_v_k_v, rows="B S Hk", block="D/2"),)),
-                    ),
-                ),
+                _STEP_Q_K_V,
             ),
             holds="operand product",
         ),

@@ -53,10 +53,16 @@ def _rmsnorm_rows(
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     x = tl.load(x_row[:, None] + n[None, :] * x_stride_N, mask=mask_row_n, other=0.0,
                 eviction_policy="evict_last").to(tl.float32)
-    weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
+    if OP == "rmsnorm_rounded":
+        weight = device.widen_bits(tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0), tl.float32)
+    else:
+        weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     sum_of_squares = tl.sum(x * x, 1)
     if OP == "rmsnorm_unit_offset":
         y = x * tl.rsqrt(sum_of_squares / N + eps)[:, None] * (1.0 + weight)[None, :]
+    elif OP == "rmsnorm_rounded":
+        rounded = (x * tl.rsqrt(sum_of_squares / N + eps)[:, None]).to(x_ptr.dtype.element_ty)
+        y = rounded.to(tl.float32) * weight[None, :]
     else:
         y = x * tl.rsqrt(sum_of_squares / N + eps)[:, None] * weight[None, :]
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
@@ -117,13 +123,20 @@ def _rmsnorm_row_loop(
                                                           BLOCK_N):
             n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = (n < N // VEC * VEC) | (TAIL == 0)
-            if HELD:
-                x_stored = x_tiles[start // BLOCK_N]
-            else:
-                x_stored = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first")
+            x_stored = x_tiles[start // BLOCK_N] if HELD else tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0,
+                                                                      eviction_policy="evict_first")
             x = x_stored.to(tl.float32)
-            weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-            y = x * rstd * (1.0 + weight) if OP == "rmsnorm_unit_offset" else x * rstd * weight
+            if OP == "rmsnorm_unit_offset":
+                weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
+                y = x * rstd * (1.0 + weight)
+            elif OP == "rmsnorm_rounded":
+                rounded = (x * rstd).to(x_ptr.dtype.element_ty)
+                weight = device.widen_bits(tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0),
+                                           tl.float32)
+                y = rounded.to(tl.float32) * weight
+            else:
+                weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
+                y = x * rstd * weight
             tl.store(y_row + n * y_stride_N, y, mask=n_mask)
 
 
@@ -167,14 +180,21 @@ def _rmsnorm_combine(
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     x = tl.load(x_row[:, None] + n[None, :] * x_stride_N, mask=mask_row_n, other=0.0,
                 eviction_policy="evict_last").to(tl.float32)
-    weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0,
-                     eviction_policy="evict_last").to(tl.float32)
+    if OP == "rmsnorm_rounded":
+        weight = device.widen_bits(tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0,
+                                           eviction_policy="evict_last"), tl.float32)
+    else:
+        weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0,
+                         eviction_policy="evict_last").to(tl.float32)
     splits = tl.arange(0, SPLITS)
     sum_of_squares_parts = tl.load(partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS
                                    + splits[None, :], mask=row_mask[:, None], other=0.0)
     sum_of_squares = tl.sum(sum_of_squares_parts, 1)
     if OP == "rmsnorm_unit_offset":
         y = x * tl.rsqrt(sum_of_squares / N + eps)[:, None] * (1.0 + weight)[None, :]
+    elif OP == "rmsnorm_rounded":
+        rounded = (x * tl.rsqrt(sum_of_squares / N + eps)[:, None]).to(x_ptr.dtype.element_ty)
+        y = rounded.to(tl.float32) * weight[None, :]
     else:
         y = x * tl.rsqrt(sum_of_squares / N + eps)[:, None] * weight[None, :]
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
@@ -205,8 +225,7 @@ def rmsnorm(x: torch.Tensor, weight: torch.Tensor, eps: float = 1e-6) -> torch.T
     where T is float16, bfloat16 or float32; W is float16, bfloat16 or float32.
 
     Raises:
-        ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.
-        DeviceError: tensors on different devices, or on one where the kernels cannot run.
+        FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
     """
     eps = real("rmsnorm", "eps", eps)
     return _OP_RMSNORM((x, weight), (eps,))
@@ -274,8 +293,7 @@ def rmsnorm_unit_offset(x: torch.Tensor, weight: torch.Tensor, eps: float = 1e-6
     where T is float16, bfloat16 or float32; W is float16, bfloat16 or float32.
 
     Raises:
-        ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.
-        DeviceError: tensors on different devices, or on one where the kernels cannot run.
+        FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
     """
     eps = real("rmsnorm_unit_offset", "eps", eps)
     return _OP_RMSNORM_UNIT_OFFSET((x, weight), (eps,))
@@ -319,31 +337,6 @@ _OP_RMSNORM_UNIT_OFFSET = Op(
 )
 
 
-@triton.jit(do_not_specialize=["lead1"])
-def _rmsnorm_rounded_rows(
-    x_ptr, weight_ptr, y_ptr, eps, lead0, lead1, N, x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N,
-    y_stride_lead1, y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """Several rows (...) per program, N in registers."""
-    pid = tl.program_id(0)
-    row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1, i0 = row // lead0, row % lead0
-    n = tl.arange(0, BLOCK_N).to(INDEX)
-    n_mask = (n < N // VEC * VEC) | EVEN_N
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    mask_row_n = row_mask[:, None] & n_mask[None, :]
-    x = tl.load(x_row[:, None] + n[None, :] * x_stride_N, mask=mask_row_n, other=0.0,
-                eviction_policy="evict_last").to(tl.float32)
-    weight = device.widen_bits(tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0), tl.float32)
-    sum_of_squares = tl.sum(x * x, 1)
-    rounded = (x * tl.rsqrt(sum_of_squares / N + eps)[:, None]).to(x_ptr.dtype.element_ty)
-    y = rounded.to(tl.float32) * weight[None, :]
-    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
-    tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
-
-
 @triton.jit
 def _rmsnorm_rounded_resident(
     x_ptr, weight_ptr, y_ptr, eps, lead0, N, x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N,
@@ -363,78 +356,6 @@ def _rmsnorm_rounded_resident(
     y = rounded.to(tl.float32) * weight
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row + n * y_stride_N, y, mask=n_mask)
-
-
-@triton.jit
-def _rmsnorm_rounded_row_loop(
-    x_ptr, weight_ptr, y_ptr, eps, lead0, N, x_stride_lead1, x_stride_lead0, x_stride_N, y_stride_lead1, y_stride_lead0,
-    weight_stride_N, y_stride_N,
-    BLOCK_N: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, HELD: tl.constexpr,
-    VEC: tl.constexpr,
-):
-    """One program per ..., N in a loop."""
-    row = tl.program_id(0).to(tl.int64)
-    i1, i0 = row // lead0, row % lead0
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    sum_of_squares = tl.full([BLOCK_N], 0.0, tl.float32)
-    x_tiles = ()
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
-                                                          BLOCK_N):
-            n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
-            n_mask = (n < N // VEC * VEC) | (TAIL == 0)
-            x_stored = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last")
-            if HELD:
-                x_tiles = x_tiles + (x_stored,)
-            x = x_stored.to(tl.float32)
-            sum_of_squares += x * x
-    sum_of_squares = tl.sum(sum_of_squares, 0)
-    rstd = tl.rsqrt(sum_of_squares / N + eps)
-    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
-                                                          BLOCK_N):
-            n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
-            n_mask = (n < N // VEC * VEC) | (TAIL == 0)
-            if HELD:
-                x_stored = x_tiles[start // BLOCK_N]
-            else:
-                x_stored = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first")
-            x = x_stored.to(tl.float32)
-            rounded = (x * rstd).to(x_ptr.dtype.element_ty)
-            weight = device.widen_bits(tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0), tl.float32)
-            y = rounded.to(tl.float32) * weight
-            tl.store(y_row + n * y_stride_N, y, mask=n_mask)
-
-
-@triton.jit(do_not_specialize=["lead1"])
-def _rmsnorm_rounded_combine(
-    x_ptr, weight_ptr, y_ptr, partial0_ptr, eps, N, lead0, lead1, x_stride_lead1, x_stride_lead0, x_stride_N,
-    weight_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """The result, from the partial results."""
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
-    row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1, i0 = row // lead0, row % lead0
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N // VEC * VEC
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    mask_row_n = row_mask[:, None] & n_mask[None, :]
-    x = tl.load(x_row[:, None] + n[None, :] * x_stride_N, mask=mask_row_n, other=0.0,
-                eviction_policy="evict_last").to(tl.float32)
-    weight = device.widen_bits(tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0,
-                                       eviction_policy="evict_last"), tl.float32)
-    splits = tl.arange(0, SPLITS)
-    sum_of_squares_parts = tl.load(partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS
-                                   + splits[None, :], mask=row_mask[:, None], other=0.0)
-    sum_of_squares = tl.sum(sum_of_squares_parts, 1)
-    rounded = (x * tl.rsqrt(sum_of_squares / N + eps)[:, None]).to(x_ptr.dtype.element_ty)
-    y = rounded.to(tl.float32) * weight[None, :]
-    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
-    tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
 def reference_rmsnorm_rounded(x: torch.Tensor, weight: torch.Tensor, eps: float = 1e-6) -> torch.Tensor:
@@ -461,8 +382,7 @@ def rmsnorm_rounded(x: torch.Tensor, weight: torch.Tensor, eps: float = 1e-6) ->
     where T is float16, bfloat16 or float32; W is float16, bfloat16 or float32.
 
     Raises:
-        ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.
-        DeviceError: tensors on different devices, or on one where the kernels cannot run.
+        FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
     """
     eps = real("rmsnorm_rounded", "eps", eps)
     return _OP_RMSNORM_ROUNDED((x, weight), (eps,))
@@ -484,18 +404,19 @@ _PLANS_RMSNORM_ROUNDED = Plans(
     extents="lead N T W", scalars="eps",
     strides={"x": "lead1 lead0 N", "weight": "N", "y": "lead1 lead0 N"},
     vec="N x_stride_lead1 x_stride_lead0 y_stride_lead1 y_stride_lead0",
-    rounded=(_rmsnorm_rounded_rows, _rmsnorm_rounded_resident, _rmsnorm_rounded_row_loop, _rmsnorm_rounded_combine),
+    rounded=(_rmsnorm_rows, _rmsnorm_rounded_resident, _rmsnorm_row_loop, _rmsnorm_combine),
+    op="rmsnorm_rounded",
     tuned=Tuned(rows="lead1 lead0", case="N T", outputs="y",
                 spec="7016023e0a7f056ade92245c9b8166031e3bd472f28b1fd8057a6392200d455d"),
     steps=(Step("y", (
-        Rows(_rmsnorm_rounded_rows, rows="lead1 lead0", tile="N"),
-        RowTiles(_rmsnorm_rounded_row_loop, rows="lead1 lead0", loop="N", bytes="x"),
+        Rows(_rmsnorm_rows, rows="lead1 lead0", tile="N"),
+        RowTiles(_rmsnorm_row_loop, rows="lead1 lead0", loop="N", bytes="x"),
         Resident(_rmsnorm_rounded_resident, rows="lead1 lead0", tile="N", bytes="x", compact=True, words=1,
                  words_per_byte=0.25),
-        RowLoop(_rmsnorm_rounded_row_loop, rows="lead1 lead0", loop="N", words=2),
+        RowLoop(_rmsnorm_row_loop, rows="lead1 lead0", loop="N", words=2),
         SplitRows(
             (Partial(_rmsnorm_partial0, rows="lead1 lead0", loop="N", sums={"partial0": "lead1 lead0"}, words=2),),
-            Elementwise(_rmsnorm_rounded_combine, rows="lead1 lead0", block="N", splits=True),
+            Elementwise(_rmsnorm_combine, rows="lead1 lead0", block="N", splits=True),
         ),
     )),),
 )

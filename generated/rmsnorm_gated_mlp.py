@@ -37,9 +37,7 @@ __all__ = ["rmsnorm_gated_mlp", "rmsnorm_gated_mlp_mixed"]
 
 
 @triton.jit
-def _rmsnorm_gated_mlp_epilogue(
-    gate, up, ACTIVATION: tl.constexpr,
-):
+def _rmsnorm_gated_mlp_epilogue(gate, up, ACTIVATION: tl.constexpr):
     """Epilogue: `y` of these sums."""
     if ACTIVATION == "silu":
         by_activation = gate * tl.sigmoid(gate)
@@ -132,10 +130,8 @@ def _rmsnorm_gated_mlp_row_loop_normed(
                                                           BLOCK_K):
             k = (start + device.lanes(BLOCK_K, HELD)).to(INDEX)
             k_mask = (k < K // VEC * VEC) | (TAIL == 0)
-            if HELD:
-                x_stored = x_tiles[start // BLOCK_K]
-            else:
-                x_stored = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first")
+            x_stored = x_tiles[start // BLOCK_K] if HELD else tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0,
+                                                                      eviction_policy="evict_first")
             x = x_stored.to(tl.float32)
             gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
             normed = x * rstd * gain
@@ -313,8 +309,7 @@ def _rmsnorm_gated_mlp_gemv(
         by_activation = device.maximum(gate_2, 0.0)
     up_2 = up * rstd
     y = by_activation * up_2
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
-    tl.store(y_row, y)
+    tl.store(y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N, y)
 
 
 @triton.jit(do_not_specialize=["lead1"])
@@ -393,8 +388,7 @@ def rmsnorm_gated_mlp(x: torch.Tensor, gain: torch.Tensor, gate_weight: torch.Te
     Arguments of other shapes or dtypes that fit `rmsnorm_gated_mlp_mixed` are passed on to it.
 
     Raises:
-        ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.
-        DeviceError: tensors on different devices, or on one where the kernels cannot run.
+        FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
     """
     eps = real("rmsnorm_gated_mlp", "eps", eps)
     return _OP_RMSNORM_GATED_MLP((x, gain, gate_weight, up_weight), (eps,), (activation,))
@@ -413,6 +407,14 @@ def _extents_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
     check.shapes(gain=(K,), gate_weight=(N, K), up_weight=(N, K))
     check.choice("activation", activation, ("silu", "gelu", "gelu_tanh", "relu"))
     return lead, K, N, T, W
+
+_STEP_NORMED = Step("normed", (
+    Rows(_rmsnorm_gated_mlp_rows_normed, rows="lead1 lead0", tile="K"),
+    RowTiles(_rmsnorm_gated_mlp_row_loop_normed, rows="lead1 lead0", loop="K", bytes="x"),
+    Resident(_rmsnorm_gated_mlp_resident_normed, rows="lead1 lead0", tile="K", bytes="x", compact=True, words=1,
+             words_per_byte=0.25),
+    RowLoop(_rmsnorm_gated_mlp_row_loop_normed, rows="lead1 lead0", loop="K", words=2),
+))
 
 _PLANS_RMSNORM_GATED_MLP = Plans(
     extents="lead K N T W", scalars="eps", settings="activation",
@@ -436,57 +438,42 @@ _PLANS_RMSNORM_GATED_MLP = Plans(
                                                              words=7)),
         )),)),
         Partition(
-            (
-                Step("normed", (
-                    Rows(_rmsnorm_gated_mlp_rows_normed, rows="lead1 lead0", tile="K"),
-                    RowTiles(_rmsnorm_gated_mlp_row_loop_normed, rows="lead1 lead0", loop="K", bytes="x"),
-                    Resident(_rmsnorm_gated_mlp_resident_normed, rows="lead1 lead0", tile="K", bytes="x", compact=True,
-                             words=1, words_per_byte=0.25),
-                    RowLoop(_rmsnorm_gated_mlp_row_loop_normed, rows="lead1 lead0", loop="K", words=2),
-                )),
-                Step("y", (
-                    Gemm(
-                        _rmsnorm_gated_mlp_gemm_y, m="N", n="lead1", k="K", bytes="T gate_weight up_weight",
-                        batches="lead0", dots=2, few="lead1", again="lead0",
-                        sums={"partial0_y": "lead1 lead0 N", "partial1_y": "lead1 lead0 N"},
-                        combine=Elementwise(_rmsnorm_gated_mlp_combine_y, rows="lead1 lead0", block="N", parts=True,
-                                            splits=True),
-                    ),
-                    Gemm(
-                        _rmsnorm_gated_mlp_gemm_y, m="N", n="lead1", k="K", bytes="T gate_weight up_weight",
-                        batches="lead0", dots=2, few="lead1", again="lead0",
-                        sums={"partial0_y": "lead1 lead0 N", "partial1_y": "lead1 lead0 N"},
-                    ),
-                    GemmTma(
-                        _rmsnorm_gated_mlp_tma_y, m="lead1", n="N", k="K",
-                        maps={
-                            "normed_box": TensorMap(("normed",), "lead0 lead1 K", bytes="T"),
-                            "gate_weight_up_weight_box": TensorMap(
-                                ("gate_weight", "up_weight"),
-                                "N K", bytes="gate_weight",
-                            ),
-                            "y_box": TensorMap(("y",), "lead0 lead1 N", bytes="y"),
-                        },
-                        batches="lead0", dots=2, flips={"gate_weight_up_weight_flip": "gate_weight_up_weight_box"},
-                    ),
-                    Gemm(
-                        _rmsnorm_gated_mlp_gemm_y, m="lead1", n="N", k="K", bytes="T gate_weight up_weight",
-                        batches="lead0", dots=2,
-                        sums={"partial0_y": "lead1 lead0 N", "partial1_y": "lead1 lead0 N"},
-                    ),
-                )),
-            ),
+            (_STEP_NORMED, Step("y", (
+                Gemm(
+                    _rmsnorm_gated_mlp_gemm_y, m="N", n="lead1", k="K", bytes="T gate_weight up_weight",
+                    batches="lead0", dots=2, few="lead1", again="lead0",
+                    sums={"partial0_y": "lead1 lead0 N", "partial1_y": "lead1 lead0 N"},
+                    combine=Elementwise(_rmsnorm_gated_mlp_combine_y, rows="lead1 lead0", block="N", parts=True,
+                                        splits=True),
+                ),
+                Gemm(
+                    _rmsnorm_gated_mlp_gemm_y, m="N", n="lead1", k="K", bytes="T gate_weight up_weight",
+                    batches="lead0", dots=2, few="lead1", again="lead0",
+                    sums={"partial0_y": "lead1 lead0 N", "partial1_y": "lead1 lead0 N"},
+                ),
+                GemmTma(
+                    _rmsnorm_gated_mlp_tma_y, m="lead1", n="N", k="K",
+                    maps={
+                        "normed_box": TensorMap(("normed",), "lead0 lead1 K", bytes="T"),
+                        "gate_weight_up_weight_box": TensorMap(
+                            ("gate_weight", "up_weight"),
+                            "N K", bytes="gate_weight",
+                        ),
+                        "y_box": TensorMap(("y",), "lead0 lead1 N", bytes="y"),
+                    },
+                    batches="lead0", dots=2, flips={"gate_weight_up_weight_flip": "gate_weight_up_weight_box"},
+                ),
+                Gemm(
+                    _rmsnorm_gated_mlp_gemm_y, m="lead1", n="N", k="K", bytes="T gate_weight up_weight",
+                    batches="lead0", dots=2,
+                    sums={"partial0_y": "lead1 lead0 N", "partial1_y": "lead1 lead0 N"},
+                ),
+            ))),
             holds="normed",
         ),
         Partition(
             (
-                Step("normed", (
-                    Rows(_rmsnorm_gated_mlp_rows_normed, rows="lead1 lead0", tile="K"),
-                    RowTiles(_rmsnorm_gated_mlp_row_loop_normed, rows="lead1 lead0", loop="K", bytes="x"),
-                    Resident(_rmsnorm_gated_mlp_resident_normed, rows="lead1 lead0", tile="K", bytes="x", compact=True,
-                             words=1, words_per_byte=0.25),
-                    RowLoop(_rmsnorm_gated_mlp_row_loop_normed, rows="lead1 lead0", loop="K", words=2),
-                )),
+                _STEP_NORMED,
                 Library("normed", "gate_weight", "gate", rows="lead1 lead0", columns="N", inner="K"),
                 Library("normed", "up_weight", "up", rows="lead1 lead0", columns="N", inner="K"),
                 Step("y", (Elementwise(_rmsnorm_gated_mlp_elementwise_y, rows="lead1 lead0", block="N"),)),
@@ -554,8 +541,7 @@ def _rmsnorm_gated_mlp_mixed_gemv(
         by_activation = device.maximum(gate_2, 0.0)
     up_2 = up * rstd
     y = by_activation * up_2
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
-    tl.store(y_row, y)
+    tl.store(y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N, y)
 
 
 def reference_rmsnorm_gated_mlp_mixed(
@@ -604,8 +590,7 @@ def rmsnorm_gated_mlp_mixed(x: torch.Tensor, gain: torch.Tensor, gate_weight: to
     where T is float16, bfloat16 or float32; W is float16, bfloat16 or float32; V is float16, bfloat16 or float32.
 
     Raises:
-        ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.
-        DeviceError: tensors on different devices, or on one where the kernels cannot run.
+        FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
     """
     eps = real("rmsnorm_gated_mlp_mixed", "eps", eps)
     return _OP_RMSNORM_GATED_MLP_MIXED((x, gain, gate_weight, up_weight), (eps,), (activation,))
@@ -674,57 +659,42 @@ _PLANS_RMSNORM_GATED_MLP_MIXED = Plans(
                                                              loop="K", words=7)),
         )),)),
         Partition(
-            (
-                Step("normed", (
-                    Rows(_rmsnorm_gated_mlp_rows_normed, rows="lead1 lead0", tile="K"),
-                    RowTiles(_rmsnorm_gated_mlp_row_loop_normed, rows="lead1 lead0", loop="K", bytes="x"),
-                    Resident(_rmsnorm_gated_mlp_resident_normed, rows="lead1 lead0", tile="K", bytes="x", compact=True,
-                             words=1, words_per_byte=0.25),
-                    RowLoop(_rmsnorm_gated_mlp_row_loop_normed, rows="lead1 lead0", loop="K", words=2),
-                )),
-                Step("y", (
-                    Gemm(
-                        _rmsnorm_gated_mlp_mixed_gemm_y, m="N", n="lead1", k="K", bytes="T", batches="lead0", dots=2,
-                        few="lead1", again="lead0",
-                        sums={"partial0_y": "lead1 lead0 N", "partial1_y": "lead1 lead0 N"},
-                        combine=Elementwise(_rmsnorm_gated_mlp_combine_y, rows="lead1 lead0", block="N", parts=True,
-                                            splits=True),
-                    ),
-                    Gemm(
-                        _rmsnorm_gated_mlp_mixed_gemm_y, m="N", n="lead1", k="K", bytes="T", batches="lead0", dots=2,
-                        few="lead1", again="lead0",
-                        sums={"partial0_y": "lead1 lead0 N", "partial1_y": "lead1 lead0 N"},
-                    ),
-                    GemmTma(
-                        _rmsnorm_gated_mlp_mixed_tma_y, m="lead1", n="N", k="K",
-                        maps={
-                            "normed_box": TensorMap(("normed",), "lead0 lead1 K", bytes="T"),
-                            "gate_weight_ready_up_weight_ready_box": TensorMap(
-                                ("gate_weight_ready", "up_weight_ready"),
-                                "N K", bytes="T",
-                            ),
-                            "y_box": TensorMap(("y",), "lead0 lead1 N", bytes="y"),
-                        },
-                        batches="lead0", dots=2,
-                        flips={"gate_weight_ready_up_weight_ready_flip": "gate_weight_ready_up_weight_ready_box"},
-                    ),
-                    Gemm(
-                        _rmsnorm_gated_mlp_mixed_gemm_y, m="lead1", n="N", k="K", bytes="T", batches="lead0", dots=2,
-                        sums={"partial0_y": "lead1 lead0 N", "partial1_y": "lead1 lead0 N"},
-                    ),
-                )),
-            ),
+            (_STEP_NORMED, Step("y", (
+                Gemm(
+                    _rmsnorm_gated_mlp_mixed_gemm_y, m="N", n="lead1", k="K", bytes="T", batches="lead0", dots=2,
+                    few="lead1", again="lead0",
+                    sums={"partial0_y": "lead1 lead0 N", "partial1_y": "lead1 lead0 N"},
+                    combine=Elementwise(_rmsnorm_gated_mlp_combine_y, rows="lead1 lead0", block="N", parts=True,
+                                        splits=True),
+                ),
+                Gemm(
+                    _rmsnorm_gated_mlp_mixed_gemm_y, m="N", n="lead1", k="K", bytes="T", batches="lead0", dots=2,
+                    few="lead1", again="lead0",
+                    sums={"partial0_y": "lead1 lead0 N", "partial1_y": "lead1 lead0 N"},
+                ),
+                GemmTma(
+                    _rmsnorm_gated_mlp_mixed_tma_y, m="lead1", n="N", k="K",
+                    maps={
+                        "normed_box": TensorMap(("normed",), "lead0 lead1 K", bytes="T"),
+                        "gate_weight_ready_up_weight_ready_box": TensorMap(
+                            ("gate_weight_ready", "up_weight_ready"),
+                            "N K", bytes="T",
+                        ),
+                        "y_box": TensorMap(("y",), "lead0 lead1 N", bytes="y"),
+                    },
+                    batches="lead0", dots=2,
+                    flips={"gate_weight_ready_up_weight_ready_flip": "gate_weight_ready_up_weight_ready_box"},
+                ),
+                Gemm(
+                    _rmsnorm_gated_mlp_mixed_gemm_y, m="lead1", n="N", k="K", bytes="T", batches="lead0", dots=2,
+                    sums={"partial0_y": "lead1 lead0 N", "partial1_y": "lead1 lead0 N"},
+                ),
+            ))),
             holds="normed",
         ),
         Partition(
             (
-                Step("normed", (
-                    Rows(_rmsnorm_gated_mlp_rows_normed, rows="lead1 lead0", tile="K"),
-                    RowTiles(_rmsnorm_gated_mlp_row_loop_normed, rows="lead1 lead0", loop="K", bytes="x"),
-                    Resident(_rmsnorm_gated_mlp_resident_normed, rows="lead1 lead0", tile="K", bytes="x", compact=True,
-                             words=1, words_per_byte=0.25),
-                    RowLoop(_rmsnorm_gated_mlp_row_loop_normed, rows="lead1 lead0", loop="K", words=2),
-                )),
+                _STEP_NORMED,
                 Library("normed", "gate_weight_ready", "gate", rows="lead1 lead0", columns="N", inner="K"),
                 Library("normed", "up_weight_ready", "up", rows="lead1 lead0", columns="N", inner="K"),
                 Step("y", (Elementwise(_rmsnorm_gated_mlp_elementwise_y, rows="lead1 lead0", block="N"),)),

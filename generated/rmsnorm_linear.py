@@ -37,9 +37,7 @@ __all__ = ["RMSNormLinear", "rmsnorm_linear", "rmsnorm_linear_mixed"]
 
 
 @triton.jit
-def _rmsnorm_linear_epilogue(
-    product, n, n_mask, bias_ptr, bias_stride_N,
-):
+def _rmsnorm_linear_epilogue(product, n, n_mask, bias_ptr, bias_stride_N):
     """Epilogue: `y` of this sum."""
     bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32) if bias_ptr is not None else 0
     return product + bias
@@ -124,10 +122,8 @@ def _rmsnorm_linear_row_loop_operand(
                                                           BLOCK_K):
             k = (start + device.lanes(BLOCK_K, HELD)).to(INDEX)
             k_mask = (k < K // VEC * VEC) | (TAIL == 0)
-            if HELD:
-                x_stored = x_tiles[start // BLOCK_K]
-            else:
-                x_stored = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first")
+            x_stored = x_tiles[start // BLOCK_K] if HELD else tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0,
+                                                                      eviction_policy="evict_first")
             x = x_stored.to(tl.float32)
             gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
             tl.store(operand_row + k * operand_stride_K, x * rstd * gain, mask=k_mask)
@@ -250,6 +246,7 @@ def _rmsnorm_linear_gemv(
     x_ptr, gain_ptr, weight_ptr, bias_ptr, y_ptr, eps, N, lead0, K, x_stride_lead1, x_stride_lead0, weight_stride_N,
     x_stride_K, weight_stride_K, gain_stride_K, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
     BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    OP: tl.constexpr,
 ):
     """One program per ..., N, K in a loop, of one step where registers hold it."""
     row = tl.program_id(0).to(tl.int64)
@@ -266,8 +263,13 @@ def _rmsnorm_linear_gemv(
             x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
             weight = tl.load(weight_row + k * weight_stride_K, mask=k_mask, other=0.0,
                              eviction_policy="evict_first").to(tl.float32)
-            gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-            product += x * (weight * gain)
+            if OP == "rmsnorm_linear_mixed":
+                rounded = weight.to(x_ptr.dtype.element_ty)
+                gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
+                product += x * (rounded.to(tl.float32) * gain)
+            else:
+                gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
+                product += x * (weight * gain)
             sum_of_squares += x * x
     product = tl.sum(product, 0)
     sum_of_squares = tl.sum(sum_of_squares, 0)
@@ -275,8 +277,7 @@ def _rmsnorm_linear_gemv(
     bias = tl.load(bias_ptr + n * bias_stride_N,
                    eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else 0
     y = product * rstd + bias
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
-    tl.store(y_row, y)
+    tl.store(y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N, y)
 
 
 @triton.jit(do_not_specialize=["lead1"])
@@ -337,8 +338,7 @@ def rmsnorm_linear(x: torch.Tensor, gain: torch.Tensor, weight: torch.Tensor, bi
     Arguments of other shapes or dtypes that fit `rmsnorm_linear_mixed` are passed on to it.
 
     Raises:
-        ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.
-        DeviceError: tensors on different devices, or on one where the kernels cannot run.
+        FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
     """
     eps = real("rmsnorm_linear", "eps", eps)
     return _OP_RMSNORM_LINEAR((x, gain, weight, bias), (eps,))
@@ -357,77 +357,62 @@ def _extents_rmsnorm_linear(x, gain, weight, bias):
     check.shapes(gain=(K,), weight=(N, K), bias=(N,))
     return lead, K, N, T, W
 
+_STEP_OPERAND = Step("operand", (
+    Rows(_rmsnorm_linear_rows_operand, rows="lead1 lead0", tile="K"),
+    RowTiles(_rmsnorm_linear_row_loop_operand, rows="lead1 lead0", loop="K", bytes="x"),
+    Resident(_rmsnorm_linear_resident_operand, rows="lead1 lead0", tile="K", bytes="x", compact=True, words=1,
+             words_per_byte=0.25),
+    RowLoop(_rmsnorm_linear_row_loop_operand, rows="lead1 lead0", loop="K", words=2),
+))
+
+_PARTITION_Y = Partition((Step("y", (
+    Gemv(few="lead1 lead0", matrix="N K", of=Resident(_rmsnorm_linear_gemv, rows="lead1 lead0 N", tile="K", bytes="x",
+                                                      words_per_byte=0.75, loop="K")),
+    Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_rmsnorm_linear_gemv, rows="lead1 lead0 N", loop="K", words=5)),
+)),))
+
 _PLANS_RMSNORM_LINEAR = Plans(
     extents="lead K N T W", scalars="eps",
     strides={"x": "lead1 lead0 K", "gain": "K", "weight": "N K", "bias": "N", "y": "lead1 lead0 N",
              "operand": "lead1 lead0 K", "product": "lead1 lead0 N"},
     vec="K x_stride_lead1 x_stride_lead0 operand_stride_lead1 operand_stride_lead0 N y_stride_lead0 weight_stride_N "
-        "product_stride_lead1 product_stride_lead0 y_stride_lead1",
+        "product_stride_lead1 product_stride_lead0 y_stride_lead1", op="rmsnorm_linear",
     workspace={"operand": Workspace("lead K", "T"), "product": Workspace("lead N", torch.float32)},
     tuned=Tuned(rows="lead1 lead0", case="K N T bias", outputs="y",
                 spec="9f2114efb60258f5280ea3c34157b6dadd12c33d74372ec8d689f9b692760ac1"),
     partitions=(
         Partition(
-            (
-                Step("operand", (
-                    Rows(_rmsnorm_linear_rows_operand, rows="lead1 lead0", tile="K"),
-                    RowTiles(_rmsnorm_linear_row_loop_operand, rows="lead1 lead0", loop="K", bytes="x"),
-                    Resident(_rmsnorm_linear_resident_operand, rows="lead1 lead0", tile="K", bytes="x", compact=True,
-                             words=1, words_per_byte=0.25),
-                    RowLoop(_rmsnorm_linear_row_loop_operand, rows="lead1 lead0", loop="K", words=2),
-                )),
-                Library("operand", "weight", "y", rows="lead1 lead0", columns="N", inner="K"),
-            ),
+            (_STEP_OPERAND, Library("operand", "weight", "y", rows="lead1 lead0", columns="N", inner="K")),
             omits="bias", holds="operand",
         ),
-        Partition((Step("y", (
-            Gemv(few="lead1 lead0", matrix="N K", of=Resident(_rmsnorm_linear_gemv, rows="lead1 lead0 N", tile="K",
-                                                              bytes="x", words_per_byte=0.75, loop="K")),
-            Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_rmsnorm_linear_gemv, rows="lead1 lead0 N", loop="K",
-                                                             words=5)),
-        )),)),
+        _PARTITION_Y,
         Partition(
-            (
-                Step("operand", (
-                    Rows(_rmsnorm_linear_rows_operand, rows="lead1 lead0", tile="K"),
-                    RowTiles(_rmsnorm_linear_row_loop_operand, rows="lead1 lead0", loop="K", bytes="x"),
-                    Resident(_rmsnorm_linear_resident_operand, rows="lead1 lead0", tile="K", bytes="x", compact=True,
-                             words=1, words_per_byte=0.25),
-                    RowLoop(_rmsnorm_linear_row_loop_operand, rows="lead1 lead0", loop="K", words=2),
-                )),
-                Step("y", (
-                    Gemm(
-                        _rmsnorm_linear_gemm_y, m="N", n="lead1", k="K", bytes="T weight", batches="lead0", few="lead1",
-                        again="lead0", sums={"partial0_y": "lead1 lead0 N"},
-                        combine=Elementwise(_rmsnorm_linear_combine_y, rows="lead1 lead0", block="N", parts=True,
-                                            splits=True),
-                    ),
-                    Gemm(_rmsnorm_linear_gemm_y, m="N", n="lead1", k="K", bytes="T weight", batches="lead0",
-                         few="lead1", again="lead0", sums={"partial0_y": "lead1 lead0 N"}),
-                    GemmTma(
-                        _rmsnorm_linear_tma_y, m="lead1", n="N", k="K",
-                        maps={
-                            "operand_box": TensorMap(("operand",), "lead0 lead1 K", bytes="T"),
-                            "weight_box": TensorMap(("weight",), "N K", bytes="weight", halves=True),
-                            "y_box": TensorMap(("y",), "lead0 lead1 N", bytes="y"),
-                        },
-                        batches="lead0", halves=2,
-                    ),
-                    Gemm(_rmsnorm_linear_gemm_y, m="lead1", n="N", k="K", bytes="T weight", batches="lead0",
-                         sums={"partial0_y": "lead1 lead0 N"}),
-                )),
-            ),
+            (_STEP_OPERAND, Step("y", (
+                Gemm(
+                    _rmsnorm_linear_gemm_y, m="N", n="lead1", k="K", bytes="T weight", batches="lead0", few="lead1",
+                    again="lead0", sums={"partial0_y": "lead1 lead0 N"},
+                    combine=Elementwise(_rmsnorm_linear_combine_y, rows="lead1 lead0", block="N", parts=True,
+                                        splits=True),
+                ),
+                Gemm(_rmsnorm_linear_gemm_y, m="N", n="lead1", k="K", bytes="T weight", batches="lead0", few="lead1",
+                     again="lead0", sums={"partial0_y": "lead1 lead0 N"}),
+                GemmTma(
+                    _rmsnorm_linear_tma_y, m="lead1", n="N", k="K",
+                    maps={
+                        "operand_box": TensorMap(("operand",), "lead0 lead1 K", bytes="T"),
+                        "weight_box": TensorMap(("weight",), "N K", bytes="weight", halves=True),
+                        "y_box": TensorMap(("y",), "lead0 lead1 N", bytes="y"),
+                    },
+                    batches="lead0", halves=2,
+                ),
+                Gemm(_rmsnorm_linear_gemm_y, m="lead1", n="N", k="K", bytes="T weight", batches="lead0",
+                     sums={"partial0_y": "lead1 lead0 N"}),
+            ))),
             holds="operand",
         ),
         Partition(
             (
-                Step("operand", (
-                    Rows(_rmsnorm_linear_rows_operand, rows="lead1 lead0", tile="K"),
-                    RowTiles(_rmsnorm_linear_row_loop_operand, rows="lead1 lead0", loop="K", bytes="x"),
-                    Resident(_rmsnorm_linear_resident_operand, rows="lead1 lead0", tile="K", bytes="x", compact=True,
-                             words=1, words_per_byte=0.25),
-                    RowLoop(_rmsnorm_linear_row_loop_operand, rows="lead1 lead0", loop="K", words=2),
-                )),
+                _STEP_OPERAND,
                 Library("operand", "weight", "product", rows="lead1 lead0", columns="N", inner="K"),
                 Step("y", (Elementwise(_rmsnorm_linear_elementwise_y, rows="lead1 lead0", block="N"),)),
             ),
@@ -463,7 +448,7 @@ class RMSNormLinear(torch.nn.Module):
         bias: T[out_dim], at first 0.
 
     Raises:
-        ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.
+        FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
     """
 
     def __init__(self, hidden_dim: int, out_dim: int, eps: float = 1e-6, bias: bool = False, *,
@@ -492,41 +477,6 @@ class RMSNormLinear(torch.nn.Module):
 
     def extra_repr(self) -> str:
         return f"hidden_dim={self.hidden_dim}, out_dim={self.out_dim}, eps={self.eps}, bias={self.bias is not None}"
-
-
-@triton.jit(do_not_specialize=["N"])
-def _rmsnorm_linear_mixed_gemv(
-    x_ptr, gain_ptr, weight_ptr, bias_ptr, y_ptr, eps, N, lead0, K, x_stride_lead1, x_stride_lead0, weight_stride_N,
-    x_stride_K, weight_stride_K, gain_stride_K, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """One program per ..., N, K in a loop, of one step where registers hold it."""
-    row = tl.program_id(0).to(tl.int64)
-    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
-    n = row % N
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
-    product = tl.full([BLOCK_K], 0.0, tl.float32)
-    sum_of_squares = tl.full([BLOCK_K], 0.0, tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
-            x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-            weight = tl.load(weight_row + k * weight_stride_K, mask=k_mask, other=0.0,
-                             eviction_policy="evict_first").to(tl.float32)
-            rounded = weight.to(x_ptr.dtype.element_ty)
-            gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-            product += x * (rounded.to(tl.float32) * gain)
-            sum_of_squares += x * x
-    product = tl.sum(product, 0)
-    sum_of_squares = tl.sum(sum_of_squares, 0)
-    rstd = tl.where(K == 0, 1.0, tl.rsqrt(sum_of_squares / K + eps))
-    bias = tl.load(bias_ptr + n * bias_stride_N,
-                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else 0
-    y = product * rstd + bias
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
-    tl.store(y_row, y)
 
 
 def reference_rmsnorm_linear_mixed(
@@ -562,8 +512,7 @@ def rmsnorm_linear_mixed(x: torch.Tensor, gain: torch.Tensor, weight: torch.Tens
     where T is float16, bfloat16 or float32; W is float16, bfloat16 or float32; V is float16, bfloat16 or float32.
 
     Raises:
-        ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.
-        DeviceError: tensors on different devices, or on one where the kernels cannot run.
+        FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
     """
     eps = real("rmsnorm_linear_mixed", "eps", eps)
     return _OP_RMSNORM_LINEAR_MIXED((x, gain, weight, bias), (eps,))
@@ -605,7 +554,8 @@ _PLANS_RMSNORM_LINEAR_MIXED = Plans(
     strides={"x": "lead1 lead0 K", "gain": "K", "weight": "N K", "bias": "N", "y": "lead1 lead0 N",
              "operand": "lead1 lead0 K", "product": "lead1 lead0 N", "weight_ready": "N K"},
     vec="K x_stride_lead1 x_stride_lead0 operand_stride_lead1 operand_stride_lead0 N y_stride_lead0 weight_stride_N "
-        "product_stride_lead1 product_stride_lead0 y_stride_lead1", rounded=(_rmsnorm_linear_mixed_gemv,),
+        "product_stride_lead1 product_stride_lead0 y_stride_lead1", rounded=(_rmsnorm_linear_gemv,),
+    op="rmsnorm_linear_mixed",
     workspace={
         "operand": Workspace("lead K", "T"),
         "product": Workspace("lead N", torch.float32),
@@ -616,66 +566,37 @@ _PLANS_RMSNORM_LINEAR_MIXED = Plans(
                 spec="9f2114efb60258f5280ea3c34157b6dadd12c33d74372ec8d689f9b692760ac1"),
     partitions=(
         Partition(
-            (
-                Step("operand", (
-                    Rows(_rmsnorm_linear_rows_operand, rows="lead1 lead0", tile="K"),
-                    RowTiles(_rmsnorm_linear_row_loop_operand, rows="lead1 lead0", loop="K", bytes="x"),
-                    Resident(_rmsnorm_linear_resident_operand, rows="lead1 lead0", tile="K", bytes="x", compact=True,
-                             words=1, words_per_byte=0.25),
-                    RowLoop(_rmsnorm_linear_row_loop_operand, rows="lead1 lead0", loop="K", words=2),
-                )),
-                Library("operand", "weight_ready", "y", rows="lead1 lead0", columns="N", inner="K"),
-            ),
+            (_STEP_OPERAND, Library("operand", "weight_ready", "y", rows="lead1 lead0", columns="N", inner="K")),
             omits="bias", holds="operand",
         ),
-        Partition((Step("y", (
-            Gemv(few="lead1 lead0", matrix="N K", of=Resident(_rmsnorm_linear_mixed_gemv, rows="lead1 lead0 N",
-                                                              tile="K", bytes="x", words_per_byte=0.75, loop="K")),
-            Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_rmsnorm_linear_mixed_gemv, rows="lead1 lead0 N", loop="K",
-                                                             words=5)),
-        )),)),
+        _PARTITION_Y,
         Partition(
-            (
-                Step("operand", (
-                    Rows(_rmsnorm_linear_rows_operand, rows="lead1 lead0", tile="K"),
-                    RowTiles(_rmsnorm_linear_row_loop_operand, rows="lead1 lead0", loop="K", bytes="x"),
-                    Resident(_rmsnorm_linear_resident_operand, rows="lead1 lead0", tile="K", bytes="x", compact=True,
-                             words=1, words_per_byte=0.25),
-                    RowLoop(_rmsnorm_linear_row_loop_operand, rows="lead1 lead0", loop="K", words=2),
-                )),
-                Step("y", (
-                    Gemm(
-                        _rmsnorm_linear_mixed_gemm_y, m="N", n="lead1", k="K", bytes="T", batches="lead0", few="lead1",
-                        again="lead0", sums={"partial0_y": "lead1 lead0 N"},
-                        combine=Elementwise(_rmsnorm_linear_combine_y, rows="lead1 lead0", block="N", parts=True,
-                                            splits=True),
-                    ),
-                    Gemm(_rmsnorm_linear_mixed_gemm_y, m="N", n="lead1", k="K", bytes="T", batches="lead0", few="lead1",
-                         again="lead0", sums={"partial0_y": "lead1 lead0 N"}),
-                    GemmTma(
-                        _rmsnorm_linear_mixed_tma_y, m="lead1", n="N", k="K",
-                        maps={
-                            "operand_box": TensorMap(("operand",), "lead0 lead1 K", bytes="T"),
-                            "weight_ready_box": TensorMap(("weight_ready",), "N K", bytes="T", halves=True),
-                            "y_box": TensorMap(("y",), "lead0 lead1 N", bytes="y"),
-                        },
-                        batches="lead0", halves=2,
-                    ),
-                    Gemm(_rmsnorm_linear_mixed_gemm_y, m="lead1", n="N", k="K", bytes="T", batches="lead0",
-                         sums={"partial0_y": "lead1 lead0 N"}),
-                )),
-            ),
+            (_STEP_OPERAND, Step("y", (
+                Gemm(
+                    _rmsnorm_linear_mixed_gemm_y, m="N", n="lead1", k="K", bytes="T", batches="lead0", few="lead1",
+                    again="lead0", sums={"partial0_y": "lead1 lead0 N"},
+                    combine=Elementwise(_rmsnorm_linear_combine_y, rows="lead1 lead0", block="N", parts=True,
+                                        splits=True),
+                ),
+                Gemm(_rmsnorm_linear_mixed_gemm_y, m="N", n="lead1", k="K", bytes="T", batches="lead0", few="lead1",
+                     again="lead0", sums={"partial0_y": "lead1 lead0 N"}),
+                GemmTma(
+                    _rmsnorm_linear_mixed_tma_y, m="lead1", n="N", k="K",
+                    maps={
+                        "operand_box": TensorMap(("operand",), "lead0 lead1 K", bytes="T"),
+                        "weight_ready_box": TensorMap(("weight_ready",), "N K", bytes="T", halves=True),
+                        "y_box": TensorMap(("y",), "lead0 lead1 N", bytes="y"),
+                    },
+                    batches="lead0", halves=2,
+                ),
+                Gemm(_rmsnorm_linear_mixed_gemm_y, m="lead1", n="N", k="K", bytes="T", batches="lead0",
+                     sums={"partial0_y": "lead1 lead0 N"}),
+            ))),
             holds="operand",
         ),
         Partition(
             (
-                Step("operand", (
-                    Rows(_rmsnorm_linear_rows_operand, rows="lead1 lead0", tile="K"),
-                    RowTiles(_rmsnorm_linear_row_loop_operand, rows="lead1 lead0", loop="K", bytes="x"),
-                    Resident(_rmsnorm_linear_resident_operand, rows="lead1 lead0", tile="K", bytes="x", compact=True,
-                             words=1, words_per_byte=0.25),
-                    RowLoop(_rmsnorm_linear_row_loop_operand, rows="lead1 lead0", loop="K", words=2),
-                )),
+                _STEP_OPERAND,
                 Library("operand", "weight_ready", "product", rows="lead1 lead0", columns="N", inner="K"),
                 Step("y", (Elementwise(_rmsnorm_linear_elementwise_y, rows="lead1 lead0", block="N"),)),
             ),

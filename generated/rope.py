@@ -157,8 +157,7 @@ def rope(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor,
     where D % 2 == 0; T is float16, bfloat16 or float32; C is float16, bfloat16 or float32; I is int64 or int32.
 
     Raises:
-        ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.
-        DeviceError: tensors on different devices, or on one where the kernels cannot run.
+        FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
     """
     return _OP_ROPE((x, cos, sin, position_ids))
 
@@ -303,8 +302,7 @@ def rope_half(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor,
     where D % 2 == 0; T is float16, bfloat16 or float32; C is float16, bfloat16 or float32; I is int64 or int32.
 
     Raises:
-        ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.
-        DeviceError: tensors on different devices, or on one where the kernels cannot run.
+        FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
     """
     return _OP_ROPE_HALF((x, cos, sin, position_ids))
 
@@ -448,8 +446,7 @@ def rope_interleaved(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor,
     where D % 2 == 0; T is float16, bfloat16 or float32; C is float16, bfloat16 or float32; I is int64 or int32.
 
     Raises:
-        ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.
-        DeviceError: tensors on different devices, or on one where the kernels cannot run.
+        FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
     """
     return _OP_ROPE_INTERLEAVED((x, cos, sin, position_ids))
 
@@ -567,8 +564,7 @@ def rope_heads_first(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor,
     where D % 2 == 0; T is float16, bfloat16 or float32; C is float16, bfloat16 or float32; I is int64 or int32.
 
     Raises:
-        ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.
-        DeviceError: tensors on different devices, or on one where the kernels cannot run.
+        FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
     """
     return _OP_ROPE_HEADS_FIRST((x, cos, sin, position_ids))
 

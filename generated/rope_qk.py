@@ -201,8 +201,7 @@ def rope_qk(q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor, sin: torch.Tens
     Arguments of other shapes or dtypes that fit `rope_qk_batched` are passed on to it.
 
     Raises:
-        ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.
-        DeviceError: tensors on different devices, or on one where the kernels cannot run.
+        FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
     """
     return _OP_ROPE_QK((q, k, cos, sin, position_ids))
 
@@ -381,8 +380,7 @@ def rope_qk_half(q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor, sin: torch
     where D % 2 == 0; T is float16, bfloat16 or float32; C is float16, bfloat16 or float32; I is int64 or int32.
 
     Raises:
-        ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.
-        DeviceError: tensors on different devices, or on one where the kernels cannot run.
+        FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
     """
     return _OP_ROPE_QK_HALF((q, k, cos, sin, position_ids))
 
@@ -560,8 +558,7 @@ def rope_qk_interleaved(q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor, sin
     where D % 2 == 0; T is float16, bfloat16 or float32; C is float16, bfloat16 or float32; I is int64 or int32.
 
     Raises:
-        ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.
-        DeviceError: tensors on different devices, or on one where the kernels cannot run.
+        FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
     """
     return _OP_ROPE_QK_INTERLEAVED((q, k, cos, sin, position_ids))
 
@@ -758,8 +755,7 @@ def rope_qk_interleaved_full(q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor
     where D % 2 == 0; T is float16, bfloat16 or float32; C is float16, bfloat16 or float32; I is int64 or int32.
 
     Raises:
-        ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.
-        DeviceError: tensors on different devices, or on one where the kernels cannot run.
+        FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
     """
     return _OP_ROPE_QK_INTERLEAVED_FULL((q, k, cos, sin, position_ids))
 
@@ -1036,8 +1032,7 @@ def rope_qk_partial(q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor, sin: to
     where R % 2 == 0; T is float16, bfloat16 or float32; C is float16, bfloat16 or float32; I is int64 or int32.
 
     Raises:
-        ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.
-        DeviceError: tensors on different devices, or on one where the kernels cannot run.
+        FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
     """
     return _OP_ROPE_QK_PARTIAL((q, k, cos, sin, position_ids))
 
@@ -1244,8 +1239,7 @@ def rope_qk_heads_first(q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor, sin
     where D % 2 == 0; T is float16, bfloat16 or float32; C is float16, bfloat16 or float32; I is int64 or int32.
 
     Raises:
-        ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.
-        DeviceError: tensors on different devices, or on one where the kernels cannot run.
+        FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
     """
     return _OP_ROPE_QK_HEADS_FIRST((q, k, cos, sin, position_ids))
 
@@ -1436,8 +1430,7 @@ def rope_qk_batched(q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor, sin: to
     where D % 2 == 0; T is float16, bfloat16 or float32; C is float16, bfloat16 or float32; I is int64 or int32.
 
     Raises:
-        ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.
-        DeviceError: tensors on different devices, or on one where the kernels cannot run.
+        FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
     """
     return _OP_ROPE_QK_BATCHED((q, k, cos, sin, position_ids))
 

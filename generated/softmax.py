@@ -98,11 +98,8 @@ def _softmax_row_loop(
                                                           BLOCK_N):
             n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = (n < N // VEC * VEC) | (TAIL == 0)
-            if HELD:
-                x_stored = x_tiles[start // BLOCK_N]
-            else:
-                x_stored = tl.load(x_row + n * x_stride_N, mask=n_mask, other=float("-inf"),
-                                   eviction_policy="evict_last")
+            x_stored = x_tiles[start // BLOCK_N] if HELD else tl.load(x_row + n * x_stride_N, mask=n_mask,
+                                                                      other=float("-inf"), eviction_policy="evict_last")
             x = x_stored.to(tl.float32)
             e = tl.exp(x - largest)
             total += e
@@ -114,11 +111,9 @@ def _softmax_row_loop(
                                                           BLOCK_N):
             n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = (n < N // VEC * VEC) | (TAIL == 0)
-            if HELD:
-                x_stored = x_tiles[start // BLOCK_N]
-            else:
-                x_stored = tl.load(x_row + n * x_stride_N, mask=n_mask, other=float("-inf"),
-                                   eviction_policy="evict_first")
+            x_stored = x_tiles[start // BLOCK_N] if HELD else tl.load(x_row + n * x_stride_N, mask=n_mask,
+                                                                      other=float("-inf"),
+                                                                      eviction_policy="evict_first")
             x = x_stored.to(tl.float32)
             e = tl.exp(x - largest)
             y = e * quotient
@@ -225,8 +220,7 @@ def softmax(x: torch.Tensor) -> torch.Tensor:
     where T is float16, bfloat16 or float32.
 
     Raises:
-        ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.
-        DeviceError: tensors on different devices, or on one where the kernels cannot run.
+        FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
     """
     return _OP_SOFTMAX((x,))
 
