@@ -1,7 +1,7 @@
-"""GEMM by cuBLASLt with all but the addresses made once: what `torch.mm` runs, without its host time.
+"""GEMM by cuBLASLt with all but the addresses made once: what `torch.addmm` runs, without its host time.
 
-PyTorch's call parses arguments, dispatches, checks shapes and looks for an algorithm anew for each product. Here the
-descriptors and the algorithm are kept, and a call fills in three addresses and a stream. The precision of the sum is
+A call of PyTorch parses arguments, dispatches, checks shapes and looks for an algorithm anew for each product. Here the
+descriptors and the algorithm are kept, and a call fills in addresses and a stream. The precision of the sum is
 part of the descriptors: no setting of the process is read or changed. A workspace, where the algorithm needs one, comes
 from PyTorch's caching allocator in each call, so that streams, threads and CUDA graphs share nothing.
 """
@@ -28,7 +28,9 @@ from fusec.runtime.product import Matrix
 # Values of cuBLAS's enumerations, and the types of its functions, from its public headers.
 _DATA = {torch.float32: 0, torch.float64: 1, torch.float16: 2, torch.bfloat16: 14}
 _COMPUTE_32F, _COMPUTE_32F_FAST_TF32, _COMPUTE_64F = 68, 77, 70
-_TRANSA, _TRANSB = 3, 4
+_SCALE_32F, _SCALE_64F = 0, 1
+_TRANSA, _TRANSB, _EPILOGUE, _BIAS_POINTER = 3, 4, 7, 8
+_ADD_BIAS = 4
 _BATCH_COUNT, _STRIDED_BATCH_OFFSET = 5, 6
 _MAX_WORKSPACE_BYTES, _REDUCTION_SCHEME_MASK = 1, 3
 _MIN_ALIGNMENTS = (5, 6, 7, 8)
@@ -113,6 +115,13 @@ class Operand:
         return lines and self.dtype in _DATA and max(self.stored) <= _MOST
 
     @property
+    def is_vector(self) -> bool:
+        """Whether it is the same in every row of every matrix, and gapless."""
+        *steps, column = self.matrix.strides
+        sizes = self.matrix.shape[:-1]
+        return column == 1 and not any(step for size, step in zip(sizes, steps, strict=True) if size != 1)
+
+    @property
     def step(self) -> int:
         """The stride of a batch, in elements."""
         return self.matrix.strides[0] if len(self.matrix.shape) == 3 else 0
@@ -123,9 +132,14 @@ class Operand:
         return self.matrix.offset * self.dtype.itemsize
 
     @property
+    def first(self) -> int:
+        """Where the first element is."""
+        return self.address + self.shift
+
+    @property
     def alignment(self) -> int:
         """A power of two that divides the addresses of all matrices of a batch."""
-        return gcd(_ALIGNMENT, self.address + self.shift, self.step * self.dtype.itemsize)
+        return gcd(_ALIGNMENT, self.first, self.step * self.dtype.itemsize)
 
 
 class _Found(ctypes.Structure):
@@ -154,62 +168,82 @@ class _Made:
 
 
 class Gemm:
-    """`out = a @ b` for three matrices on the current device, of which all is known but where they lie.
+    """`out = a @ b + addends` on the current device, of which all is known but where the matrices lie.
 
-    The sum is kept in f32 (in f64 for f64) and rounded once, to the dtype of out; `tf32` lets operands in f32 be
-    rounded to 10 bits of fraction first. Raises `RefusedError` where they do not fit the library.
+    The sum is kept in f32 (in f64 for f64) and rounded once, to the dtype of out, which is that of the addends; `tf32`
+    lets operands in f32 be rounded to 10 bits of fraction first. There may be one addend of as many rows as out, and
+    one that is the same in every row. Raises `RefusedError` where these do not fit the library.
     """
 
-    __slots__ = (
-        "_about", "_call", "_device", "_given", "_handle", "_needed", "_numbers", "_owned", "_shifts", "_turned",
-    )  # fmt: skip
-
     def __init__(self, lt: Any, handle: int, operands: Sequence[Operand], tf32: bool, device: torch.device) -> None:
-        _require(all(operand.fits for operand in operands))
-        a, b, out = operands
+        """`operands` are a, b, the addends and out."""
+        a, b, *addends, out = operands
+        _require(all(operand.fits for operand in (a, b, out)))
         # Columns are written: a row-major result is the transposed product, of the other operand first.
         self._turned = out.transposed
-        first, second = (b, a) if self._turned else (a, b)
-        double = a.dtype == torch.float64
-        compute = _COMPUTE_64F if double else _COMPUTE_32F_FAST_TF32 if _may_round(a.dtype, tf32) else _COMPUTE_32F
-        about = _Made(lt, "MatmulDesc", compute, _DATA[torch.float64 if double else torch.float32])
-        about.set(_TRANSA, c_int(self._turned ^ first.transposed))
-        about.set(_TRANSB, c_int(self._turned ^ second.transposed))
-        layouts = [_layout(lt, operand) for operand in (first, second, out)]
-        alignments = [operand.alignment for operand in (first, second, out, out)]
-        found = _heuristic(lt, handle, about, layouts, alignments)
-        one, zero = (c_double(1), c_double(0)) if double else (c_float(1), c_float(0))
-        self._about = tuple(_address(made.pointer.value or 0) for made in (about, *layouts))
-        self._numbers = (byref(one), byref(zero), byref(found.algorithm), c_size_t.from_param(found.workspace))
-        self._owned = (about, *layouts)
+        self._factors = (b, a) if self._turned else (a, b)
+        self._added_at = _added_at(addends, out)
+        matrix, vector = (None if at is None else operands[at] for at in self._added_at)
+        self._lt, self._tf32 = lt, tf32
+        described = self._described(None if vector is None else vector.first)
+        summed = matrix or out
+        layouts = [_layout(lt, operand) for operand in (*self._factors, summed, out)]
+        aligned = (*(operand.alignment for operand in (*self._factors, summed)), _alignment(out, vector))
+        found = _heuristic(lt, handle, described, layouts, aligned)
+        scalar = c_double if a.dtype == torch.float64 else c_float
+        self._scalars = (byref(scalar(1)), byref(scalar(matrix is not None)))
+        self._algorithm = (byref(found.algorithm), c_size_t.from_param(found.workspace))
+        self._layouts = [_address(layout.pointer.value or 0) for layout in layouts]
+        self._described_once = described
+        self._owned = layouts
         self._handle = _address(handle)
         self._needed = int(found.workspace)
         self._shifts = [operand.shift for operand in operands]
         self._call = lt.cublasLtMatmul
         self._device = device
-        self._given: BoundedCache[tuple[Any, ...]] = BoundedCache(_MOST_GIVEN)
+        self._given: BoundedCache[tuple[tuple[Any, ...], _Made]] = BoundedCache(_MOST_GIVEN)
 
     def multiply(self, stream: int, addresses: tuple[int, ...]) -> bool:
-        """Multiply what lies at the addresses of a and b into that of out, on a stream. Whether the library could."""
+        """Multiply on a stream what lies at the addresses of a, b, the addends and out. Whether the library could."""
         given = self._given.get((stream, addresses))
         if given is not None:
-            return not self._call(*given)
+            return not self._call(*given[0])
         if not self._needed:
-            return not self._call(*self._given.put((stream, addresses), self._arguments(stream, addresses, 0)))
+            arguments, _ = self._given.put((stream, addresses), self._arguments(stream, addresses, 0))
+            return not self._call(*arguments)
         # Others may get it as soon as this call is under way: what they launch comes behind it on the stream.
         workspace = allocate.empty((self._needed,), (1,), torch.uint8, self._device)
-        return not self._call(*self._arguments(stream, addresses, workspace.data_ptr()))
+        arguments, _owned = self._arguments(stream, addresses, workspace.data_ptr())
+        return not self._call(*arguments)
 
-    def _arguments(self, stream: int, addresses: tuple[int, ...], workspace: int) -> tuple[Any, ...]:
-        """What `cublasLtMatmul` takes. It owns nothing of a call: these are numbers, in the form that is passed on."""
-        first, second, out = map(_address, map(add, addresses, self._shifts))
-        if self._turned:
-            first, second = second, first
-        about, of_first, of_second, of_out = self._about
-        one, zero, algorithm, size = self._numbers
+    def _arguments(self, stream: int, addresses: tuple[int, ...], workspace: int) -> tuple[tuple[Any, ...], _Made]:
+        """What `cublasLtMatmul` takes, and the descriptor in it. These are numbers: they own nothing of a call."""
+        places = [*map(add, addresses, self._shifts)]
+        matrix, vector = (None if at is None else places[at] for at in self._added_at)
+        described = self._described_once if vector is None else self._described(vector)
+        out = _address(places[-1])
+        summed = out if matrix is None else _address(matrix)
+        first, second = map(_address, places[1::-1] if self._turned else places[:2])
+        of_first, of_second, of_summed, of_out = self._layouts
+        one, beta = self._scalars
+        algorithm, size = self._algorithm
         factors = (first, of_first, second, of_second)
         where = (algorithm, _address(workspace), size, _address(stream))
-        return (self._handle, about, one, *factors, zero, out, of_out, out, of_out, *where)
+        about = _address(described.pointer.value or 0)
+        return (self._handle, about, one, *factors, beta, summed, of_summed, out, of_out, *where), described
+
+    def _described(self, vector: int | None) -> _Made:
+        """What is done to the matrices. The address of a vector is part of it."""
+        first, second = self._factors
+        double = first.dtype == torch.float64
+        single = _COMPUTE_32F_FAST_TF32 if self._tf32 and first.dtype == torch.float32 else _COMPUTE_32F
+        made = _Made(self._lt, "MatmulDesc", _COMPUTE_64F if double else single, _SCALE_64F if double else _SCALE_32F)
+        made.set(_TRANSA, c_int(self._turned ^ first.transposed))
+        made.set(_TRANSB, c_int(self._turned ^ second.transposed))
+        if vector is not None:
+            made.set(_EPILOGUE, c_int(_ADD_BIAS))
+            made.set(_BIAS_POINTER, c_void_p(vector))
+        return made
 
 
 class RefusedError(Exception):
@@ -221,8 +255,23 @@ def _require(fits: bool) -> None:
         raise RefusedError
 
 
-def _may_round(dtype: torch.dtype, tf32: bool) -> bool:
-    return tf32 and dtype == torch.float32
+def _added_at(addends: Sequence[Operand], out: Operand) -> tuple[int | None, int | None]:
+    """Which operand is added as a matrix, and which as one vector to every row."""
+    matrix: int | None = None
+    vector: int | None = None
+    for place, each in enumerate(addends, start=2):
+        _require(each.dtype == out.dtype)
+        if vector is None and each.is_vector and out.transposed:
+            vector = place
+        else:
+            _require(matrix is None and each.fits and each.transposed == out.transposed)
+            matrix = place
+    return matrix, vector
+
+
+def _alignment(out: Operand, vector: Operand | None) -> int:
+    """PyTorch, too, lets the alignment of a result stand for that of its bias."""
+    return out.alignment if vector is None else gcd(out.alignment, vector.alignment)
 
 
 def _layout(lt: Any, operand: Operand) -> _Made:
@@ -241,8 +290,15 @@ def _heuristic(lt: Any, handle: int, about: _Made, layouts: Sequence[_Made], ali
     for attribute, alignment in zip(_MIN_ALIGNMENTS, alignments, strict=True):
         wanted.set(attribute, c_uint32(alignment))
     found, count = _Found(), c_int()
-    first, second, out = (layout.pointer for layout in layouts)
-    given = (handle, about.pointer, first, second, out, out, wanted.pointer, 1, byref(found), byref(count))
+    given = (
+        handle,
+        about.pointer,
+        *(layout.pointer for layout in layouts),
+        wanted.pointer,
+        1,
+        byref(found),
+        byref(count),
+    )
     status = lt.cublasLtMatmulAlgoGetHeuristic(*given)
     _require(status == 0 and count.value == 1 and found.state == 0)
     return found

@@ -14,7 +14,7 @@ from fusec.runtime import cublas_lt
 
 DTYPES = {0: torch.float32, 1: torch.float64, 2: torch.float16, 14: torch.bfloat16}
 ATTRIBUTES: dict[str, dict[int, Any]] = {
-    "MatmulDesc": {3: c_int32, 4: c_int32},
+    "MatmulDesc": {3: c_int32, 4: c_int32, 7: c_uint32, 8: c_void_p},
     "MatrixLayout": {5: c_int32, 6: c_int64},
     "MatmulPreference": {1: c_uint64, 3: c_uint32, 5: c_uint32, 6: c_uint32, 7: c_uint32, 8: c_uint32},
 }
@@ -80,9 +80,9 @@ class EmulatedCublasLt:
     def _heuristic(
         self, handle: int, about: int, a: int, b: int, c: int, d: int, wanted: int, most: int, place: int, count: int
     ) -> int:
-        assert (handle, most, c) == (HANDLE, 1, d)
+        assert (handle, most) == (HANDLE, 1)
         assert self.objects[about]["kind"] == "MatmulDesc"
-        assert {self.objects[layout]["kind"] for layout in (a, b, d)} == {"MatrixLayout"}
+        assert {self.objects[layout]["kind"] for layout in (a, b, c, d)} == {"MatrixLayout"}
         self.wanted = {key: value for key, value in self.objects[wanted].items() if key != "kind"}
         assert self.workspace <= self.wanted[1]
         found = cublas_lt._Found.from_address(place)
@@ -95,7 +95,7 @@ class EmulatedCublasLt:
         self, handle: int, about: int, alpha: int, a: int, of_a: int, b: int, of_b: int, beta: int, c: int, of_c: int,
         d: int, of_d: int, algorithm: int, workspace: int | None, size: int, stream: int,
     ) -> int:  # fmt: skip
-        assert (handle, stream, c, of_c) == (HANDLE, STREAM, d, of_d)
+        assert (handle, stream) == (HANDLE, STREAM)
         assert tuple((c_uint64 * 8).from_address(algorithm)) == ALGORITHM
         assert (size, workspace is None) == (self.workspace, self.workspace == 0)
         if self.status:
@@ -104,15 +104,30 @@ class EmulatedCublasLt:
             ctypes.memset(workspace, 255, size)
         described = self.objects[about]
         scalar = {0: c_float, 1: c_double}[described["scale"]]
-        assert (scalar.from_address(alpha).value, scalar.from_address(beta).value) == (1, 0)
+        one, summed = scalar.from_address(alpha).value, scalar.from_address(beta).value
+        assert (one, summed) == (1, c != d)
         assert (described["scale"] == 1) == (described["compute"] == 70)
         for address, alignment in zip((a, b, c, d), (5, 6, 7, 8), strict=True):
             assert address % self.wanted[alignment] == 0
         first, second, result = (self._matrices(*pair) for pair in ((a, of_a), (b, of_b), (d, of_d)))
         first, second = (matrices.mT if described[side] else matrices for side, matrices in ((3, first), (4, second)))
-        result.copy_(first.double() @ second.double())
+        total = first.double() @ second.double()
+        if summed:
+            total += self._matrices(c, of_c)
+        if described.get(7):
+            assert described[7] == 4
+            assert described[8] % self.wanted[8] == 0
+            total += self._vector(described[8], of_d)
+        result.copy_(total)
         self.computed.append(described["compute"])
         return 0
+
+    def _vector(self, address: int, layout: int) -> torch.Tensor:
+        """One number for every row of what lies in columns."""
+        about = self.objects[layout]
+        dtype, rows = DTYPES[about["dtype"]], about["rows"]
+        memory = (ctypes.c_char * (rows * dtype.itemsize)).from_address(address)
+        return torch.frombuffer(memory, dtype=dtype).view(rows, 1)
 
     def _matrices(self, address: int, layout: int) -> torch.Tensor:
         """What lies at an address: contiguous columns, and a batch of them."""

@@ -22,6 +22,11 @@ CPU = torch.device("cpu")
 NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
+def whole_numbers(count: int) -> torch.Tensor:
+    """Sums of their products are exact in every type, whatever is added first."""
+    return torch.randint(-4, 5, (count,))
+
+
 @st.composite
 def drawn(draw: st.DrawFn, shape: tuple[int, ...], dtype: torch.dtype, shared: bool) -> tuple[torch.Tensor, Matrix]:
     """A buffer and matrices in it: row- or column-major, with gaps, an offset, and a batch that may be `shared`."""
@@ -31,9 +36,24 @@ def drawn(draw: st.DrawFn, shape: tuple[int, ...], dtype: torch.dtype, shared: b
     leading = length + draw(st.integers(0, 2))
     step = draw(st.sampled_from([0, leading * lines] if shared else [leading * lines]))
     offset = draw(st.integers(0, 3))
-    whole = torch.randn(offset + leading * lines * max([1, *batch])).to(dtype)
+    whole = whole_numbers(offset + leading * lines * max([1, *batch])).to(dtype)
     strides = (leading, 1) if by_rows else (1, leading)
     return whole, Matrix("m", shape, (*([step] if batch else []), *strides), offset)
+
+
+@st.composite
+def added(
+    draw: st.DrawFn, kind: str, shape: tuple[int, ...], dtype: torch.dtype, by_rows: bool
+) -> tuple[torch.Tensor, Matrix]:
+    """A matrix that lies as the result does, or a vector for every row of it."""
+    *batch, rows, columns = shape
+    length, lines = (columns, rows) if by_rows else (rows, columns)
+    leading, offset = length + draw(st.integers(0, 2)), draw(st.integers(0, 3))
+    if kind == "vector":
+        return whole_numbers(offset + columns).to(dtype), Matrix("m", shape, (*[0] * len(batch), 0, 1), offset)
+    step = draw(st.sampled_from([0, leading * lines])) if batch else 0
+    strides = (*([step] if batch else []), *((leading, 1) if by_rows else (1, leading)))
+    return whole_numbers(offset + leading * lines * max([1, *batch])).to(dtype), Matrix("m", shape, strides, offset)
 
 
 def view(tensor: torch.Tensor, matrix: Matrix) -> torch.Tensor:
@@ -59,21 +79,30 @@ def test_the_arguments_mean_the_product(data: st.DataObject) -> None:
     rows, inner, columns = (data.draw(st.integers(1, 5)) for _ in range(3))
     dtype = data.draw(st.sampled_from(NUMBERS))
     result = data.draw(st.sampled_from([dtype, torch.float32])) if dtype.itemsize == 2 else dtype
-    a, of_a = data.draw(drawn((*batch, rows, inner), dtype, True))
-    b, of_b = data.draw(drawn((*batch, inner, columns), dtype, True))
+    parts = [
+        data.draw(drawn((*batch, rows, inner), dtype, True)),
+        data.draw(drawn((*batch, inner, columns), dtype, True)),
+    ]
     out, of_out = data.draw(drawn((*batch, rows, columns), result, False))
+    by_rows = Operand(of_out, result, 0).transposed
+    total = view(*parts[0]).double() @ view(*parts[1]).double()
+    for kind in data.draw(st.permutations(["matrix", "vector"] if by_rows else ["matrix"])):
+        if data.draw(st.booleans()):
+            parts.append(data.draw(added(kind, (*batch, rows, columns), result, by_rows)))
+            total += view(*parts[-1])
     expected = out.clone()
-    view(expected, of_out).copy_(view(a, of_a).double() @ view(b, of_b).double())
+    view(expected, of_out).copy_(total)
     lt = EmulatedCublasLt(workspace=data.draw(st.sampled_from([0, 100])))
-    gemm = made(lt, (a, of_a), (b, of_b), (out, of_out))
-    assert gemm.multiply(STREAM, (a.data_ptr(), b.data_ptr(), out.data_ptr())), lt.faults
-    assert torch.equal(out, expected)  # and nothing else was written
+    gemm = made(lt, *parts, (out, of_out))
+    for _ in range(2):
+        assert gemm.multiply(STREAM, addresses([*parts, (out, of_out)])), lt.faults
+        assert torch.equal(out, expected)  # and nothing else was written
+        view(out, of_out).fill_(float("nan"))
 
 
 def test_other_tensors_that_look_the_same() -> None:
     lt = EmulatedCublasLt()
-    a, b, out = (square() for _ in range(3))
-    gemm = made(lt, a, b, out)
+    gemm = made(lt, *[square()] * 3)
     for _ in range(3):
         (a, _), (b, _), (out, _) = (square() for _ in range(3))
         assert gemm.multiply(STREAM, (a.data_ptr(), b.data_ptr(), out.data_ptr())), lt.faults
@@ -119,6 +148,20 @@ def test_matrices_that_do_not_fit(place: int, strides: tuple[int, int]) -> None:
         made(EmulatedCublasLt(), *parts)
 
 
+@pytest.mark.parametrize("addends", [
+    [(3, 1), (3, 1)], [(0, 1), (0, 1)], [(1, 3)], [(0, 2)], [(1, 0)], [(0, 0)],
+], ids=str)  # fmt: skip
+def test_addends_that_do_not_fit(addends: list[tuple[int, int]]) -> None:
+    parts = [(torch.randn(9), Matrix("m", (3, 3), strides)) for strides in addends]
+    with pytest.raises(RefusedError):
+        made(EmulatedCublasLt(), square(), square(), *parts, square())
+
+
+def test_an_addend_of_another_type() -> None:
+    with pytest.raises(RefusedError):
+        made(EmulatedCublasLt(), square(), square(), square(torch.bfloat16), square())
+
+
 def test_what_the_library_refuses() -> None:
     with pytest.raises(RefusedError):
         made(EmulatedCublasLt(), *[square(torch.int8)] * 3)
@@ -130,8 +173,15 @@ def test_what_the_library_refuses() -> None:
 
 def test_descriptors_live_as_long_as_the_product() -> None:
     lt = EmulatedCublasLt()
-    gemm = made(lt, *[square()] * 3)
-    assert sorted(about["kind"] for about in lt.objects.values()) == ["MatmulDesc", *["MatrixLayout"] * 3]
+    vector = torch.randn(9), Matrix("m", (3, 3), (0, 1))
+    parts = [square(), square(), vector, square()]
+    gemm = made(lt, *parts)
+    kinds = ["MatmulDesc", *["MatrixLayout"] * 4]
+    assert [about["kind"] for about in lt.objects.values()] == kinds
+    for shift in (0, 16):  # the address of a vector is part of a descriptor
+        a, b, bias, out = addresses(parts)
+        assert gemm.multiply(STREAM, (a, b, bias + shift, out)), lt.faults
+    assert [about["kind"] for about in lt.objects.values()] == [*kinds, "MatmulDesc", "MatmulDesc"]
     del gemm
     gc.collect()
     assert not lt.objects
