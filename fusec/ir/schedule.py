@@ -190,7 +190,8 @@ class Library:
     """A dot by the vendor's library: `out = sum(a * b, over=inner)` for each position of `batch`.
 
     `rows` are the axes of `out` that `a` alone has, `columns` those that `b` alone has. `precision` and `sums` are
-    those of the dot. A product of f8 may have `scales`: of rows and of columns, or one number for each operand.
+    those of the dot. A product of f8 may have `scales`: of rows and of columns, or one number for each operand. To any
+    other `addends` are added before it is rounded.
     """
 
     name: ClassVar[str] = "library"
@@ -208,6 +209,7 @@ class Library:
     precision: str
     sums: Sums = Sums.SINGLE
     scales: tuple[Matrix | None, Matrix | None] = (None, None)
+    addends: tuple[Matrix, ...] = ()
 
 
 InKernels: TypeAlias = Elementwise | Tile | Rows | Resident | RowLoop | SplitRows | ColumnSums | Gemv | Gemm | GemmTma

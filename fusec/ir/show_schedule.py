@@ -46,6 +46,8 @@ def _library(plan: Library) -> Iterator[str]:
     yield f"  rows {_axes(plan.rows) or 'none'}; columns {_axes(plan.columns) or 'none'}; over {_axes(plan.inner)}"
     if plan.batch:
         yield f"  for each {_axes(plan.batch)}"
+    if plan.addends:
+        yield f"  adds {', '.join(map(_matrix, plan.addends))}"
     if plan.sums is not Sums.SINGLE:
         scales = (_matrix(scale) for scale in plan.scales if scale is not None)
         yield f"  sums {plan.sums.value}; {', '.join(('scales', *scales))}"

@@ -113,6 +113,11 @@ class ElementwiseOp:
         return self.is_product and self.scaling.each == (Fraction(1), Fraction(-1))
 
     @property
+    def is_sum(self) -> bool:
+        """Whether it adds two operands."""
+        return self.linear == (1, 1)
+
+    @property
     def is_rational(self) -> bool:
         """Whether it is a sum, a difference, a product or a quotient of two operands."""
         return self.arity == 2 and (self.is_product or self.linear is not None)

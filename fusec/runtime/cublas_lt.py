@@ -23,7 +23,7 @@ import torch
 
 from fusec.runtime import allocate
 from fusec.runtime.cache import BoundedCache
-from fusec.runtime.product import Matrix
+from fusec.runtime.product import Matrix, added_at
 
 # Values of cuBLAS's enumerations, and the types of its functions, from its public headers.
 _DATA = {torch.float32: 0, torch.float64: 1, torch.float16: 2, torch.bfloat16: 14}
@@ -99,7 +99,7 @@ class Operand:
     @property
     def transposed(self) -> bool:
         """Whether cuBLASLt, to which columns are contiguous, sees it transposed."""
-        return self.matrix.strides[-1] == 1 and self.matrix.strides[-2] >= max(1, self.matrix.shape[-1])
+        return self.matrix.is_by_rows
 
     @property
     def stored(self) -> tuple[int, int, int]:
@@ -110,16 +110,8 @@ class Operand:
     @property
     def fits(self) -> bool:
         """Whether it is a matrix to cuBLASLt."""
-        length, _, leading = self.stored
-        lines = self.transposed or (self.matrix.strides[-2] == 1 and leading >= max(1, length))
+        lines = self.matrix.is_by_rows or self.matrix.is_by_columns
         return lines and self.dtype in _DATA and max(self.stored) <= _MOST
-
-    @property
-    def is_vector(self) -> bool:
-        """Whether it is the same in every row of every matrix, and gapless."""
-        *steps, column = self.matrix.strides
-        sizes = self.matrix.shape[:-1]
-        return column == 1 and not any(step for size, step in zip(sizes, steps, strict=True) if size != 1)
 
     @property
     def step(self) -> int:
@@ -182,7 +174,9 @@ class Gemm:
         # Columns are written: a row-major result is the transposed product, of the other operand first.
         self._turned = out.transposed
         self._factors = (b, a) if self._turned else (a, b)
-        self._added_at = _added_at(addends, out)
+        kinds = added_at([each.matrix for each in addends], out.matrix)
+        _require(kinds is not None and all(each.dtype == out.dtype for each in addends))
+        self._added_at = [None if at is None else 2 + at for at in kinds or ()]
         matrix, vector = (None if at is None else operands[at] for at in self._added_at)
         self._lt, self._tf32 = lt, tf32
         described = self._described(None if vector is None else vector.first)
@@ -253,20 +247,6 @@ class RefusedError(Exception):
 def _require(fits: bool) -> None:
     if not fits:
         raise RefusedError
-
-
-def _added_at(addends: Sequence[Operand], out: Operand) -> tuple[int | None, int | None]:
-    """Which operand is added as a matrix, and which as one vector to every row."""
-    matrix: int | None = None
-    vector: int | None = None
-    for place, each in enumerate(addends, start=2):
-        _require(each.dtype == out.dtype)
-        if vector is None and each.is_vector and out.transposed:
-            vector = place
-        else:
-            _require(matrix is None and each.fits and each.transposed == out.transposed)
-            matrix = place
-    return matrix, vector
 
 
 def _alignment(out: Operand, vector: Operand | None) -> int:

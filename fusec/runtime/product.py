@@ -27,6 +27,57 @@ class Matrix:
     strides: tuple[int, ...]
     offset: int = 0
 
+    @property
+    def is_by_rows(self) -> bool:
+        """Whether its rows are gapless, and stand behind one another."""
+        return self.strides[-1] == 1 and self.strides[-2] >= max(1, self.shape[-1])
+
+    @property
+    def is_by_columns(self) -> bool:
+        """Whether its columns are."""
+        return self.strides[-2] == 1 and self.strides[-1] >= max(1, self.shape[-2])
+
+
+def with_lengths(matrix: Matrix) -> Matrix:
+    """The same elements, row-major or column-major also where there is but one row or one column.
+
+    The stride of an axis of one element says nothing, and is often 0. PyTorch passes it on as the length of the rows
+    or columns in memory all the same, which the library then refuses, or copies the operand to get another one.
+    """
+    rows, columns = matrix.shape[-2:]
+    *steps, row, column = matrix.strides
+    if rows == 1:
+        row, column = (columns, 1) if column == 1 else (1, column)
+    if columns == 1:
+        row, column = (1, rows) if row == 1 else (row, 1)
+    return replace(matrix, strides=(*steps, row, column))
+
+
+def added_at(addends: Sequence[Matrix], out: Matrix) -> tuple[int | None, int | None] | None:
+    """Which addend the library adds as a matrix, and which as a vector to every gapless line; None where it cannot.
+
+    A matrix has to lie as `out` does, and there may be one of each kind.
+    """
+    found: list[int | None] = [None, None]
+    for place, each in enumerate(addends):
+        kinds = (_lies_as(each, out), _repeats_a_line(each, out))
+        kind = next((kind for kind in (1, 0) if kinds[kind] and found[kind] is None), None)
+        if kind is None:
+            return None
+        found[kind] = place
+    return found[0], found[1]
+
+
+def _lies_as(addend: Matrix, out: Matrix) -> bool:
+    return addend.is_by_rows if out.is_by_rows else addend.is_by_columns
+
+
+def _repeats_a_line(addend: Matrix, out: Matrix) -> bool:
+    along = len(out.shape) - (1 if out.is_by_rows else 2)
+    steps = enumerate(zip(addend.shape, addend.strides, strict=True))
+    others = (step for axis, (size, step) in steps if axis != along and size != 1)
+    return addend.strides[along] == 1 and not any(others)
+
 
 @dataclass(frozen=True, slots=True)
 class Product:
@@ -38,6 +89,8 @@ class Product:
 
     Operands may be `in_8_bits`: "f8", or "fast" where sums may have fewer digits than f32, both with `scales` of rows
     and of columns, or of all of `a` and `b`, in float32; or "i8", whose `out` is int32.
+
+    To any other product `addends` may be added before it is rounded: matrices of the shape and dtype of `out`.
     """
 
     a: Matrix
@@ -46,6 +99,7 @@ class Product:
     tf32: bool = False
     in_8_bits: str = ""
     scales: tuple[Matrix | None, Matrix | None] = (None, None)
+    addends: tuple[Matrix, ...] = ()
 
     def __post_init__(self) -> None:
         *batch, rows, inner = self.a.shape
@@ -58,7 +112,13 @@ class Product:
     @property
     def read(self) -> tuple[Matrix, ...]:
         """All that it reads."""
-        return (self.a, self.b, *(scale for scale in self.scales if scale is not None))
+        return (self.a, self.b, *(scale for scale in self.scales if scale is not None), *self.addends)
+
+    @property
+    def is_sum(self) -> bool:
+        """Whether the library adds what is to be added."""
+        *addends, out = map(with_lengths, (*self.addends, self.out))
+        return added_at(addends, out) is not None
 
     @property
     def idle(self) -> bool:
@@ -77,46 +137,53 @@ class Product:
             return replace(matrix, offset=matrix.offset + offsets.get(matrix.name, 0))
 
         rows, columns = (moved(scale) if scale is not None else None for scale in self.scales)
-        return replace(self, a=moved(self.a), b=moved(self.b), out=moved(self.out), scales=(rows, columns))
+        addends = tuple(map(moved, self.addends))
+        a, b, out = map(moved, (self.a, self.b, self.out))
+        return replace(self, a=a, b=b, out=out, scales=(rows, columns), addends=addends)
 
 
 def matmul(
     a: str,
     b: str,
     out: str,
-    *,
+    *addends: str,
     batch: Strided = (),
     rows: Strided = (),
     columns: Strided = (),
     inner: Strided = (),
-    offsets: tuple[int, int, int] = (0, 0, 0),
+    offsets: Sequence[int] | None = None,
     tf32: bool = False,
 ) -> Product | None:
-    """The product of the buffers `a` and `b`, or None where their strides make no matrices of them.
+    """The product of the buffers `a` and `b` and some `addends`, or None where their strides make no matrices of them.
 
-    Every axis is its size and its strides, in elements: those of `batch` in a, b and out, of `rows` in a and out, of
-    `columns` in b and out, of `inner`, which are summed over, in a and b. Several axes count as one where they lie
-    evenly in memory; where they do not, the outer one of two rows or columns becomes the batch. `offsets` moves the
-    first element of a, b and out; `tf32` is as in `Product`.
+    Every axis is its size and its strides, in elements: those of `batch` in a, b, out and the addends, of `rows` in a,
+    out and the addends, of `columns` in b, out and the addends, of `inner`, which are summed over, in a and b. Several
+    axes count as one where they lie evenly in memory; where they do not, the outer one of two rows or columns becomes
+    the batch. `offsets` moves the first element of a, b, out and the addends; `tf32` is as in `Product`.
     """
     batches = join_axes(batch)
-    lines = join_axes((size, of_a, 0, of_out) for size, of_a, of_out in rows)
-    posts = join_axes((size, 0, of_b, of_out) for size, of_b, of_out in columns)
-    steps = join_axes((size, of_a, of_b, 0) for size, of_a, of_b in inner)
+    lines = join_axes((size, of_a, 0, *others) for size, of_a, *others in rows)
+    posts = join_axes((size, 0, of_b, *others) for size, of_b, *others in columns)
+    steps = join_axes((size, of_a, of_b) for size, of_a, of_b in inner)
     if not batches:
         for axes in (lines, posts):
             if len(axes) == 2 and not batches:
                 batches.append(axes.pop(0))
     if max(map(len, (batches, lines, posts, steps))) > 1:
         return None
-    one = (1, (0, 0, 0))
+    one = (1, (0,) * (3 + len(addends)))
     (count, each), (height, down), (width, across), (depth, along) = (
         axes[0] if axes else one for axes in (batches, lines, posts, steps)
     )
-    first, second, third = offsets
+    first, second, third, *others = offsets or (0,) * (3 + len(addends))
+    shape = (count, height, width)
     return Product(
         Matrix(a, (count, height, depth), (each[0], down[0], along[0]), first),
         Matrix(b, (count, depth, width), (each[1], along[1], across[1]), second),
-        Matrix(out, (count, height, width), (each[2], down[2], across[2]), third),
+        Matrix(out, shape, (each[2], down[2], across[2]), third),
         tf32,
+        addends=tuple(
+            Matrix(name, shape, (each[place], down[place], across[place]), offset)
+            for place, (name, offset) in enumerate(zip(addends, others, strict=True), start=3)
+        ),
     )

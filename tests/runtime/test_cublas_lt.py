@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from fusec.runtime import Matrix, Product
 from fusec.runtime.cublas_lt import Gemm, Operand, RefusedError
 from fusec.runtime.multiplier import Multiplier
+from fusec.runtime.product import with_lengths
 from tests.runtime.emulated_cublas_lt import HANDLE, STREAM, EmulatedCublasLt
 
 CPU = torch.device("cpu")
@@ -45,12 +46,14 @@ def drawn(draw: st.DrawFn, shape: tuple[int, ...], dtype: torch.dtype, shared: b
 def added(
     draw: st.DrawFn, kind: str, shape: tuple[int, ...], dtype: torch.dtype, by_rows: bool
 ) -> tuple[torch.Tensor, Matrix]:
-    """A matrix that lies as the result does, or a vector for every row of it."""
+    """A matrix that lies as the result does, or a vector for every gapless line of it."""
     *batch, rows, columns = shape
     length, lines = (columns, rows) if by_rows else (rows, columns)
-    leading, offset = length + draw(st.integers(0, 2)), draw(st.integers(0, 3))
+    # Elements one behind another may be a row or a column.
+    leading, offset = max(2, length) + draw(st.integers(0, 2)), draw(st.integers(0, 3))
     if kind == "vector":
-        return whole_numbers(offset + columns).to(dtype), Matrix("m", shape, (*[0] * len(batch), 0, 1), offset)
+        strides = (*[0] * len(batch), *((0, 1) if by_rows else (1, 0)))
+        return whole_numbers(offset + length).to(dtype), Matrix("m", shape, strides, offset)
     step = draw(st.sampled_from([0, leading * lines])) if batch else 0
     strides = (*([step] if batch else []), *((leading, 1) if by_rows else (1, leading)))
     return whole_numbers(offset + leading * lines * max([1, *batch])).to(dtype), Matrix("m", shape, strides, offset)
@@ -61,7 +64,8 @@ def view(tensor: torch.Tensor, matrix: Matrix) -> torch.Tensor:
 
 
 def made(lt: EmulatedCublasLt, *parts: tuple[torch.Tensor, Matrix], tf32: bool = False) -> Gemm:
-    return Gemm(lt, HANDLE, [Operand(m, tensor.dtype, tensor.data_ptr()) for tensor, m in parts], tf32, CPU)
+    operands = [Operand(with_lengths(matrix), tensor.dtype, tensor.data_ptr()) for tensor, matrix in parts]
+    return Gemm(lt, HANDLE, operands, tf32, CPU)
 
 
 def addresses(parts: list[tuple[torch.Tensor, Matrix]]) -> tuple[int, ...]:
@@ -84,9 +88,9 @@ def test_the_arguments_mean_the_product(data: st.DataObject) -> None:
         data.draw(drawn((*batch, inner, columns), dtype, True)),
     ]
     out, of_out = data.draw(drawn((*batch, rows, columns), result, False))
-    by_rows = Operand(of_out, result, 0).transposed
+    by_rows = Operand(with_lengths(of_out), result, 0).transposed
     total = view(*parts[0]).double() @ view(*parts[1]).double()
-    for kind in data.draw(st.permutations(["matrix", "vector"] if by_rows else ["matrix"])):
+    for kind in data.draw(st.permutations(["matrix", "vector"])):
         if data.draw(st.booleans()):
             parts.append(data.draw(added(kind, (*batch, rows, columns), result, by_rows)))
             total += view(*parts[-1])
@@ -212,7 +216,8 @@ def test_threads_share_nothing() -> None:
 def test_what_the_library_could_not_multiply_pytorch_does(able: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     tensors = [torch.randn(3, 3) for _ in range(3)]
     matrices = [Matrix(name, (3, 3), (3, 1)) for name in "abo"]
-    multiplier = Multiplier(Product(*matrices), {f"{name}_ptr": place for place, name in enumerate("abo")})
+    a, b, out = matrices
+    multiplier = Multiplier(Product(a, b, out), {f"{name}_ptr": place for place, name in enumerate("abo")})
     multiplier.first(tensors)
     tensors[2].zero_()
     seen = []

@@ -43,18 +43,28 @@ def _by_the_library_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Multiplier, "_run", fail)
 
 
-def multiplier(a: torch.Tensor, b: torch.Tensor, dtype: torch.dtype, tf32: bool = False) -> Plan:
+def multiplier(
+    a: torch.Tensor, b: torch.Tensor, dtype: torch.dtype, tf32: bool = False, addends: tuple[torch.Tensor, ...] = ()
+) -> Plan:
     shape = (*a.shape[:-1], b.shape[-1])
     strides = torch.empty(shape, device="meta").stride()
-    product = Product(
-        *(Matrix(n, tuple(t.shape), t.stride()) for n, t in (("a", a), ("b", b))), Matrix("o", shape, strides), tf32
-    )
-    return Plan("multiply", a.device, tensors=("a", "b"), outputs={"o": Buffer(shape, dtype)}, launches=(product,))
+    views = [Matrix(f"t{place}", tuple(t.shape), t.stride()) for place, t in enumerate((a, b, *addends))]
+    product = Product(*views[:2], Matrix("o", shape, strides), tf32, addends=tuple(views[2:]))
+    names = tuple(view.name for view in views)
+    return Plan("multiply", a.device, tensors=names, outputs={"o": Buffer(shape, dtype)}, launches=(product,))
 
 
-def check(out: torch.Tensor, a: torch.Tensor, b: torch.Tensor, fraction: float | None = None) -> None:
+def check(
+    out: torch.Tensor,
+    a: torch.Tensor,
+    b: torch.Tensor,
+    fraction: float | None = None,
+    addends: tuple[torch.Tensor, ...] = (),
+) -> None:
     """That `out` is a sum in f32 (in f64 for f64), of operands rounded by `fraction`, and rounded once."""
     exact, terms = a.double() @ b.double(), a.double().abs() @ b.double().abs()
+    for addend in addends:
+        exact, terms = exact + addend, terms + addend.abs()
     wide = torch.float64 if out.dtype == torch.float64 else torch.float32
     each = 512 * torch.finfo(wide).eps + (fraction or 0.0)
     about = torch.finfo(out.dtype)
@@ -76,6 +86,57 @@ def test_matrices(layout: str, batch: tuple[int, ...], given: torch.dtype, dtype
         results = [plan((a, b)) for _ in range(3)]
         check(results[0], a, b)
         assert all(torch.equal(results[0], result) for result in results)
+
+
+ADDENDS = {"matrix": "m", "vector": "v", "both": "mv", "the other order": "vm"}
+
+
+def added(kinds: str, dtype: torch.dtype, *shape: int, shift: int = 0) -> tuple[torch.Tensor, ...]:
+    """Rows further apart than they are long, and a vector for all of them."""
+    *batch, rows, columns = shape
+    wide = torch.randn(*batch, rows, columns + 8, device="cuda").to(dtype)[..., :columns]
+    vector = torch.randn(columns + shift, device="cuda").to(dtype)[shift:].expand(shape)
+    return tuple(wide if kind == "m" else vector for kind in kinds)
+
+
+@pytest.mark.parametrize(("given", "dtype"), TYPES[:-1], ids=str)
+@pytest.mark.parametrize("batch", [(), (3,)], ids=str)
+@pytest.mark.parametrize("kinds", ADDENDS)
+@pytest.mark.parametrize("by_library", [True, False])
+def test_addends(
+    by_library: bool,
+    kinds: str,
+    batch: tuple[int, ...],
+    given: torch.dtype,
+    dtype: torch.dtype,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.undo()  # the library may refuse what lies at odd places
+    if not by_library:
+        monkeypatch.setattr(cublas_lt, "library", lambda: None)
+    for sizes in ((65, 200, 136), (64, 64, 128), (16, 65536, 64), (5, 9, 11)):
+        for shift in (0, 1):
+            a, b = LAYOUTS["transposed b"](*operands(given, *batch, sizes=sizes))
+            addends = added(ADDENDS[kinds], dtype, *batch, sizes[0], sizes[2], shift=shift)
+            plan = multiplier(a, b, dtype, addends=addends)
+            results = [plan((a, b, *addends)) for _ in range(3)]
+            check(results[0], a, b, addends=addends)
+            assert all(torch.equal(results[0], result) for result in results)
+            (step,) = plan._steps
+            assert isinstance(step, Multiplier)
+            if (given, sizes[0], shift) == (torch.bfloat16, 64, 0):
+                assert (step._gemm is not None) == by_library
+
+
+@pytest.mark.parametrize("inner", [200, 2**18])
+def test_another_vector(inner: int) -> None:
+    """Its address is part of what is kept."""
+    a, b = operands(torch.bfloat16, sizes=(64, inner, 64))
+    vectors = [added("v", torch.bfloat16, 64, 64) for _ in range(4)]
+    plan = multiplier(a, b, torch.bfloat16, addends=vectors[0])
+    outs = [plan((a, b, *vector)) for vector in vectors * 2]
+    for out, vector in zip(outs, vectors * 2, strict=True):
+        check(out, a, b, addends=vector)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=str)

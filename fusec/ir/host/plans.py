@@ -18,7 +18,7 @@ class Library:
     """A product by the vendor's library: `out = sum(a * b, over inner)` for each position of `batch`.
 
     One of operands `in_8_bits`, "f8", "fast" or "i8", may have a scale of rows and one of columns, or of all of `a` and
-    `b`.
+    `b`. Those of `addends` that a call gives are added to any other product before it is rounded.
     """
 
     a: str | Matrix
@@ -32,6 +32,7 @@ class Library:
     in_8_bits: str = ""
     row_scale: str | Matrix = ""
     column_scale: str | Matrix = ""
+    addends: tuple[str | Matrix, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

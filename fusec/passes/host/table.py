@@ -108,6 +108,7 @@ def _library(product: Product, keys: Keys) -> Library:
         in_8_bits=_IN_8_BITS.get(product.sums, ""),
         row_scale=scale(product.scales[0], product.rows),
         column_scale=scale(product.scales[1], product.columns),
+        addends=tuple(keys.matrix(addend, seen[2][1]) for addend in product.addends),
     )
 
 

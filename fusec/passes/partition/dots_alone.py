@@ -14,10 +14,11 @@ anyway, and a factor that left the dot would cost a pass over its result.
 from __future__ import annotations
 
 from fusec.ir.expressions import Cast, Dot, Input, NodeId, operands
-from fusec.ir.graph import Graph, Output, reachable
+from fusec.ir.graph import Graph, reachable
 from fusec.ir.multiply import F32, I8, I32, MULTIPLIED, is_of_8_bits
 from fusec.ir.partition import LIBRARY, Intermediate, Partition
 from fusec.ir.types import Kind, Storage
+from fusec.passes.partition.addends import lie_along, summed
 from fusec.passes.partition.cut import Cuts, Stored, cut
 from fusec.passes.partition.intermediates import Intermediates
 from fusec.passes.partition.operands import argument_of, depths, is_stored, made_of_reductions, multiplications
@@ -74,22 +75,30 @@ def _is_optional(graph: Graph, factor: NodeId) -> bool:
 def _result(
     graph: Graph, number: NodeId, storage: Storage, read: Readers, made: Intermediates
 ) -> tuple[NodeId, Intermediate]:
-    """Where a product goes: to the output that it is, if it is only that, in its type; else to a tensor in f32.
+    """Where a product goes: to the output that it is, addends included, if it is only that; else to a tensor in f32.
 
     The library rounds a product of f8 to every type of at least 16 bits, and leaves one of i8 in i32.
     """
-    node: NodeId = number
-    element: Storage = I32 if storage == I8 else F32
-    match read[number]:
+    for output in graph.outputs:
+        top, addends = summed(graph, number, output.element, read)
+        node, element = _rounded(graph, top, storage, read)
+        if read[node] != [output] or (addends and is_of_8_bits(storage)):
+            continue
+        is_typed = output.element == element or _rounds_to(output.element, storage)
+        if is_typed and made.is_stored_whole(output.name) and lie_along(graph, addends, output):
+            return node, Intermediate(output.name, output.element, output.dims)
+    node, element = _rounded(graph, number, storage, read)
+    return node, made.own(node, element, (), "product")
+
+
+def _rounded(graph: Graph, node: NodeId, storage: Storage, read: Readers) -> tuple[NodeId, Storage]:
+    """What the library makes of a sum: itself, or the cast that alone reads it, and the type of that."""
+    match read[node]:
         case [int(reader)]:
             expr = graph.nodes[reader].expr
             if isinstance(expr, Cast) and _rounds_to(expr.dtype, storage):
-                node, element = reader, expr.dtype
-    match read[node]:
-        case [Output(element=written) as output] if written == element or _rounds_to(written, storage):
-            if made.is_stored_whole(output.name):
-                return node, Intermediate(output.name, written, output.dims)
-    return node, made.own(node, element, (), "product")
+                return reader, expr.dtype
+    return node, I32 if storage == I8 else F32
 
 
 def _rounds_to(written: Storage, storage: Storage) -> bool:

@@ -1,15 +1,16 @@
 """Library: the schedule of a step that is a dot alone, by the vendor's library.
 
-Before: the flow of a step that stores one dot of two loads, one of f8 times a scale of its rows and one of its columns.
+Before: the flow of a step that stores one dot of two loads, with a matrix and a vector added to it, or one of f8 times
+a scale of its rows and one of its columns.
 After: where each of the three matrices lies, and which axes are rows, columns, contracted and a batch. Every axis has
 to have one stride in each matrix.
 """
 
 from __future__ import annotations
 
-from fusec.ir.expressions import Cast, Dot, Elementwise, NodeId
+from fusec.ir.expressions import GIVEN, OMITTED, Cast, Choose, Const, Dot, Elementwise, NodeId
 from fusec.ir.flow import Affine, Flow, Load, Position
-from fusec.ir.multiply import sums_of
+from fusec.ir.multiply import Sums, sums_of
 from fusec.ir.ops import ELEMENTWISE
 from fusec.ir.schedule import Library
 from fusec.ir.stage import Matrix
@@ -23,7 +24,8 @@ def library(flow: Flow) -> Library | str:
     (store,) = flow.stores
     value = flow.nodes[store.value].expr
     number = value.arg if isinstance(value, Cast) and value.dtype == store.element else store.value
-    number, factors = _factors(flow, number)
+    number, terms = _behind(flow, number, "is_sum")
+    number, factors = _behind(flow, number, "is_product")
     dot = flow.nodes[number].expr
     if not isinstance(dot, Dot):
         return "it is more than a dot"
@@ -33,6 +35,9 @@ def library(flow: Flow) -> Library | str:
         return "an operand is computed or looked up"
     left, right = (flow.nodes[operand].type.axes for operand in (dot.a, dot.b))
     kept = without(tuple(axis for position in out.positions for axis in position.axes), dot.axes)
+    addends = [_loaded(flow, _given(flow, term)) for term in terms]
+    if None in addends or (addends and sums_of(flow.nodes, dot) is not Sums.SINGLE):
+        return "what is added to the dot is computed, or its operands are of 8 bits"
     scales = _scales(flow, factors, without(left, dot.axes), without(right, dot.axes))
     if scales is None:
         return "a factor behind the dot is no scale of its rows or columns"
@@ -47,20 +52,30 @@ def library(flow: Flow) -> Library | str:
         precision=dot.precision,
         sums=sums_of(flow.nodes, dot),
         scales=scales,
+        addends=tuple(addend for addend in addends if addend is not None),
     )
 
 
-def _factors(flow: Flow, number: NodeId) -> tuple[NodeId, list[NodeId]]:
-    """A dot in a product, and what it is multiplied with."""
-    factors: list[NodeId] = []
+def _behind(flow: Flow, number: NodeId, trait: str) -> tuple[NodeId, list[NodeId]]:
+    """What stands before operations of two that have a trait, and their other operands."""
+    others: list[NodeId] = []
     while True:
         expr = flow.nodes[number].expr
-        if not isinstance(expr, Elementwise) or not ELEMENTWISE[expr.op].is_product:
-            return number, factors
-        dots = [arg for arg in expr.args if isinstance(flow.nodes[arg].expr, Elementwise | Dot)]
-        if len(dots) != 1:
-            return number, factors
-        number, factors = dots[0], [*factors, *(arg for arg in expr.args if arg != dots[0])]
+        if not isinstance(expr, Elementwise) or not getattr(ELEMENTWISE[expr.op], trait):
+            return number, others
+        before = [arg for arg in expr.args if isinstance(flow.nodes[arg].expr, Elementwise | Dot)]
+        if len(before) != 1:
+            return number, others
+        number, others = before[0], [*others, *(arg for arg in expr.args if arg != before[0])]
+
+
+def _given(flow: Flow, number: NodeId) -> NodeId:
+    """The tensor that a value is in calls that give it, if it is 0 in others."""
+    match flow.nodes[number].expr:
+        case Choose(cases=((case, given), (other, omitted))) if (case, other) == (GIVEN, OMITTED):
+            expr = flow.nodes[omitted].expr
+            return given if isinstance(expr, Const) and expr.value == 0 else number
+    return number
 
 
 def _scales(

@@ -42,7 +42,9 @@ class Partitions:
         if not partition.products:
             return self._prefers_own(partition)
         skinny = not isinstance(partition.steps[-1], Step) and self._is_skinny
-        return self._is_for(partition) and not skinny and self._prefers_library
+        adds = any(product.addends for product in self.products(partition) if product is not None)
+        others = skinny or (adds and self._tma_beats_library)
+        return self._is_for(partition) and not others and self._prefers_library
 
     def products(self, partition: Partition) -> tuple[Product | None, ...]:
         """What the library multiplies, None where the strides of a call make no matrices of its operands."""
@@ -99,6 +101,14 @@ class Partitions:
         plans = ([plan for plan in step.plans if isinstance(plan, Gemv)] for step in steps)
         return all(any(gemm.gemv_fits(plan, self._call) for plan in each) for each in plans)
 
+    @cached_property
+    def _tma_beats_library(self) -> bool:
+        """Whether persistent gemms take no longer than the library that reads more than it multiplies."""
+        call, plans = self._call, self._persistent
+        if not plans or not self._fits_tma:
+            return False
+        return all(tma.beats_library(tma.contraction_of(plan, call), call.chip) for plan in plans)
+
     def _prefers_own(self, partition: Partition) -> bool:
         """The rule for contractions of what is stored, where these would go before the library.
 
@@ -113,8 +123,7 @@ class Partitions:
         # Where the library makes an output itself, it was asked before.
         libraries = (each for each in self._plans.partitions if each.products)
         asked = any(isinstance(each.steps[-1], Step) for each in libraries) and self._prefers_library
-        plans, call = self._persistent, self._call
-        return not asked or all(tma.beats_library(tma.contraction_of(plan, call), call.chip) for plan in plans)
+        return not asked or self._tma_beats_library
 
     def _is_for_few(self, plan: Schedule) -> bool:
         return isinstance(plan, Gemm | Gemv) and gemm.is_for_few(plan, self._call)
@@ -124,17 +133,20 @@ class Partitions:
 
     def _product(self, library: Library) -> Product | None:
         call = self._call
-        a, b, out = library.a, library.b, library.out
-        first, second, third = map(call.offset, (a, b, out))
+        a, b = library.a, library.b
+        given = (each for each in library.addends if call.tensors[_tensor(each)] is not None)
+        made = (library.out, *given)
         found = matmul(
-            *map(_tensor, (a, b, out)),
-            batch=self._seen(library.batch, a, b, out),
-            rows=self._seen(library.rows, a, out),
-            columns=self._seen(library.columns, b, out),
+            *map(_tensor, (a, b, *made)),
+            batch=self._seen(library.batch, a, b, *made),
+            rows=self._seen(library.rows, a, *made),
+            columns=self._seen(library.columns, b, *made),
             inner=self._seen(library.inner, a, b),
-            offsets=(first, second, third),
+            offsets=[*map(call.offset, (a, b, *made))],
             tf32=library.tf32,
         )
+        if found is not None and found.addends and not found.is_sum:
+            return None
         return self._of_8_bits(found, library) if found is not None and library.in_8_bits else found
 
     def _of_8_bits(self, product: Product, library: Library) -> Product | None:
