@@ -29,6 +29,7 @@ SMALL = Chip(
     tile=64,
     most_splits=4,
     library_work=NEVER,
+    int8_work=NEVER,
     skinny=0,
     most_again=NEVER,
 )
@@ -42,7 +43,7 @@ CHIPS: dict[str, Chip] = {
         SMALL, short_row=0, small_row=0, resident_row=0, chunk=16, few_rows=1 << 20, long_row=0, live_words=0
     ),
     "column_sums": replace(SMALL, short_row=0, resident_row=0),
-    "library": replace(SMALL, library_work=0),
+    "library": replace(SMALL, library_work=0, int8_work=0),
     "tma": replace(SMALL, gemv_matrix=-1),
     "swap_ab": replace(SMALL, skinny=NEVER, few_tiles=1 << 10, skinny_block_k=16),
 }
@@ -94,8 +95,11 @@ class Forcing:
 
     @property
     def kind(self) -> str:
-        """What calls are drawn for: sums that several programs share are long, as those are that TMA moves."""
-        return "tma" if self.plan is not None and self.plan.endswith(("tma", "split_k")) else "rows"
+        """What calls are drawn for: sums that several programs share are long, as those are that TMA moves.
+
+    The library takes operands of 8 bits whose extents are multiples of 16, as TMA does.
+    """
+        return "tma" if self.plan is not None and self.plan.endswith(("tma", "split_k", "library")) else "rows"
 
     def of(self, op: Op) -> AbstractContextManager[None]:
         """Within, an op chooses its plans this way."""

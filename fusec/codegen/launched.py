@@ -68,7 +68,7 @@ def _chips(op: Op) -> Iterator[Chip]:
     """For each way to multiply that an op has, an H200 whose rules go that way with all calls."""
     assert op.table is not None
     if op.table.partitions:
-        yield replace(H200, library_work=0, skinny=0)
+        yield replace(H200, library_work=0, int8_work=0, skinny=0)
     yield replace(H200, library_work=_NEVER, skinny=0)
     few = replace(H200, library_work=_NEVER, skinny=_NEVER, most_again=_NEVER)
     if "swap_ab" in op.plan_names:

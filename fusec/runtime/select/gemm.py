@@ -66,11 +66,10 @@ def prefers_library(
     found = [product for product in products if product is not None]
     if len(found) < len(products) or is_invariant():
         return False
-    if any(product.in_8_bits == "i8" for product in found):
-        return False
     if not several and any(is_vector(chip, min(product.out.shape[-2:])) for product in found):
         return False
-    least = chip.library_work // (chip.untiled_share if not tiled else chip.several_share if several else 1)
+    work = chip.int8_work if any(product.in_8_bits == "i8" for product in found) else chip.library_work
+    least = work // (chip.untiled_share if not tiled else chip.several_share if several else 1)
     return sum(product.work for product in found) >= least
 
 
