@@ -97,8 +97,8 @@ class Forcing:
     def kind(self) -> str:
         """What calls are drawn for: sums that several programs share are long, as those are that TMA moves.
 
-    The library takes operands of 8 bits whose extents are multiples of 16, as TMA does.
-    """
+        The library takes operands of 8 bits whose extents are multiples of 16, as TMA does.
+        """
         return "tma" if self.plan is not None and self.plan.endswith(("tma", "split_k", "library")) else "rows"
 
     def of(self, op: Op) -> AbstractContextManager[None]:

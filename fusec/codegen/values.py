@@ -95,9 +95,10 @@ class ValuePrinter:
             case Fold():
                 return self._fold(value)
             case Product(a, b, total, precision=precision, sums=sums):
-                operands = ", ".join(map(self.text, (a, b, total)))
+                operands = ", ".join(self.text(each) for each in (a, b, total) if each is not None)
                 if sums is not Sums.SINGLE:
-                    return _PRODUCTS[sums].format(operands)
+                    begins = ", 0.0" if sums is Sums.PARTS and total is None else ""
+                    return _PRODUCTS[sums].format(f"{operands}{begins}")
                 # Triton makes `dot(a, b, 0) + c` a dot that begins with c, and rounds c at every product, unless some
                 # sums may be imprecise. That says nothing of operands that are not of f8.
                 return f'tl.dot({operands}, input_precision="{precision}", max_num_imprecise_acc=1)'

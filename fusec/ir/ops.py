@@ -269,6 +269,11 @@ class ReduceOp:
         return ELEMENTWISE[self.combine].scaling.any_sign
 
     @property
+    def adds(self) -> bool:
+        """Whether it is the sum of all numbers, divided by nothing."""
+        return not self.picks and self.averages is None
+
+    @property
     def picks(self) -> bool:
         """Whether the result is one of the numbers that are reduced."""
         return isinf(self.identity)

@@ -163,7 +163,8 @@ def _value(value: Value) -> str:
         case Fold(op, arg, over):
             return f"{op}({_value(arg)} over {', '.join(over)})"
         case Product(a, b, total, precision=precision, sums=sums):
-            text = f"{_operand(total)} + {_operand(a)} @ {_operand(b)}"
+            before = f"{_operand(total)} + " if total is not None else ""
+            text = f"{before}{_operand(a)} @ {_operand(b)}"
             words = [*([f"in {precision}"] if precision != "ieee" else [])]
             words += [f"sums {sums.value}"] if sums is not Sums.SINGLE else []
             return " ".join((text, *words))

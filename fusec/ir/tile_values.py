@@ -127,14 +127,14 @@ class Fold:
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """`total` and the product of two tiles, `a` of rows by steps and `b` of steps by columns, in the matrix unit.
+    """The product of two tiles, `a` of rows by steps and `b` of steps by columns, in the matrix unit, and a `total`.
 
     `precision` and `sums` are those of the dot it is a step of.
     """
 
     a: Value
     b: Value
-    total: Value
+    total: Value | None
     dims: Dims
     precision: str
     sums: Sums = Sums.SINGLE

@@ -211,6 +211,7 @@ class Gemm:
     Swap-AB: `n` is an axis of so `few` positions that they are the columns of a tile, and the matrix is read `again`
     for each position of other axes. Split-K: several programs share a tile, and their partial `sums` are combined.
     There is room for sums of so many products at `most`, if that is said. Sums `in_parts` take twice the registers.
+    Where they are `grouped`, a step of the loop has the last of the axes `k` whole.
     """
 
     kernel: Any
@@ -222,6 +223,7 @@ class Gemm:
     dots: int = 1
     most: int = 0
     in_parts: bool = False
+    grouped: bool = False
     tf32: bool = False
     few: str = ""
     again: str = ""

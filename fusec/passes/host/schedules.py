@@ -234,6 +234,7 @@ class Scheduler:
             dots=len(dots),
             most=_most(stage),
             in_parts=any(sums_of(stage.flow.nodes, dot) is Sums.PARTS for dot in dots),
+            grouped=_is_grouped(stage),
             tf32=all(dot.precision == "tf32" for dot in dots),
             few=self._keys.axes(plan.few[:1]),
             again=self._keys.axes(plan.few[1:]),
@@ -298,6 +299,12 @@ def _most(stage: Stage) -> int:
     nodes = stage.flow.nodes
     dots = (nodes[n] for n in stage.live if isinstance(nodes[n].expr, Dot))
     return MOST_I8 if any(node.type.kind is Kind.INT for node in dots) else 0
+
+
+def _is_grouped(stage: Stage) -> bool:
+    """Whether a step of the loop has all that a dot contracts."""
+    nodes = stage.flow.nodes
+    return any(isinstance(nodes[n].expr, Dot) and set(nodes[n].type.axes) & set(stage.stream) for n in stage.live)
 
 
 def _integers(stage: Stage) -> str:

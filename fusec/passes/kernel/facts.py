@@ -53,9 +53,9 @@ class Facts:
         return self.in_loop(self.nodes[number].type.axes)
 
     def ends_sweep(self, number: NodeId) -> bool:
-        """Whether a node is a reduction over an axis of the loop."""
+        """Whether a node is a reduction over all axes of the loop that it depends on."""
         expr = self.nodes[number].expr
-        return isinstance(expr, Reduce | Dot) and self.in_loop(expr.axes)
+        return isinstance(expr, Reduce | Dot) and self.in_loop(expr.axes) and not self.is_looped(number)
 
     def is_multiplied(self, number: NodeId) -> bool:
         """Whether a dot reads a node."""

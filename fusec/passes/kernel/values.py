@@ -21,7 +21,7 @@ from fusec.ir.expressions import (
 )
 from fusec.ir.flow import Load, Partial, Size, flow_operands, lookups
 from fusec.ir.graph import ScalarParam
-from fusec.ir.multiply import F32, F64, multiplied_as
+from fusec.ir.multiply import F32, F64, multiplied_as, sums_of
 from fusec.ir.statements import Assign, Branch, Chosen, Early, Given, Statement, Test
 from fusec.ir.tile_values import (
     Apply,
@@ -31,6 +31,7 @@ from fusec.ir.tile_values import (
     Largest,
     Name,
     Number,
+    Product,
     Rounded,
     SizeExpr,
     Value,
@@ -121,6 +122,13 @@ class Values:
         first, second = (types[number != dot.a] if types else None for number in (a, b))
         return self._factor(a, dot, first, scope), self._factor(b, dot, second, scope)
 
+    def _product(self, number: NodeId, dot: Dot, scope: Scope) -> Value:
+        """A dot over what is in a tile: a step of the loop has all of it."""
+        a, b = self.factors(dot, scope)
+        dims = self._grid.order({dim for factor in (a, b) for dim in factor.dims} - set(map(str, dot.axes)))
+        nodes = self._facts.nodes
+        return Product(a, b, None, dims, dot.precision, sums_of(nodes, dot), nodes[number].type.kind)
+
     def _factor(self, number: NodeId, dot: Dot, storage: Storage | None, scope: Scope) -> Value:
         value = self.value(number, scope)
         is_zero = self._facts.padding.is_zero(number, dot.axes)
@@ -173,7 +181,9 @@ class Values:
                 name = self._naming.assign(number, rounded, scope)
                 return Name(name.text, name.dims, name.kind, dtype, number in self._facts.apart)
             case Dot():
-                raise InternalError("build_kernels", "a dot outside of the loop over what it contracts")
+                if not self._facts.is_looped(number):
+                    raise InternalError("build_kernels", "a dot outside of the loop over what it contracts")
+                return self._naming.assign(number, self._product(number, node.expr, scope), scope)
             case Reduce():
                 folded = self._reductions.folded(number, self.reduced(number, scope))
                 return self._naming.assign(number, folded, scope)

@@ -13,7 +13,7 @@ anyway, and a factor that left the dot would cost a pass over its result.
 
 from __future__ import annotations
 
-from fusec.ir.expressions import Cast, Dot, Input, NodeId, operands
+from fusec.ir.expressions import Cast, Dot, Input, NodeId, Reduce, operands
 from fusec.ir.graph import Graph, reachable
 from fusec.ir.multiply import F32, I8, I32, MULTIPLIED, is_of_8_bits
 from fusec.ir.partition import LIBRARY, Intermediate, Partition
@@ -21,16 +21,29 @@ from fusec.ir.types import Kind, Storage
 from fusec.passes.partition.addends import lie_along, summed
 from fusec.passes.partition.cut import Cuts, Stored, cut
 from fusec.passes.partition.intermediates import Intermediates
-from fusec.passes.partition.operands import argument_of, depths, is_stored, made_of_reductions, multiplications
+from fusec.passes.partition.operands import (
+    argument_of,
+    continues,
+    depths,
+    is_stored,
+    made_of_reductions,
+    multiplications,
+)
 from fusec.passes.partition.scales import Readers, scaled
 from fusec.passes.partition.store_operands import readers
 
 
 def dots_alone(graph: Graph, intermediates: Intermediates | None = None) -> Partition | None:
-    """The steps, or None where there is no dot, or one whose operands are not stored in a type."""
+    """The steps, or None where there is no dot, or one whose operands are not stored in a type.
+
+    What is summed up over groups is no product for the library: all of them would have to be stored.
+    """
     multiplied = multiplications(graph)
     depth = depths(graph)
     dots = {number: expr for number in multiplied if isinstance(expr := graph.nodes[number].expr, Dot)}
+    live = reachable(graph.nodes, graph.roots)
+    if any(isinstance(expr := graph.nodes[n].expr, Reduce) and continues(graph, expr) for n in live):
+        return None
     if not dots or any(_is_optional(graph, factor) for dot in dots.values() for factor in (dot.a, dot.b)):
         return None
     made = intermediates or Intermediates(graph)

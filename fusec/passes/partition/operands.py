@@ -5,6 +5,7 @@ from __future__ import annotations
 from fusec.ir.expressions import Choose, Dot, Input, Layout, NodeId, Part, Reduce, Rename, operands
 from fusec.ir.graph import Graph, reachable
 from fusec.ir.multiply import is_number_of, is_of_8_bits, multiplied_as
+from fusec.ir.ops import REDUCTIONS
 from fusec.ir.types import Axis, Computed, Storage
 
 
@@ -107,6 +108,25 @@ def made_of_reductions(graph: Graph) -> frozenset[NodeId]:
         if isinstance(node.expr, Reduce) or inside:
             found.add(number)
     return frozenset(found)
+
+
+def continues(graph: Graph, reduce: Reduce) -> bool:
+    """Whether a sum goes on with what dots add up: it is over axes that they have in both operands, as of groups."""
+    if not REDUCTIONS[reduce.op].adds:
+        return False
+    stack, dots, seen = [reduce.arg], list[Dot](), set[NodeId]()
+    while stack:
+        number = stack.pop()
+        expr = graph.nodes[number].expr
+        if number in seen:
+            continue
+        seen.add(number)
+        if isinstance(expr, Dot):
+            dots.append(expr)
+        else:
+            stack += operands(expr)
+    both = [graph.nodes[operand].type.axes for dot in dots for operand in (dot.a, dot.b)]
+    return bool(dots) and all(set(reduce.axes) <= set(axes) for axes in both)
 
 
 def _may_be_left_out(graph: Graph) -> bool:

@@ -19,7 +19,7 @@ from fusec.ir.partition import STORED, Partition
 from fusec.ir.types import Storage
 from fusec.passes.partition.cut import Cuts, Stored, cut
 from fusec.passes.partition.intermediates import Intermediates
-from fusec.passes.partition.operands import is_stored, made_of_reductions, multiplications
+from fusec.passes.partition.operands import continues, is_stored, made_of_reductions, multiplications
 
 
 def store_operands(graph: Graph, intermediates: Intermediates | None = None) -> Partition | None:
@@ -69,6 +69,8 @@ def _levels(graph: Graph) -> list[int]:
         match node.expr:
             case Dot():
                 found.append(before + 1 + before % 2)
+            case Reduce() if continues(graph, node.expr):
+                found.append(before)
             case Reduce():
                 found.append(before + before % 2)
             case _:

@@ -2,7 +2,9 @@
 
 A program computes a tile of the output, `side` by `block`, and walks the contracted axes in a loop: dots and reductions
 over them gather in accumulators, and what is made of those is stored behind the loop. Every other axis is a row.
-Relies on dots that all contract the same axes and have one operand with each of the two axes of the tile.
+Relies on dots that all contract the same axes and have one operand with each of the two axes of the tile. Sums over
+other axes of what is made of dots, as where every group of what is contracted has a scale of its own, walk these as
+well: a step then has one group, whose product is made whole before it is scaled and added.
 
 The matrix unit multiplies tiles of many rows by as few as 8 or 16 columns. Where there are only a few positions of the
 outer axis, as many as tokens in a step of decoding, the two axes are swapped: the inner one, along which a weight is
@@ -14,8 +16,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fusec.ir.expressions import Dot, NodeId, Reduce
-from fusec.ir.flow import LEAD_AXES, flow_reachable, store_axes
+from fusec.ir.flow import LEAD_AXES, Flow, flow_reachable, store_axes
 from fusec.ir.multiply import multiplied_as
+from fusec.ir.ops import REDUCTIONS
 from fusec.ir.schedule import Gemm, GemmTma
 from fusec.ir.stage import Stage
 from fusec.ir.types import Axis, Kind, without
@@ -36,22 +39,29 @@ def contractions(facts: Survey, label: str) -> tuple[Gemm, ...] | str:
     contracted = set(next(iter(dots.values())).axes)
     if any(set(dot.axes) != contracted for dot in dots.values()):
         return "its dots contract different axes"
-    if any(isinstance(expr := nodes[n].expr, Reduce) and set(expr.axes) != contracted for n in live):
+    groups = grouped(facts.flow)
+    if groups is None:
         return "something reduces other axes than the dots contract"
+    if groups and len(contracted) > 1:
+        return "a group has several axes"
     if any(n in dots for dot in dots.values() for n in flow_reachable(nodes, (dot.a, dot.b))):
         return "a dot waits for another one"
     if any(not _is_multiplied(facts, dot) for dot in dots.values()):
         return "the matrix unit has no such product"
-    if any(contracted & set(store_axes(facts.flow, store)) for store in facts.flow.stores):
+    walked = contracted | set(groups)
+    if any(walked & set(store_axes(facts.flow, store)) for store in facts.flow.stores):
         return "an output has an axis that the dots contract"
-    found = _tile(facts, dots, contracted)
+    found = _tile(facts, dots, walked)
     if found is None:
         return "no axis of each operand is left of the output"
     side, block = found
     if any(not {side, block} <= set(store_axes(facts.flow, store)) for store in facts.flow.stores):
         return "an output lacks an axis of the tile"
-    stream = tuple(axis for axis in facts.order if axis in contracted)
+    stream = tuple(axis for axis in facts.order if axis in groups)
+    stream = (*stream, *(axis for axis in facts.order if axis in contracted))
     name = f"gemm{label}"
+    if groups:
+        return (Gemm(_product(facts, name, side, block, stream)),)
     product, swapped = _product(facts, name, side, block, stream), _product(facts, name, block, side, stream)
     whole = any(nodes[number].type.kind is Kind.INT for number in dots)
     sums = () if whole else shared_sums(facts, product)
@@ -61,6 +71,24 @@ def contractions(facts: Survey, label: str) -> tuple[Gemm, ...] | str:
         return Gemm(swapped, few), Gemm(product)
     share, combine = deal_out(facts, swapped, label)
     return Gemm(share, few, combine), Gemm(swapped, few), Gemm(product)
+
+
+def grouped(flow: Flow) -> tuple[Axis, ...] | None:
+    """The axes along which what is made of dots is summed up, () where nothing is; None where that is no such sum.
+
+    Other reductions are over what the dots contract.
+    """
+    nodes, live = flow.nodes, flow.live
+    dots = {n: expr for n in live if isinstance(expr := nodes[n].expr, Dot)}
+    reductions = [(n, expr) for n in live if isinstance(expr := nodes[n].expr, Reduce)]
+    behind = [expr for _, expr in reductions if not flow_reachable(nodes, (expr.arg,)).isdisjoint(dots)]
+    contracted = {axis for dot in dots.values() for axis in dot.axes}
+    if not behind:
+        return () if all(set(expr.axes) == contracted for _, expr in reductions) else None
+    axes = behind[0].axes
+    alike = all(REDUCTIONS[expr.op].adds and set(expr.axes) == set(axes) for _, expr in reductions)
+    inside = all(set(axes) <= set(nodes[n].type.axes) for n in dots)
+    return axes if alike and inside and len(behind) == len(reductions) and not contracted & set(axes) else None
 
 
 def _read_again(facts: Survey, dots: dict[NodeId, Dot], stage: Stage) -> tuple[Axis, ...]:

@@ -10,10 +10,10 @@ from dataclasses import replace
 
 from fusec.ir.expressions import Dot, NodeId, Reduce
 from fusec.ir.flow import Flow, Load, Store, flow_reachable, store_axes, store_inputs
-from fusec.ir.schedule import ColumnSums, Group, Resident, RowLoop, Schedule, Tile
+from fusec.ir.schedule import ColumnSums, Gemm, Group, Resident, RowLoop, Schedule, Tile
 from fusec.ir.types import Axis, Kind
 from fusec.passes.schedule.elementwise import elementwise, one_tile
-from fusec.passes.schedule.gemm import contractions, gemm_tma
+from fusec.passes.schedule.gemm import contractions, gemm_tma, grouped
 from fusec.passes.schedule.gemv import expand_dots, gemv
 from fusec.passes.schedule.known import Known
 from fusec.passes.schedule.rows import column_plans, rows
@@ -45,7 +45,7 @@ def contraction(flow: Flow, known: Known, label: str, vectors: bool) -> Group | 
         return products
     *few, whole = products
     tma = gemm_tma(facts, label)
-    sums = gemv(facts, replace(known, matrices=frozenset()), label, products[0].few) if vectors else ()
+    sums = _vectors(facts, replace(known, matrices=frozenset()), label, products) if vectors else ()
     plans = (*sums, *few, *(() if isinstance(tma, str) else (tma,)), whole)
     return _guarded(flow, (*plans, *_long_sums(facts, known, label)), (), known, label)
 
@@ -107,12 +107,18 @@ def _multiplying_plans(facts: Survey, known: Known, label: str) -> tuple[Schedul
     products = contractions(facts, label)
     if isinstance(products, str):
         return rows(survey(expand_dots(facts.flow)), Known(known.extents), label)
-    return (*gemv(facts, known, label, products[0].few), *products, *_long_sums(facts, known, label))
+    return (*_vectors(facts, known, label, products), *products, *_long_sums(facts, known, label))
+
+
+def _vectors(facts: Survey, known: Known, label: str, products: tuple[Gemm, ...]) -> tuple[Schedule, ...]:
+    """The plans for a single vector, where the matrix unit has some for a few rows."""
+    return gemv(facts, known, label, products[0].few) if products[0].few else ()
 
 
 def _long_sums(facts: Survey, known: Known, label: str) -> tuple[Schedule, ...]:
-    """The plans for sums of integers that a matrix unit has no room for: threads add them in 64 bits."""
-    if all(node.type.kind is Kind.REAL for node in live(facts.flow) if isinstance(node.expr, Dot)):
+    """The plans for what a matrix unit has no room for: threads add up long sums of integers, and long groups."""
+    whole = any(node.type.kind is Kind.INT for node in live(facts.flow) if isinstance(node.expr, Dot))
+    if not whole and not grouped(facts.flow):
         return ()
     *others, last = rows(survey(expand_dots(facts.flow)), Known(known.extents), label)
     return (*(plan for plan in others if isinstance(plan, RowLoop)), last)

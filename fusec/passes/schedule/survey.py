@@ -55,7 +55,9 @@ def depths(flow: Flow, axes: tuple[Axis, ...]) -> dict[NodeId, int]:
     found: dict[NodeId, int] = {}
     for number, node in enumerate(flow.nodes):
         depth = max((found[n] for n in flow_operands(node.expr)), default=0)
-        if isinstance(node.expr, Reduce | Dot) and any(axis in axes for axis in node.expr.axes):
+        # A dot that differs from step to step is made of one.
+        ends = not (isinstance(node.expr, Dot) and any(axis in axes for axis in node.type.axes))
+        if isinstance(node.expr, Reduce | Dot) and ends and any(axis in axes for axis in node.expr.axes):
             depth += 1
         found[number] = depth
     return found

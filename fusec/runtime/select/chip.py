@@ -150,6 +150,8 @@ class Chip:
     """Rows or columns of a tile at most; of one that threads multiply, as all of f32."""
     gemm_block_k: int = 64
     """Of 16-bit operands; of f32 a half in tf32, and a quarter by threads, as a step takes twice the registers."""
+    group_bytes: int = 256
+    """Bytes of each row that a step has at most, where it has a group of what is contracted."""
     gemm_staged_bytes: int = 96 * 1024
     """Bytes of three steps under way at most; else there are two."""
 

@@ -7,7 +7,7 @@ measured beside the tiles for a few rows is in benchmarks/contractions/results/t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from fusec.ir.host.names import block_name
@@ -43,7 +43,10 @@ def is_skinny(chip: Chip, columns: int, again: int = 1) -> bool:
 
 
 def has_room(plan: Gemm | GemmTma, call: Call) -> bool:
-    """Whether the sums of a contraction have room for all that is contracted."""
+    """Whether the sums of a contraction have room for all that is contracted, and a step for a group of it."""
+    if isinstance(plan, Gemm) and plan.grouped:
+        contraction = contraction_of(plan, call)
+        return padded(contraction.k) * contraction.itemsize <= call.chip.group_bytes
     return not plan.most or call.count(plan.k) <= plan.most
 
 
@@ -139,6 +142,8 @@ def gemm_fits(plan: Gemm, call: Call) -> bool:
 def gemm(plan: Gemm, call: Call) -> list[Launch]:
     contraction = contraction_of(plan, call)
     tile = tile_for(call, skinny_tile if plan.few else gemm_tile, contraction)
+    if plan.grouped:
+        tile = replace(tile, block_k=max(padded(contraction.k), contraction.least_k))
     last = plan.k.split()[-1]
     blocks: dict[str, Any] = {
         block_name(plan.m): tile.block_m,
