@@ -10,7 +10,7 @@ from fusec.codegen.skeletons import kernel_lines
 from fusec.codegen.wrap import filled
 from fusec.ir.flow import axes_text
 from fusec.ir.graph import Graph, ScalarParam
-from fusec.ir.kernel import Gemm, Kernel
+from fusec.ir.kernel import Elementwise, Gemm, Kernel
 from fusec.ir.program import Program
 from fusec.ir.sizes import symbols_in
 from fusec.ir.stage import Stage
@@ -127,6 +127,8 @@ def _kernel_doc(kernel: Kernel, stage: Stage) -> str:
         return f"one program per {rows}, {k} in a loop, of one step where registers hold it"
     if stage.split:
         return f"partial results: {kernel.doc}"
+    if isinstance(kernel.skeleton, Elementwise) and "SPLITS" in kernel.blocks:
+        return "what stands behind a product, of the library or of SPLITS programs that share a tile"
     return "the result, from the partial results" if "SPLITS" in kernel.blocks else kernel.doc
 
 

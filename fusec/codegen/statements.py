@@ -211,7 +211,15 @@ class StatementPrinter:
             text = f"tl.split({text})"
         return f"{', '.join(name.text for name in load.names)} = {text}"
 
+    def _added(self, load: LoadTile, stride: sympy.Symbol) -> str:
+        """A product, of which several programs may have left a part each."""
+        mask = self._values.mask(load.mask, load.address.dims) if load.mask else "True"
+        real = [] if self._values.real == "tl.float32" else [self._values.real]
+        return f"device.sum_of_splits({', '.join([self._address(load.address), mask, str(stride), 'SPLITS', *real])})"
+
     def _loaded(self, load: LoadTile) -> str:
+        if load.splits is not None:
+            return self._added(load, load.splits)
         pair = load.address.pair is not None
         arguments = [self._address(load.address)]
         if load.mask:

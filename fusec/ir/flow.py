@@ -94,7 +94,8 @@ class Size:
 class Partial:
     """The result of a reduction of an earlier kernel: partial results in the buffer `scratch`, combined when read.
 
-    They lie next to each other, or `apart`: those of a split together. Its `noun` is what is reduced there.
+    They lie next to each other, or `apart`: those of a split together, which are then added `as_product`, as a tensor
+    that has strides and is left by one split or several. Its `noun` is what is reduced there.
     """
 
     scratch: str
@@ -102,6 +103,7 @@ class Partial:
     axes: tuple[Axis, ...]
     apart: bool = False
     noun: str = "total"
+    as_product: bool = False
 
 
 FlowExpr: TypeAlias = (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sympy
 
 from fusec.ir.flow import LEAD_AXES
-from fusec.ir.host.names import stride_names
-from fusec.ir.types import Dim, Lead, product_text, symbol
+from fusec.ir.host.names import SPLITS, stride_names
+from fusec.ir.types import Axis, Dim, Lead, product_text, symbol
 
 
 def stored_dims(dims: tuple[Dim, ...]) -> tuple[Dim, ...]:
@@ -17,3 +17,13 @@ def stored_dims(dims: tuple[Dim, ...]) -> tuple[Dim, ...]:
 def strides(tensor: str, dims: tuple[Dim, ...]) -> tuple[sympy.Symbol, ...]:
     """One symbol per stored dimension: `x_stride_HD` for dimension `H*D` of `x`; counted where names collide."""
     return tuple(map(symbol, stride_names(tensor, tuple(map(product_text, stored_dims(dims))))))
+
+
+def sum_strides(scratch: str, axes: tuple[Axis, ...]) -> tuple[sympy.Symbol, ...]:
+    """One symbol for each axis of the sums that several splits leave, and one for the splits."""
+    return tuple(map(symbol, stride_names(scratch, (*map(str, axes), SPLITS))))
+
+
+def split_stride(tensor: str) -> sympy.Symbol:
+    """How far the parts of a product are apart that several splits leave."""
+    return symbol(stride_names(tensor, (SPLITS,))[0])

@@ -70,8 +70,9 @@ def _statement(statement: Statement) -> Iterator[str]:
             yield f"{show_name(name)} = {_value(value)}"
         case Point(name, address):
             yield f"point {show_name(name)} at {_address(address)}"
-        case LoadTile(names, address, mask, fill, _, cache):
-            words = [f"load {', '.join(map(show_name, names))} from {_address(address)}", *_masked(mask)]
+        case LoadTile(names, address, mask, fill, _, cache, _, splits):
+            word = "load" if splits is None else f"add up SPLITS parts, {splits} apart,"
+            words = [f"{word} {', '.join(map(show_name, names))} from {_address(address)}", *_masked(mask)]
             words += [f"else {fill}"] if fill is not None else []
             yield " ".join([*words, *([f"({cache})"] if cache else [])])
         case StoreTile(values, address, mask, dtype):

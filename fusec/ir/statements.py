@@ -36,7 +36,8 @@ class Point:
 class LoadTile:
     """Reads one tile, or two neighbouring ones (`names` has two) with one wide access, and widens it, maybe by `bits`.
 
-    Scratch has no `storage`: its elements are what arithmetic takes.
+    Scratch has no `storage`: its elements are what arithmetic takes. With a stride between `splits` it is a product,
+    which SPLITS programs may have left a part of each, and adds these.
     """
 
     names: tuple[Name, ...]
@@ -46,6 +47,7 @@ class LoadTile:
     storage: Storage | None = None
     cache: str | None = None
     bits: bool = False
+    splits: sympy.Symbol | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from math import prod
 from fusec.diagnostics import InternalError
 from fusec.ir.fixed_extents import known_size
 from fusec.ir.graph import ChoiceParam
-from fusec.ir.host.names import Name, block_name, even_name, stride_names
+from fusec.ir.host.names import SPLITS, Name, block_name, even_name, stride_names
 from fusec.ir.host.plans import Plans, Step
 from fusec.ir.host.schedules import (
     ColumnSums,
@@ -57,6 +57,7 @@ def _arguments(program: Program, table: HostTable) -> Iterator[str]:
         sums = _sums(plan)
         for kernel in (known[_name(name)] for name in kernels(plan) if _name(name) in known):
             taken = {*kernel.integers, *kernel.varying, *kernel.structure, *kernel.blocks, *kernel.flags}
+            taken -= _sum_strides(plan) | {name for name in taken if name.endswith(f"_stride_{SPLITS}")}
             missing = {*(taken - sizes - _blocks(plan)), *({*kernel.pointers, *kernel.sums} - {*plans.strides, *sums})}
             missing |= set(kernel.scalars) - set(plans.scalars.split())
             yield from (f"{kernel.name} is not given {name}" for name in sorted(missing))
@@ -123,6 +124,12 @@ def _sums(plan: Schedule) -> set[str]:
             return set()
 
 
+def _sum_strides(plan: Schedule) -> set[str]:
+    """The strides of the sums that the programs of a tile leave."""
+    sums = plan.sums if isinstance(plan, Gemm) else {}
+    return {stride for name, axes in sums.items() for stride in stride_names(name, (*axes.split(), SPLITS))}
+
+
 def _pointers(kernel: Kernel) -> tuple[str, ...]:
     return (*kernel.pointers, *kernel.sums)
 
@@ -140,6 +147,8 @@ def _blocks(plan: Schedule) -> set[str]:
         case Gemm(m=m, n=n, k=k, combine=combine):
             own = {*map(block_name, (m, n, k.split()[-1])), "FULL_STEPS", "TAIL_STEPS", "SWAP_AB", "SPLIT_K"}
             return own | ({"SPLITS", *_blocks(combine)} if combine else set())
+        case Elementwise():
+            return _blocks_of(plan, ("ROWS", "SPLITS"))
         case GemmTma(m=m, n=n, k=k, flips=flips):
             return {*map(block_name, (m, n, k)), "begin", "end", "GROUP", "DOWN", "ACROSS", *flips}
         case _:

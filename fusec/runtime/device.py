@@ -31,6 +31,16 @@ def look_up(pointer, inside, mask=None, real: tl.constexpr = tl.float32, evictio
 
 
 @triton.jit
+def sum_of_splits(pointers, mask, stride, SPLITS: tl.constexpr, real: tl.constexpr = tl.float32):
+    """A product, of which SPLITS programs have each left a part, a `stride` apart: they are added in order."""
+    total = tl.load(pointers, mask=mask, other=0.0, eviction_policy="evict_last").to(real)
+    for split in tl.static_range(1, SPLITS):
+        part = pointers + split * tl.cast(stride, tl.int64)
+        total += tl.load(part, mask=mask, other=0.0, eviction_policy="evict_last").to(real)
+    return total
+
+
+@triton.jit
 def lanes(size: tl.constexpr, together: tl.constexpr):
     """Lanes of a tile, so many `together` in an access. Where each has its own, it has so for all tensors.
 

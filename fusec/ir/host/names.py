@@ -11,6 +11,9 @@ from typing import Any
 LEAD = ("lead1", "lead0")
 """The keys of the axes that `...` is walked by."""
 
+SPLITS = "split"
+"""The key of the axis that the parts of a sum stand along, which several programs leave."""
+
 
 @dataclass(frozen=True, slots=True)
 class Name:

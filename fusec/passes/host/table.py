@@ -6,6 +6,7 @@ Decides what the rules for tiles and launches have to know of each plan; no rule
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from fusec.ir.arguments import extent_names, has_lead, scalar_names, settings
@@ -16,6 +17,7 @@ from fusec.ir.graph import Output, TensorParam
 from fusec.ir.host.names import Name
 from fusec.ir.host.plans import Library, Partition, Plans, Step, Tuned, Workspace
 from fusec.ir.host.schedules import Matrix as View
+from fusec.ir.layout import sum_strides
 from fusec.ir.multiply import Sums
 from fusec.ir.partition import Intermediate
 from fusec.ir.partition import Partition as Cut
@@ -48,7 +50,7 @@ def host_table(program: Program) -> HostTable:
         settings=" ".join(settings(graph)),
         mutated=" ".join(tensor.name for tensor in graph.tensors if tensor.mutable),
         strides={tensor.name: keys.tensor(tensor.name, tensor.name in sized) for tensor in named},
-        vec=" ".join(dict.fromkeys(name for kernel in program.kernels for name in kernel.aligned)),
+        vec=" ".join(dict.fromkeys(_aligned(program, keys))),
         flat=keys.axes(() if kept else _flat_axes(stages)),
         repeats=" ".join(repeated(graph)),
         reduces_lead=walks and any(a in LEAD_AXES for stage in stages for a in (*stage.tile, *stage.stream)),
@@ -64,6 +66,13 @@ def host_table(program: Program) -> HostTable:
     )
     computed = tuple(keys.computed.items())
     return HostTable(replace(plans, sizes=Name(SIZES) if computed else None), computed)
+
+
+def _aligned(program: Program, keys: Keys) -> Iterator[str]:
+    """What divides where rows begin and end; rows of sums begin where those before them end."""
+    sums = {partial.scratch: partial for plan in program.plans for stage in plan.stages for partial in stage.sums}
+    ends = {stride.name: keys.axis(p.axes[-1]) for p in sums.values() for stride in sum_strides(p.scratch, p.axes)}
+    yield from (ends.get(name, name) for kernel in program.kernels for name in kernel.aligned)
 
 
 def _bytes(program: Program) -> dict[str, str]:

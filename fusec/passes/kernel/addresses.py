@@ -9,6 +9,7 @@ import sympy
 
 from fusec.ir.expressions import NodeId
 from fusec.ir.flow import Affine, Lookup, Position, position_axes
+from fusec.ir.layout import sum_strides
 from fusec.ir.statements import Let, Point
 from fusec.ir.tile_values import Address, Along, AsWhole, Condition, Dims, InRange, MaskName, Name, Value, Whole
 from fusec.ir.types import Axis, product_extent
@@ -54,10 +55,29 @@ class Addresses:
         enough for a load of what nothing writes: beyond the end of an index it is inside of the tensor, and nothing
         uses it.
         """
+        return self._access(
+            tensor, tuple(zip(positions, self._target.strides(tensor), strict=True)), indices, scope, axes
+        )
+
+    def sums(self, scratch: str, axes: tuple[Axis, ...], scope: Scope) -> Access:
+        """The access to sums over `axes` as to a tensor: those of the first split."""
+        if scratch not in self.scratch:
+            self.scratch.append(scratch)
+        positions = (Affine(((axis, sympy.S.One),), sympy.S.Zero) for axis in axes)
+        return self._access(scratch, tuple(zip(positions, sum_strides(scratch, axes), strict=False)), {}, scope, axes)
+
+    def _access(
+        self,
+        tensor: str,
+        positions: tuple[tuple[Position, sympy.Symbol], ...],
+        indices: Mapping[NodeId, Value],
+        scope: Scope,
+        axes: tuple[Axis, ...] | None,
+    ) -> Access:
         row: list[Along] = []
         tile: list[Along] = []
         looked: list[Condition] = []
-        for position, stride in zip(positions, self._target.strides(tensor), strict=True):
+        for position, stride in positions:
             about = (stride, stride.name in self._grid.aligned)
             match position:
                 case Lookup(number, size):
@@ -75,7 +95,8 @@ class Addresses:
                         tile.append(Along(rest, offset, *about))
         pointer = self._row_pointer(tensor, tuple(row), scope)
         dims = self._grid.order({*pointer.dims, *_dims(tuple(tile))})
-        mask = self.mask(position_axes(positions) if axes is None else axes, dims, scope)
+        walked = position_axes(tuple(position for position, _ in positions))
+        mask = self.mask(walked if axes is None else axes, dims, scope)
         return Access(Address(pointer, tuple(tile), dims), mask, tuple(looked))
 
     def partial(self, scratch: str, axes: tuple[Axis, ...], apart: bool, lane: Name, scope: Scope) -> Access:
@@ -132,7 +153,8 @@ class Addresses:
         home = scope if self._target.is_optional(tensor) else scope.outermost
         if any(_is_made_inside(value, home) for along in row for value, _ in along.terms):
             home = scope
-        name = Name(self._names.fresh(f"{tensor}_row"), self._grid.order(_dims(row)))
+        text = "sums_row" if tensor in self.scratch else f"{tensor}_row"
+        name = Name(self._names.fresh(text), self._grid.order(_dims(row)))
         home.statements.append(Point(name, Address(pointer, row, name.dims)))
         home.pointers[tensor, row] = name
         return name

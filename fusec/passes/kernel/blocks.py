@@ -46,13 +46,16 @@ DOWN, ACROSS = "DOWN", "ACROSS"
 """How many tiles of a launch with tensor maps, along each side, make one of the tiles they are counted by."""
 
 
-def block_sizes(stage: Stage, known: dict[str, int]) -> tuple[str, ...]:
-    """The names of the compile-time sizes of a stage. `known` holds the extents constraints fix."""
+def block_sizes(stage: Stage, known: dict[str, int], adds: bool = False) -> tuple[str, ...]:
+    """The names of the compile-time sizes of a stage. `known` holds the extents constraints fix.
+
+    A stage that `adds` takes a product that several programs may have left parts of.
+    """
     names = ["ROWS"] if stage.lanes else []
     cut = [axis for axis in (stage.side, stage.block, *stage.stream[-1:], *stage.tile) if axis is not None]
     names += [name for axis in cut if not (name := block_text(axis, stage, known)).isdigit()]
     names += [even_name(axis) for axis in stage.tile if known_extent(axis, known) is None]
-    if stage.split or any(isinstance(node.expr, Partial) for node in stage.flow.nodes):
+    if stage.split or adds or any(isinstance(node.expr, Partial) for node in stage.flow.nodes):
         names.append("SPLITS")
     if stage.in_turn:
         names.append(STAGES)

@@ -98,10 +98,15 @@ class Facts:
         found = [
             n for n in choices if all(isinstance(nodes[c].expr, Load | Const) for c in flow_operands(nodes[n].expr))
         ]
-        found += [n for n in self.live if isinstance(nodes[n].expr, Load)]
-        waits = [n for n in self.live if isinstance(nodes[n].expr, Reduce | Partial)]
+        found += [n for n in self.live if self._is_loaded(n)]
+        waits = [n for n in self.live if isinstance(nodes[n].expr, Reduce | Partial) and not self._is_loaded(n)]
         free = (n for n in found if n not in inside and flow_reachable(nodes, (n,)).isdisjoint(waits))
         return sorted(free, key=self.order.__getitem__)
+
+    def _is_loaded(self, number: NodeId) -> bool:
+        """Whether a value is an element of a tensor, or of a product."""
+        expr = self.nodes[number].expr
+        return isinstance(expr, Load) or (isinstance(expr, Partial) and expr.as_product)
 
     def outside(self, choose: NodeId) -> tuple[NodeId, ...]:
         """What the cases of a choice read and that is not computed for one of them alone."""

@@ -30,6 +30,7 @@ def family_of(stage: Stage) -> Family:
         return ColumnSums if stage.in_turn else SplitRows
     if stage.stream:
         return RowLoop
-    if any(isinstance(stage.flow.nodes[n].expr, Partial) for n in stage.live):
-        return Combine
-    return RowTile if stage.tile else Elementwise
+    partials = [expr for n in stage.live if isinstance(expr := stage.flow.nodes[n].expr, Partial)]
+    if stage.tile or not all(partial.as_product for partial in partials):
+        return Combine if partials else RowTile
+    return Elementwise

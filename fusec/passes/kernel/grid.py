@@ -5,16 +5,21 @@ The order of programs itself is in the templates, which know their own variables
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from fusec.ir.axis_words import even_name, index_name
 from fusec.ir.fixed_extents import known_extent
-from fusec.ir.flow import Load, Lookup, Store, position_axes, store_axes
-from fusec.ir.kernel import RowIndex, Rows, Walk
+from fusec.ir.flow import FlowExpr, Load, Lookup, Partial, Store, position_axes, store_axes
+from fusec.ir.kernel import Elementwise, RowIndex, Rows, Walk
+from fusec.ir.layout import sum_strides
+from fusec.ir.multiply import F32
 from fusec.ir.sizes import symbols_in
 from fusec.ir.stage import Stage
 from fusec.ir.statements import AxisIndex, Corner, Cut, FirstPrograms, Lanes, Let
 from fusec.ir.tile_values import Condition, Dims, InRange, IsZero, MaskName, Name
 from fusec.ir.types import Axis, Kind, extent, product_extent, without
 from fusec.passes.kernel.blocks import block_sizes, block_text, fitting_extent, structure
+from fusec.passes.kernel.family import family_of
 from fusec.passes.kernel.scope import Names, Scope
 from fusec.passes.kernel.target import Target
 
@@ -36,7 +41,8 @@ class Grid:
         self._known = target.known
         self._names = names
         self.dims: Dims = ("row", *(str(axis) for axis in without(stage.order, stage.rows)), "split")
-        self.blocks = block_sizes(stage, target.known)
+        self.split_products = _split_products(stage, target)
+        self.blocks = block_sizes(stage, target.known, bool(self.split_products))
         self.structure = structure(stage)
         self.aligned = self._aligned()
         self.row_mask: MaskName | None = None
@@ -133,6 +139,7 @@ class Grid:
         accesses = [(node.expr.param, node.expr.positions) for node in flow.nodes if isinstance(node.expr, Load)]
         accesses += [(store.target, store.positions) for store in flow.stores]
         found = {str(extent(inner))} if extent(inner).is_Symbol else set()
+        found |= {name for node in flow.nodes for name in _sum_rows(node.expr, inner, rows)}
         for tensor, positions in accesses:
             if inner not in position_axes(positions):
                 continue
@@ -219,3 +226,22 @@ class Grid:
         if (wanted, str(axis)) not in self._loop_names:
             self._loop_names[wanted, str(axis)] = self._names.fresh(wanted)
         return self._loop_names[wanted, str(axis)]
+
+
+def _split_products(stage: Stage, target: Target) -> frozenset[str]:
+    """The products in f32 that a stage without reductions takes elements of: split-K may have left them, too."""
+    if family_of(stage) is not Elementwise:
+        return frozenset()
+    loads = (node.expr for node in stage.flow.nodes if isinstance(node.expr, Load) and node.expr.pair is None)
+    found = {load.param for load in loads if load.param in target.products}
+    return frozenset(name for name in found if target.graph.tensor(name).element == F32)
+
+
+def _sum_rows(expr: FlowExpr, inner: Axis, rows: tuple[Axis, ...]) -> Iterator[str]:
+    """The strides at which rows of the sums begin that an expression adds."""
+    if isinstance(expr, Partial) and expr.as_product and inner in expr.axes:
+        yield from (
+            stride.name
+            for axis, stride in zip(expr.axes, sum_strides(expr.scratch, expr.axes), strict=False)
+            if axis in rows
+        )

@@ -7,6 +7,7 @@ from math import nan
 
 from fusec.ir.expressions import NodeId
 from fusec.ir.flow import Load, Partial, flow_operands
+from fusec.ir.layout import split_stride, sum_strides
 from fusec.ir.ops import REDUCTIONS
 from fusec.ir.statements import Assign, LoadTile
 from fusec.ir.tile_values import Address, Condition, Fold, Masked, Name, Value
@@ -53,6 +54,12 @@ class Loads:
 
     def partial(self, number: NodeId, partial: Partial, scope: Scope) -> Value:
         """The partial results of a reduction, combined."""
+        if partial.as_product:
+            access = self._addresses.sums(partial.scratch, partial.axes, scope)
+            name = Name(self._naming.of(number, scope), access.address.dims, self._kind(number))
+            stride = sum_strides(partial.scratch, partial.axes)[-1]
+            scope.statements.append(LoadTile((name,), access.address, access.mask, 0.0, splits=stride))
+            return name
         lanes = self._grid.split_lanes(scope.outermost)
         access = self._addresses.partial(partial.scratch, partial.axes, partial.apart, lanes, scope)
         dims, kind = access.address.dims, self._kind(number)
@@ -88,7 +95,10 @@ class Loads:
         cache = self._cache(number, scope)
         twins = (self._facts.twin(load, index) for index in (0, 1)) if load.pair else (number,)
         bits = storage is not None and not self._facts.apart.isdisjoint(twins)
-        scope.statements.append(LoadTile(names, address, access.conditions, fill, storage, cache, bits))
+        splits = split_stride(load.param) if load.param in self._grid.split_products else None
+        if splits is not None:
+            storage, cache, fill = None, None, 0.0
+        scope.statements.append(LoadTile(names, address, access.conditions, fill, storage, cache, bits, splits))
 
     def _kind(self, number: NodeId) -> Kind:
         return self._facts.nodes[number].type.kind

@@ -12,7 +12,7 @@ from dataclasses import replace
 from fusec.ir.expressions import Dot, Reduce
 from fusec.ir.stage import PartialResult, Stage
 from fusec.passes.schedule.split_rows import Scratch, buffers, combination, final_stage, kept_axes, without_reductions
-from fusec.passes.schedule.survey import Survey, depths
+from fusec.passes.schedule.survey import Survey, depths, survey
 
 
 def shared_sums(facts: Survey, stage: Stage) -> tuple[PartialResult, ...]:
@@ -31,8 +31,9 @@ def shared_sums(facts: Survey, stage: Stage) -> tuple[PartialResult, ...]:
 
 def deal_out(facts: Survey, stage: Stage, label: str) -> tuple[Stage, Stage]:
     """The contraction `stage`, which has `sums`, in two: the launch of its kernel that leaves these, and a combine."""
-    scratch = Scratch({partial.value: partial.scratch for partial in stage.sums}, apart=True)
+    scratch = Scratch({partial.value: partial.scratch for partial in stage.sums}, apart=True, as_product=True)
     cut, moved = without_reductions(facts, scratch, tuple(scratch.names), ())
     partials = tuple(replace(partial, value=moved[partial.value]) for partial in stage.sums)
     dealt = replace(stage, flow=cut, split=True, partials=partials, sums=(), within=stage)
-    return dealt, final_stage(facts, replace(scratch, done=frozenset(scratch.names)), f"combine{label}")
+    combine = final_stage(facts, replace(scratch, done=frozenset(scratch.names)), f"combine{label}")
+    return dealt, replace(combine, order=survey(combine.flow).order)

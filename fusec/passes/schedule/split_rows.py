@@ -27,7 +27,7 @@ from fusec.ir.flow import (
 )
 from fusec.ir.nouns import nouns
 from fusec.ir.stage import PartialResult, Stage
-from fusec.ir.types import Axis, ValueType, union, without
+from fusec.ir.types import Axis, Kind, ValueType, union, without
 from fusec.passes.schedule.survey import Survey, depths, survey
 
 
@@ -35,12 +35,13 @@ from fusec.passes.schedule.survey import Survey, depths, survey
 class Scratch:
     """Where the partial results of each long reduction go, and which are `done` before a stage starts.
 
-    Those of one result lie next to each other, or `apart`.
+    Those of one result lie next to each other, or `apart`, and are then read `as_product` or by lanes.
     """
 
     names: dict[NodeId, str]
     done: frozenset[NodeId] = field(default=frozenset())
     apart: bool = False
+    as_product: bool = False
 
 
 SMALL = 1024
@@ -151,7 +152,10 @@ def without_reductions(
         expr: FlowExpr
         if number in scratch.done:
             axes = kept_axes(facts, number)
-            expr = Partial(scratch.names[number], combination(flow, number), axes, scratch.apart, words[number])
+            name, op = scratch.names[number], combination(flow, number)
+            # The sums of one split lie as a product does.
+            whole = scratch.as_product and op == "sum" and node.type.kind is Kind.REAL
+            expr = Partial(name, op, axes, scratch.apart, words[number], whole)
         else:
             expr = flow_with_operands(node.expr, tuple(map(move, flow_operands(node.expr))))
         moved[number] = builder.add(expr, ValueType(node.type.element, node.type.axes), node.name, node.span)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import torch
 import triton
 
-from fusec.ir.host.names import LEAD, block_name, even_name, stride_names
+from fusec.ir.host.names import LEAD, SPLITS, block_name, even_name, stride_names
 from fusec.ir.host.plans import Plans, Workspace
 from fusec.ir.host.schedules import Matrix, Schedule, kernels
 from fusec.runtime.errors import ScatteredRowsError
@@ -157,6 +157,9 @@ class Call:
         walks = len(self.walks.offsets) if self.walks else 1
         for name, axes in sums.items():
             self.partials[name] = self.count(axes) * splits
+            keys = (*axes.split(), SPLITS)
+            steps = (self.count(" ".join(keys[place + 1 : -1])) for place in range(len(keys) - 1))
+            self.sizes |= zip(stride_names(name, keys), (*steps, self.count(axes)), strict=True)
             dtype = torch.int64 if name in integers.split() else real
             self.scratch[name] = Buffer((self.partials[name] * walks,), dtype)
 
@@ -173,7 +176,7 @@ class Call:
 
         It gets what it takes of `blocks`, of all sizes and strides, and of what is common to the launches of a call.
         """
-        known = {**self.sizes, **self.common, "PREFETCH": is_few(self.chip, programs), **blocks}
+        known = {**self._single(kernel), **self.sizes, **self.common, "PREFETCH": is_few(self.chip, programs), **blocks}
         arguments = {name: known[name] for name in kernel.arg_names if name in known}
         absent = self.plans.absent.split()
         arguments |= {
@@ -186,6 +189,11 @@ class Call:
             Launch(kernel, (programs,), arguments, tuple(options), contract, self._moved(used, walk, at), **parts)
             for walk, at in enumerate(offsets)
         ]
+
+    @staticmethod
+    def _single(kernel: Any) -> dict[str, int]:
+        """The strides between parts of products that are whole."""
+        return {name: 0 for name in kernel.arg_names if name.endswith(f"_stride_{SPLITS}")}
 
     def _moved(self, names: Iterable[str], walk: int, at: tuple[int, ...]) -> dict[str, int]:
         """How far a walk moves each pointer; every walk has partial results of its own."""
