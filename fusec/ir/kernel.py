@@ -20,7 +20,7 @@ from fusec.ir.tile_values import Name, Value
 ORDER = frozenset({"pid", "blocks", "block", "row", "row_mask"})
 """Variables of templates whose programs take rows, and blocks of them."""
 
-TILE = frozenset({"tiles_m", "tiles_n", "tile", "first", "group", "tile_m", "tile_n", "row", "row_mask"})
+TILE = frozenset({"tiles_m", "tiles_n", "tile", "tile_m", "tile_n", "row", "row_mask"})
 """Variables of templates whose programs take tiles of the output."""
 
 
@@ -224,7 +224,17 @@ class GemmTma:
     """
 
     template: ClassVar[str] = "gemm_tma"
-    variables: ClassVar[frozenset[str]] = TILE | {"part", "whole", "within", "start", "left", "right", "half", "column"}
+    variables: ClassVar[frozenset[str]] = TILE | {
+        "part",
+        "whole",
+        "down",
+        "across",
+        "start",
+        "left",
+        "right",
+        "half",
+        "column",
+    }
     m: Cut
     n: Cut
     rows: Rows

@@ -31,6 +31,18 @@ def look_up(pointer, inside, mask=None, real: tl.constexpr = tl.float32, evictio
 
 
 @triton.jit
+def tile_order(tile, tiles_m, tiles_n, group):
+    """Row and column of a tile: a `group` of tiles one below the other come in turn, then those beside them.
+
+    What they share is then read from the cache.
+    """
+    first = tile // (group * tiles_n) * group
+    within = tile % (group * tiles_n)
+    rows = tl.minimum(tiles_m - first, group)
+    return first + within % rows, within // rows
+
+
+@triton.jit
 def sum_of_splits(pointers, mask, stride, SPLITS: tl.constexpr, real: tl.constexpr = tl.float32):
     """A product, of which SPLITS programs have each left a part, a `stride` apart: they are added in order."""
     total = tl.load(pointers, mask=mask, other=0.0, eviction_policy="evict_last").to(real)

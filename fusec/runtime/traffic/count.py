@@ -111,6 +111,9 @@ class _Functions:
     def lanes(self, size: int, _together: int) -> Tile:
         return self._language.arange(0, size)
 
+    def tile_order(self, *values: Any) -> Any:
+        return _bound(device.tile_order, self._language)(*values)
+
     def dot_in_parts(self, a: Tile, b: Tile, total: Tile) -> Tile:
         return self._language.dot(a, b, total)
 
