@@ -82,7 +82,10 @@ FAULTS: dict[str, tuple[Callable[[HostTable], HostTable], str]] = {
         lambda t: with_plans(t, another_sum),
         "no kernel of split_rows takes partial1",
     ),
-    "partial results that nothing leaves": (lambda t: with_plans(t, without_splits), "_f_combine is not given partial0"),
+    "partial results that nothing leaves": (
+        lambda t: with_plans(t, without_splits),
+        "_f_combine is not given partial0",
+    ),
     "a workspace that nothing uses": (
         lambda t: of_plans(t, workspace={"spare": Workspace("N", "T")}),
         "nothing uses the workspace spare",
