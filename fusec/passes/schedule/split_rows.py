@@ -26,6 +26,7 @@ from fusec.ir.flow import (
     with_lookups,
 )
 from fusec.ir.nouns import nouns
+from fusec.ir.ops import ELEMENTWISE, REDUCTIONS
 from fusec.ir.stage import PartialResult, Stage
 from fusec.ir.types import Axis, Kind, ValueType, union, without
 from fusec.passes.schedule.survey import Survey, depths, survey
@@ -154,7 +155,8 @@ def without_reductions(
             axes = kept_axes(facts, number)
             name, op = scratch.names[number], combination(flow, number)
             # The sums of one split lie as a product does.
-            whole = scratch.as_product and op == "sum" and node.type.kind is Kind.REAL
+            adds = ELEMENTWISE[REDUCTIONS[op].combine].is_sum
+            whole = scratch.as_product and adds and node.type.kind is Kind.REAL
             expr = Partial(name, op, axes, scratch.apart, words[number], whole)
         else:
             expr = flow_with_operands(node.expr, tuple(map(move, flow_operands(node.expr))))
