@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -75,7 +76,10 @@ def test_kernels_are_merged(form: str, count: int) -> None:
     gemms = re.findall(r"^def (\w+_gemm)\($", text, re.MULTILINE)
     assert len(gemms) == 1
     assert len(set(re.findall(r'\bop="(\w+)"', text))) == count
-    assert len(re.findall(r"= _\w+_epilogue\(.*", text)) % count == 0
+    calls = Counter(re.findall(r"= _(\w+)_epilogue\(", text))
+    assert len(calls) == count
+    # Behind the library's product no kernel adds what the library has added itself.
+    assert max(calls.values()) - min(calls.values()) <= 1
 
 
 @pytest.mark.parametrize(("x", "w"), [((3, 8), (5, 8)), ((1, 8), (5, 8))])
