@@ -22,7 +22,7 @@ _NEIGHBOURS = ("even", "odd")
 def nouns(flow: Flow) -> tuple[str, ...]:
     """What each node of a flow might be called."""
     words = [_word(flow.nodes, number) for number in range(len(flow.nodes))]
-    live = flow.live
+    live = flow.live or list(range(len(flow.nodes)))  # partial results are of flows without stores
     targets = _targets(flow, live)
     halves = _halves(flow, live, targets)
     found = list(words)
