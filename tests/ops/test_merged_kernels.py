@@ -46,6 +46,15 @@ where T in {{f16, bf16, f32}}:
     y = x * rsqrt(mean(x * x, over=N) + eps) * {gain}
 """
 
+NAMED = """op named(x: T[..., K], w: T[N, K], OP: T[..., N], b: T[N] = 0, op: {silu, relu} = relu) -> y: T[..., N]
+where T in {f16, bf16, f32}:
+    y = op(dot(x, w, over=K) + b) + OP
+"""
+AXES = """op axes(x: T[..., OP], w: T[N, OP], b: T[N] = 0) -> y: T[..., N]
+where T in {f16, bf16, f32}:
+    y = dot(x, w, over=OP) + b
+"""
+
 MERGED: Mapping[str, tuple[str, ...]] = {
     "a tensor more": (PLAIN, ADDED),
     "a choice more": (CHOSEN, PLAIN),
@@ -53,6 +62,8 @@ MERGED: Mapping[str, tuple[str, ...]] = {
     "three of a kind": (PLAIN, ADDED, CHOSEN),
     "one beside others that is another's under other names": (PLAIN, MIXED, CHOSEN),
     "a number more": (PLAIN, SCALED),
+    "a choice and a tensor called as the flag": (PLAIN, NAMED),
+    "an axis called as the flag": (AXES, PLAIN, ADDED),
     "rows": (NORM.format(name="norm", gain="weight"), NORM.format(name="offset", gain="(1 + weight)")),
 }
 
