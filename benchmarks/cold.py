@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import random
 import statistics
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -45,6 +46,13 @@ def interleaved(graphs: Mapping[str, torch.cuda.CUDAGraph], timer: ColdTimer, ro
         for name in order.sample(list(graphs), len(graphs)):
             samples[name].append(timer(graphs[name].replay))
     return {name: statistics.median(values) for name, values in samples.items()}
+
+
+def called(module: str) -> str:
+    """The command that a benchmark was started by, but for where it writes."""
+    given = sys.argv[1:]
+    words = ("OUT" if before == "--out" else word for before, word in zip(["", *given], given, strict=False))
+    return " ".join(["python -m", module, *words])
 
 
 def about(command: str, rounds: int) -> dict[str, object]:

@@ -1,10 +1,10 @@
 """Rows with column sums, the gradients of norms, beside ATen, `torch.compile` and a copy of the same bytes.
 
-    python -m benchmarks.columns --out columns.json [--rounds 11]
+    python -m benchmarks.columns --out columns.json [--rounds 11] [--alone]
 
 All candidates of a case are CUDA graphs, replayed by turns with a cold L2; the median of the rounds counts. Each result
 is held to the gradient in f64 on the tensors that are timed. The copy reads and writes what the gradient does: it adds
-two tensors.
+two tensors. Runs `--alone` leave the others out, which take most of the time to compile.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 import torch
 
 import generated
-from benchmarks.cold import ColdTimer, about, captured, interleaved, relative_error
+from benchmarks.cold import ColdTimer, about, called, captured, interleaved, relative_error
 
 SIZES = ((16384, 4096), (4096, 8192), (131072, 128), (8192, 1024), (2048, 4096), (4096, 5120), (8192, 1001))
 EPS = 1e-5
@@ -72,16 +72,17 @@ def aten(of: Callable[..., Gradients], dy: torch.Tensor, x: torch.Tensor, weight
 OURS = {rms: generated.rmsnorm_gradient, layer: generated.layernorm_gradient}
 
 
-def measured(of: Callable[..., Gradients], rows: int, columns: int, timer: ColdTimer, rounds: int) -> dict[str, Any]:
+def measured(
+    of: Callable[..., Gradients], rows: int, columns: int, timer: ColdTimer, rounds: int, alone: bool
+) -> dict[str, Any]:
     """Microseconds of each candidate, and how far its results are off."""
     dy, x = (torch.randn(rows, columns, device="cuda").bfloat16() for _ in range(2))
     weight = torch.rand(columns, device="cuda").bfloat16() + 0.5
     wanted = exact(of, dy, x, weight)
-    calls: dict[str, Callable[[], Any]] = {
-        "fusec": partial(OURS[of], dy, x, weight, eps=EPS),
-        "torch.compile": partial(torch.compile(of, dynamic=False), dy, x, weight),
-        "ATen": aten(of, dy, x, weight),
-    }
+    calls: dict[str, Callable[[], Any]] = {"fusec": partial(OURS[of], dy, x, weight, eps=EPS)}
+    if not alone:
+        calls["torch.compile"] = partial(torch.compile(of, dynamic=False), dy, x, weight)
+        calls["ATen"] = aten(of, dy, x, weight)
     found: dict[str, Any] = {}
     found["errors"] = {
         name: [relative_error(got, exact) for got, exact in zip(call(), wanted, strict=True)]
@@ -99,11 +100,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", required=True)
     parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--alone", action="store_true")
     arguments = parser.parse_args()
     timer, found = ColdTimer(), {}
     for of, name in ((rms, "rmsnorm"), (layer, "layernorm")):
         for rows, columns in SIZES:
-            case = found[f"{name} {rows}x{columns}"] = measured(of, rows, columns, timer, arguments.rounds)
+            case = found[f"{name} {rows}x{columns}"] = measured(
+                of, rows, columns, timer, arguments.rounds, arguments.alone
+            )
             times = case["microseconds"]
             print(
                 f"{name} {rows}x{columns}".ljust(24),
@@ -112,7 +116,10 @@ def main() -> None:
                 f"error {max(case['errors']['fusec']):.1e}",
                 flush=True,
             )
-    result = {"about": about("python -m benchmarks.columns --out OUT", arguments.rounds), "cases": found}
+    result = {
+        "about": about(called("benchmarks.columns"), arguments.rounds),
+        "cases": found,
+    }
     with open(arguments.out, "w") as file:
         json.dump(result, file, indent=1)
 

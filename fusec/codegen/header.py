@@ -21,6 +21,7 @@ from fusec.ir.host.schedules import (
     RowLoop,
     Rows,
     RowTiles,
+    RowVectors,
     Schedule,
     SplitRows,
     Tile,
@@ -155,7 +156,7 @@ class _Table:
 
     def _bytes(self, plan: Schedule) -> str:
         kernel = kernels(plan)[0].text
-        excess = "" if isinstance(plan, RowTiles) else self._excess[self._renamed.get(kernel, kernel)]
+        excess = "" if isinstance(plan, RowTiles | RowVectors) else self._excess[self._renamed.get(kernel, kernel)]
         return f"{_LEAST} + {excess}" if excess else _LEAST
 
 
@@ -177,6 +178,8 @@ def _taken(plan: Schedule) -> str:
             return f"registers hold {_listed(tile)}"
         case RowTiles(loop=loop):
             return f"registers hold tiles of {_listed(loop)}"
+        case RowVectors(loop=loop):
+            return f"rows of {_listed(loop)} begin anywhere"
         case RowLoop():
             return "many rows, or none very long"
         case SplitRows():

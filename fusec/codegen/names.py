@@ -23,7 +23,8 @@ IMPORTS = (
 
 TABLE = (
     *("ColumnSums", "Elementwise", "Gemm", "GemmTma", "Gemv", "Library", "Partial", "Partition", "Plans", "Resident"),
-    *("RowLoop", "Rows", "RowTiles", "SplitRows", "Step", "TensorMap", "Tile", "Tuned", "View", "Workspace"),
+    *("RowLoop", "RowTiles", "RowVectors", "Rows", "SplitRows", "Step", "TensorMap", "Tile", "Tuned", "View"),
+    "Workspace",
 )
 """What its tables are made of."""
 

@@ -10,6 +10,7 @@ import sympy
 
 from fusec.codegen.triton import (
     EITHER,
+    TAIL,
     WHOLES,
     aligned_text,
     bracketed,
@@ -48,14 +49,18 @@ from fusec.ir.statements import (
     Statement,
     StoreTile,
     Test,
+    Vectors,
     every,
 )
 from fusec.ir.tile_values import Address, Along, Apply, AsWhole, Condition, Dims, DTypeRef, Masked, Name, Value, Whole
 from fusec.ir.types import DType, Kind
-from fusec.passes.kernel.blocks import EVICT, HELD, PREFETCH, VEC
+from fusec.passes.kernel.blocks import EVICT, HELD, PREFETCH, VEC, VECTOR
 
 _SHORT = 88
 """Characters of a choice that stands in one line, also where that is indented."""
+
+_LOADS = {"row": "load_row", "written": "load_written_row", "shared": "load_shared"}
+"""The functions of `runtime/row_vectors.py` by what they load of."""
 
 
 class StatementPrinter:
@@ -221,13 +226,19 @@ class StatementPrinter:
         if load.splits is not None:
             return self._added(load, load.splits)
         pair = load.address.pair is not None
-        arguments = [self._address(load.address)]
-        if load.mask:
-            arguments.append(f"mask={self._values.mask(load.mask, load.address.dims, pair)}")
-            arguments.append(f"other={fill_text(load.fill if load.fill is not None else 0, load.names[0].kind)}")
-        if load.cache:
-            arguments.append(f"eviction_policy={_cache(load.cache)}")
-        text = f"tl.load({', '.join(arguments)})"
+        mask = self._values.mask(load.mask, load.address.dims, pair)
+        kind = load.names[0].kind
+        fill = fill_text(load.fill if load.fill is not None else 0, kind)
+        if load.vectors is not None:
+            fill = "None" if load.fill is None else fill
+            cache = f", {_cache(load.cache)}" if load.cache else ""
+            row, rest = self._in_row(load.address, load.vectors)
+            text = f"device.{_LOADS[load.vectors.of]}({row}, {mask}, {fill}, {rest}{cache})"
+        else:
+            arguments = [self._address(load.address)]
+            arguments += [f"mask={mask}", f"other={fill}"] if load.mask else []
+            arguments += [f"eviction_policy={_cache(load.cache)}"] if load.cache else []
+            text = f"tl.load({', '.join(arguments)})"
         if load.storage is not None:
             text = self._values.widened(text, load.storage, load.bits)
         return text
@@ -238,6 +249,9 @@ class StatementPrinter:
         if saturates(store.dtype) and not _is_stored_as(first, store.dtype):
             text = f"device.round_to({text}, {dtype_text(store.dtype)})"
         pair = store.address.pair is not None
+        if store.vectors is not None:
+            row, rest = self._in_row(store.address, store.vectors)
+            return f"device.store_row({row}, {text}, {self._values.mask(store.mask, dims)}, {rest})"
         mask = f", mask={self._values.mask(store.mask, dims, pair)}" if store.mask else ""
         return f"tl.store({self._address(store.address)}, {text}{mask})"
 
@@ -268,6 +282,13 @@ class StatementPrinter:
             far = ".to(INDEX)" if " " in step else ""
             parts.append(f"tl.arange(0, 2){far}{lanes}{f' * {step}' if step != '1' else ''}")
         return " + ".join(parts)
+
+    def _in_row(self, address: Address, vectors: Vectors) -> tuple[str, str]:
+        """For an access that may move whole vectors: the row and the offsets in it, and which step of it that is."""
+        *outside, inner = address.along
+        row = self._address(replace(address, along=tuple(outside), dims=address.pointer.dims))
+        step = f"start, ahead, {count_text(vectors.size, Whole.INDEX)}, {TAIL}, {VECTOR}"
+        return f"{row}, {self._along(inner, address.dims, pair=False)}", step
 
     def _along(self, along: Along, dims: Dims, pair: bool) -> str:
         # Only the offsets within a tensor may be beyond 32 bits; scratch, which has no stride, is not as large.

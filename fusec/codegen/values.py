@@ -50,6 +50,7 @@ from fusec.ir.tile_values import (
     Widened,
 )
 from fusec.ir.types import Kind, Storage
+from fusec.passes.kernel.blocks import VECTOR
 
 ATOM = 11
 """The strength of a text that holds together whatever stands around it, as a name does."""
@@ -218,12 +219,14 @@ class ValuePrinter:
                 return text
             case IsZero(index):
                 return f"({index.text} == 0)"
-            case InRange(index, size, looked_up, even, tail, aligned):
+            case InRange(index, size, looked_up, even, tail, aligned, anywhere):
                 text = self.text(index, ATOM)
                 # An index of a tile is in the type of offsets, one of rows or from memory may be of 64 bits.
                 narrow = not looked_up and index.dims != ("row",)
                 end = aligned_text(size) if aligned else count_text(size, Whole.INDEX if narrow else Whole.LONG)
                 above = f"{text} < {end}"
+                if anywhere:
+                    return f"device.inside({text}, {end}, start, ahead, {TAIL}, {VECTOR})"
                 if tail:
                     return f"(({above}) | ({TAIL} == 0))"
                 if even:

@@ -15,7 +15,7 @@ from math import prod
 MOST_REGISTERS = 128
 """With so many registers a variant stands for others: half of what a thread may have."""
 
-FLAGS = ("SWAP_AB", "HELD", "OP")
+FLAGS = ("SWAP_AB", "HELD", "VECTOR", "OP")
 """Compile-time flags that say what a kernel holds in registers, or for which op it computes."""
 
 _BYTES = {"fp64": 8, "i64": 8, "fp32": 4, "i32": 4, "fp16": 2, "bf16": 2}

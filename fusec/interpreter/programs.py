@@ -54,8 +54,8 @@ def sampled(amount: int, seed: int) -> Order:
 class Observer(Protocol):
     """What is told about a launch."""
 
-    def begin(self, kernel: str) -> None:
-        """A launch of `kernel` begins."""
+    def begin(self, kernel: str, vector: int) -> None:
+        """A launch of `kernel` begins, which may read whole vectors of so many elements, if more than 0."""
 
     def address(self, argument: str, tensor: torch.Tensor) -> int:
         """The number the kernel is to take for the address of `tensor`."""
@@ -75,6 +75,9 @@ class Observer(Protocol):
 
 ONE_BY_ONE = 16
 """Programs that run one by one where an order is asked for; those behind them run side by side, in that order."""
+
+VECTOR = "VECTOR"
+"""The compile-time argument by which a kernel is told to move whole vectors (`runtime/row_vectors.py`)."""
 
 running = RLock()
 """Held by the thread that runs a kernel."""
@@ -113,7 +116,8 @@ def launcher(order: Order = in_order, observer: Observer | None = None) -> Calla
         device_kwargs = {name: value for name, value in device_kwargs.items() if name in names}
         args, kwargs = executor._init_args_hst(device_args, device_kwargs)
         if observer:
-            observer.begin(executor.fn.__name__)
+            given = inspect.getcallargs(executor.fn, *args, **kwargs)
+            observer.begin(executor.fn.__name__, abs(given.get(VECTOR, 0)))
         scope = stock._patch_lang(_EVERYTHING)
         # Triton's turns all dimensions round, also that of programs side by side.
         scope.set_attr(tl.core.tensor, "T", property(tl.trans))

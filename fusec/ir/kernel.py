@@ -14,7 +14,7 @@ from typing import ClassVar, TypeAlias
 import sympy
 
 from fusec.ir.multiply import Sums
-from fusec.ir.statements import AxisIndex, Call, Cut, Function, Let, Statement, every
+from fusec.ir.statements import AxisIndex, Call, Cut, Function, Let, Point, Statement, every
 from fusec.ir.tile_values import Name, Value
 
 ORDER = frozenset({"pid", "blocks", "block", "row", "row_mask"})
@@ -130,14 +130,16 @@ class RowTile:
 class RowLoop:
     """One row per program, walked in a loop, once for every reduction that waits for another one.
 
-    With a compile-time HELD above 0 the tiles that several sweeps load stay in registers, if it `may_hold` any.
+    With a compile-time HELD above 0 the tiles that several sweeps load stay in registers, if it `may_hold` any. Where a
+    row is `stored` it may begin anywhere: with a compile-time VECTOR tiles begin where whole vectors of it do.
     """
 
     template: ClassVar[str] = "row_loop"
-    variables: ClassVar[frozenset[str]] = ORDER | {"TAIL", "start"}
+    variables: ClassVar[frozenset[str]] = ORDER | {"TAIL", "start", "ahead"}
     blocks: Cut | None
     rows: Rows
     tile: tuple[AxisIndex, ...]
+    stored: Point | None
     sweeps: tuple[Sweep, ...]
     results: Results
     may_hold: bool

@@ -17,7 +17,6 @@ from fusec.ir.types import Named
 KERNEL = frozenset(
     {
         "FULL_STEPS",
-        "HAS_TAIL",
         "HELD",
         "INDEX",
         "OP",
@@ -31,6 +30,7 @@ KERNEL = frozenset(
         "TAIL",
         "TAIL_STEPS",
         "VEC",
+        "VECTOR",
     }
     | {"device", "tl", "torch"}
     | {"debug", "enable_fp_fusion", "grid", "instrumentation_mode", "launch_pdl", "maxnreg", "num_ctas", "num_stages"}

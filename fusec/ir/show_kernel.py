@@ -11,7 +11,7 @@ import sympy
 from fusec.ir.kernel import Kernel, Results, RowIndex, Rows, Skeleton, Sweep, Total, Walk
 from fusec.ir.show_statements import show_mask, show_name, show_product, show_statements
 from fusec.ir.sizes import size_text
-from fusec.ir.statements import AxisIndex, Cut, Statement
+from fusec.ir.statements import AxisIndex, Cut, Point, Statement
 from fusec.ir.tile_values import Name
 
 
@@ -45,6 +45,8 @@ def _skeleton(skeleton: Skeleton) -> Iterator[str]:
                 yield from ([field.name] if flag else ())
             case tuple() as slot:
                 yield from _slot(field.name, slot)
+            case Point() as point:
+                yield from _slot(field.name, (point,))
             case None:
                 continue
             case other:

@@ -74,10 +74,12 @@ def _statement(statement: Statement) -> Iterator[str]:
             word = "load" if splits is None else f"add up SPLITS parts, {splits} apart,"
             words = [f"{word} {', '.join(map(show_name, names))} from {_address(address)}", *_masked(mask)]
             words += [f"else {fill}"] if fill is not None else []
-            yield " ".join([*words, *([f"({cache})"] if cache else [])])
+            words += [f"({cache})"] if cache else []
+            yield " ".join([*words, *_in_vectors(statement)])
         case StoreTile(values, address, mask, dtype):
             texts = ", ".join(map(_value, values))
-            yield " ".join([f"store {texts} as {_dtype(dtype)} to {_address(address)}", *_masked(mask)])
+            words = [f"store {texts} as {_dtype(dtype)} to {_address(address)}", *_masked(mask)]
+            yield " ".join([*words, *_in_vectors(statement)])
         case Fetch(name, box, corner):
             yield f"fetch {show_name(name)} from {box}[{_corner(corner)}]"
         case Put(value, box, corner, _, dtype):
@@ -109,6 +111,11 @@ def _argument(argument: Value | tuple[Condition, ...]) -> str:
     if isinstance(argument, tuple):
         return " and ".join(map(_condition, argument)) or "everywhere"
     return _value(argument)
+
+
+def _in_vectors(access: LoadTile | StoreTile) -> list[str]:
+    kinds = {"row": "of a row", "written": "of a row written in place", "shared": "of what rows share"}
+    return [f"by vectors {kinds[access.vectors.of]}"] if access.vectors else []
 
 
 def _test(test: Test) -> str:
@@ -218,8 +225,8 @@ def _masked(mask: tuple[Condition, ...]) -> list[str]:
 
 def _condition(condition: Condition) -> str:
     match condition:
-        case InRange(index, size, looked_up, even, tail):
-            inside = f"{'0 <= ' if looked_up else ''}{_value(index)} < {size_text(size)}"
+        case InRange(index, size, looked_up, even, tail, anywhere=anywhere):
+            inside = f"{'0 <= ' if looked_up or anywhere else ''}{_value(index)} < {size_text(size)}"
             even = "before the tail" if tail else even
             return f"({inside} or {even})" if even else inside
         case IsZero(index):

@@ -33,6 +33,18 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
+class Vectors:
+    """How an access may move whole vectors of a row of `size` that begins anywhere (`runtime/row_vectors.py`).
+
+    It is of a `row` of a tensor, of one of a tensor that is `written` in place, or of what is `shared` by rows.
+    """
+
+    of: str
+    tensor: str
+    size: sympy.Expr
+
+
+@dataclass(frozen=True, slots=True)
 class LoadTile:
     """Reads one tile, or two neighbouring ones (`names` has two) with one wide access, and widens it, maybe by `bits`.
 
@@ -48,6 +60,7 @@ class LoadTile:
     cache: str | None = None
     bits: bool = False
     splits: sympy.Symbol | None = None
+    vectors: Vectors | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +71,7 @@ class StoreTile:
     address: Address
     mask: tuple[Condition, ...]
     dtype: DTypeRef
+    vectors: Vectors | None = None
 
 
 @dataclass(frozen=True, slots=True)

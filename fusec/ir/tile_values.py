@@ -181,7 +181,8 @@ class InRange:
     """`index < size`, and `0 <= index` when the index comes from memory.
 
     `even` names the compile-time flag that says that no lane is outside; of a loop with a `tail` none is but there.
-    Of an `aligned` size it is known at compile time how many neighbours divide it.
+    Of an `aligned` size it is known at compile time how many neighbours divide it; a row that may begin `anywhere` has
+    lanes in front of it.
     """
 
     index: Value
@@ -190,6 +191,7 @@ class InRange:
     even: str = ""
     tail: bool = False
     aligned: bool = False
+    anywhere: bool = False
 
     @property
     def dims(self) -> Dims:

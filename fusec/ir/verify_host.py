@@ -152,7 +152,7 @@ def _blocks(plan: Schedule) -> set[str]:
         case GemmTma(m=m, n=n, k=k, flips=flips):
             return {*map(block_name, (m, n, k)), "begin", "end", "GROUP", "DOWN", "ACROSS", *flips}
         case _:
-            return _blocks_of(plan, ("ROWS", "FULL_STEPS", "HAS_TAIL", "HELD"))
+            return _blocks_of(plan, ("ROWS", "FULL_STEPS", "TAIL_STEPS", "HELD", "VECTOR"))
 
 
 def _blocks_of(plan: Schedule | Partial, more: tuple[str, ...]) -> set[str]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from fusec.runtime.row_vectors import ahead, inside, load_row, load_shared, load_written_row, store_row
 from fusec.runtime.special import erfc, expm1, log1p, tanh
 
-__all__ = ["erfc", "expm1", "log1p", "tanh"]
+__all__ = ["ahead", "inside", "load_row", "load_shared", "load_written_row", "store_row"]
+__all__ += ["erfc", "expm1", "log1p", "tanh"]
 
 
 @triton.jit

@@ -36,7 +36,8 @@ class Launch:
     `maxnreg`), several sets in order of preference: the first is taken for which the compiler spills no registers and
     uses `most_registers` at most, where a set names that; the last in any case. `contract` lets the compiler add a
     product without rounding it first, f16 and bf16 ones included. `offsets` moves the pointer to a buffer, by elements.
-    A parameter in `boxes` is a descriptor; for one of two buffers the parameter in `flips` says which lies first.
+    A parameter in `boxes` is a descriptor; for one of two buffers the parameter in `flips` says which lies first. Where
+    a kernel goes by addresses, `starts` has the bytes by which a buffer begins behind a multiple of 16.
     """
 
     kernel: Any
@@ -47,6 +48,7 @@ class Launch:
     offsets: Mapping[str, int] = field(default_factory=dict)
     boxes: Mapping[str, Box] = field(default_factory=dict)
     flips: Mapping[str, str] = field(default_factory=dict)
+    starts: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def idle(self) -> bool:

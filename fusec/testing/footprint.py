@@ -41,6 +41,12 @@ class Footprint:
         found: Array = (rest == 0) & ~outside
         return found
 
+    def holds_byte(self, addresses: Array) -> Array:
+        """For each address whether it is of a byte of an element."""
+        _, rest, outside = self._split(addresses)
+        found: Array = (rest >= 0) & (rest < self.itemsize) & ~outside
+        return found
+
     def position(self, address: int) -> str:
         """The element at an address as `x[4, 7]`, with indices beyond the extents for one outside."""
         index, rest, _ = self._split(np.array([address], np.uint64))

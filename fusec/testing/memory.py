@@ -5,6 +5,10 @@ from it. So an access is judged by the tensor it was meant for, however far it s
 and never carried out. Strides count: the gaps of a sliced tensor are outside it. A descriptor of two buffers that stand
 on one another may be used for the elements of both.
 
+A load may reach beyond a tensor in whole vectors alone, where a kernel is told to move these: 16 bytes at a multiple of
+16, or fewer likewise, all of which an access loads and some of which are of the tensor. They are in one page, so no
+chip faults. What is of no tensor is poison then, and has to be of no consequence.
+
 What the programs of a launch do to each other is for `races.py` to say, which is told of every access. What was
 allocated has to be stored whole (`unwritten`). Where a tensor is empty, only results are held to that, and to nothing
 being done for nothing: grids have a program at least, for what lacks the axis that is empty, and what lacks it is maybe
@@ -34,6 +38,7 @@ from fusec.runtime.multiplier import Multiplier
 from fusec.runtime.renaming import Renamed
 from fusec.testing.footprint import Footprint
 from fusec.testing.races import NOTHING, Fault, Launch
+from fusec.testing.whole_vectors import VECTOR, Vectors, held
 
 _ORIGIN_BITS = 48
 _MIDDLE = 1 << (_ORIGIN_BITS - 1)
@@ -68,6 +73,7 @@ class Memory:
     moved: list[Moved] = field(default_factory=list)
     _moved_before: Moved = field(default_factory=lambda: Moved(""))
     _launch: Launch = field(default_factory=Launch)
+    _vector: int = 0
     _first: int = 0
     _before: tuple[int, int, int] = (0, 0, 0)
     _arguments: list[tuple[str, tuple[Footprint, ...], int]] = field(default_factory=list)
@@ -78,6 +84,8 @@ class Memory:
     _allocated: list[Footprint] = field(default_factory=list)
     _multiplied: list[Footprint] = field(default_factory=list)
     _has_empty: bool = False
+    beyond: Array | None = None
+    """Of the last load, which bytes of each lane are of no tensor."""
 
     def __post_init__(self) -> None:
         self._has_empty = any(0 in region.shape for region in self.regions)
@@ -98,8 +106,8 @@ class Memory:
         if faults := [text for (kind, *_), text in self.faults.items() if kind not in allowed]:
             raise MemoryFaultError("\n".join(faults))
 
-    def begin(self, kernel: str) -> None:
-        self._launch = Launch(kernel)
+    def begin(self, kernel: str, vector: int) -> None:
+        self._launch, self._vector = Launch(kernel), vector
         self.moved.append(Moved(kernel))
         self._arguments.clear()
 
@@ -184,6 +192,8 @@ class Memory:
         made_up, mask = np.broadcast_arrays(pointers.data, mask)
         origins = made_up >> np.uint64(_ORIGIN_BITS)
         true, allowed = np.zeros(made_up.shape, np.uint64), np.zeros(made_up.shape, bool)
+        self.beyond = None
+        width = max(pointers.dtype.element_ty.primitive_bitwidth // 8, 1)
         for origin in _unlike(origins[mask]):
             lanes = mask & (origins == origin)
             if not 1 <= origin <= len(self._arguments):
@@ -192,8 +202,43 @@ class Memory:
             argument, regions, shift = self._arguments[int(origin) - 1]
             addresses = made_up - np.uint64(shift)
             true[lanes] = addresses[lanes]
+            if access == "load" and self._vector:
+                beyond = self._whole_vectors(regions, addresses, lanes, width)
+                allowed |= beyond
+                lanes = lanes & ~beyond
             allowed |= self._judge(access, argument, regions, addresses, lanes)
         return stock.TensorHandle(true, pointers.dtype), allowed
+
+    def _whole_vectors(self, regions: tuple[Footprint, ...], addresses: Array, lanes: Array, width: int) -> Array:
+        """Lanes of elements of `width` that load whole vectors, some of whose bytes are of a region.
+
+        Only where any lane is astray. One with several elements, as words have, or with parts of one, always is.
+        """
+        stray = lanes.copy()
+        for region in regions if all(region.itemsize == width for region in regions) else ():
+            stray &= ~region.holds(addresses)
+        found = np.zeros_like(lanes)
+        for size in sorted({VECTOR, VECTOR // 2, min(VECTOR, width * self._vector)}) if stray.any() else ():
+            vectors = Vectors(addresses, lanes, size, self._are_several)
+            found |= vectors.whole(width) & vectors.any_of(stray) & vectors.own(regions).any(-1)
+        if found.any():
+            own = np.stack([held(regions, addresses + np.uint64(byte)) for byte in range(width)], -1)
+            self.beyond = np.zeros(own.shape, bool) if self.beyond is None else self.beyond
+            self.beyond |= found[..., None] & ~own
+            self._loaded_in_vectors(regions, addresses, found, width)
+        return found
+
+    def _loaded_in_vectors(self, regions: tuple[Footprint, ...], addresses: Array, lanes: Array, width: int) -> None:
+        several = (len(self._launch.positions) - self._first) // len(lanes) if self._are_several else 1
+        self.moved[-1].read[regions[0].name] += int(lanes.sum()) * several * width
+        for region in regions:
+            for byte in range(0, width, region.itemsize):
+                at = addresses + np.uint64(byte)
+                inside = lanes & region.holds(at)
+                if inside.any():
+                    self._touched(region, at[inside])
+                    if region.writable:
+                        self._accessed("load", region, at, inside)
 
     def _judge(
         self, access: str, argument: str, regions: tuple[Footprint, ...], addresses: Array, lanes: Array
@@ -321,7 +366,8 @@ def _hooks(memory: Memory) -> dict[str, Any]:
 
     def checked_load(self: Any, pointers: Any, mask: Any, *rest: Any, **named: Any) -> Any:
         true, allowed = memory.resolve("load", pointers, _lanes(mask))
-        return load(self, true, stock.TensorHandle(allowed, tl.int1), *rest, **named)
+        loaded = load(self, true, stock.TensorHandle(allowed, tl.int1), *rest, **named)
+        return loaded if memory.beyond is None else _poisoned(loaded, memory.beyond)
 
     def checked_store(self: Any, pointers: Any, value: Any, mask: Any, *rest: Any, **named: Any) -> Any:
         true, allowed = memory.resolve("store", pointers, _lanes(mask))
@@ -343,6 +389,13 @@ def _hooks(memory: Memory) -> dict[str, Any]:
         "create_atomic_rmw": checked_update,
         "create_atomic_cas": checked_swap,
     }
+
+
+def _poisoned(loaded: Any, beyond: Array) -> Any:
+    """What is loaded, with all bits set of the bytes that are of no tensor."""
+    data = np.array(np.broadcast_to(loaded.data, beyond.shape[:-1]))
+    data.view(np.uint8).reshape(beyond.shape)[beyond] = 0xFF
+    return stock.TensorHandle(data, loaded.dtype)
 
 
 def _lanes(mask: Any) -> Array:

@@ -14,7 +14,7 @@ from fusec.passes.kernel.blocks import OVERLAP
 
 WITH_DOTS = [op for op in all_ops() if any(isinstance(node.expr, Dot) for node in op.program.graph.nodes)]
 WAIT = f"device.enter({OVERLAP})"
-TOUCHING = re.compile(r"\.(load|store)\(")
+TOUCHING = re.compile(r"\.(load|store)(_\w+)?\(")
 
 
 def chained(op: Op) -> dict[str, Kernel]:

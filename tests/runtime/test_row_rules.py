@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 
 from fusec.runtime import H200
-from fusec.runtime.select import row_tiles, rows
+from fusec.runtime.select import row_tiles, row_vectors, rows
 from fusec.runtime.select.rows import Block
 from fusec.runtime.select.sizes import together, vec_width
 
@@ -108,6 +108,36 @@ def test_tiles_of_one_size_are_for_narrow_accesses_and_wasted_lanes(
 ) -> None:
     assert row_tiles.prefers_tiles(H200, MANY, size, access, sweeps, inputs) is wanted
     assert not row_tiles.prefers_tiles(H200, FEW, size, access, sweeps, inputs)
+
+
+@pytest.mark.parametrize("vector", [2, 4, 8])
+def test_tiles_of_vectors_cover_a_row_that_begins_anywhere(vector: int) -> None:
+    for size in range(1, 2 * H200.tiled_row + 1):
+        tile = row_vectors.vector_tiles(H200, size + vector - 1, vector)
+        assert tile.elements == 32 * tile.warps * vector
+        count = -(-(size + vector - 1) // tile.elements)
+        assert count <= H200.vector_tiles or tile.warps == H200.program_warps
+        # What is whole at all of these beginnings, and what may not be.
+        assert 0 <= count - (size - 1) // tile.elements <= 2
+
+
+def test_tiles_of_vectors_are_as_they_were_measured() -> None:
+    tiles = [row_vectors.vector_tiles(H200, size + 7, 8) for size in (1001, 3001, 5001, 7999, 11007, 18943)]
+    assert [(tile.elements, tile.warps) for tile in tiles] == [
+        *((256, 1), (512, 2), (512, 2), (1024, 4), (1024, 4), (2048, 8)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("size", "access", "sweeps", "wanted"),
+    [
+        *((1001, 2, 2, True), (1001, 2, 3, True), (512, 2, 2, False), (24576, 2, 3, True), (24577, 2, 3, False)),
+        *((5002, 4, 2, True), (5002, 4, 3, False), (5004, 8, 2, False), (5000, 16, 2, False)),
+    ],
+)
+def test_whole_vectors_are_for_narrow_accesses(size: int, access: int, sweeps: int, wanted: bool) -> None:
+    assert row_vectors.prefers_vectors(H200, MANY, size, access, sweeps) is wanted
+    assert not row_vectors.prefers_vectors(H200, FEW, size, access, sweeps)
 
 
 def test_neighbours_are_together_as_far_as_rows_begin_at_multiples() -> None:

@@ -73,7 +73,7 @@ OTHER_FIGURES: dict[str, dict[float, str]] = {
 }
 """By file the numbers that are no figures of a chip, and what they are."""
 
-ARITHMETIC = ("runtime/device.py", "runtime/special.py")
+ARITHMETIC = ("runtime/device.py", "runtime/row_vectors.py", "runtime/special.py")
 """What kernels call: limits of formats and coefficients of polynomials."""
 
 

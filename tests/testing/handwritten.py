@@ -25,6 +25,17 @@ def copy_kernel(x_ptr, y_ptr, rows, columns, x_row, x_column, MASKED: tl.constex
 
 
 @triton.jit
+def vectors_kernel(x_ptr, y_ptr, size, reached, BLOCK: tl.constexpr, VECTOR: tl.constexpr, REPLACED: tl.constexpr):
+    """Loads what lies in front of `reached`, and stores so many elements as there are."""
+    place = tl.arange(0, BLOCK)
+    x = tl.load(x_ptr + place, mask=place < reached, other=0.0)
+    if REPLACED:
+        x = tl.where(place < size, x, 0.0)
+    total = tl.sum(x, 0)
+    tl.store(y_ptr + place, x + total, mask=place < size)
+
+
+@triton.jit
 def narrow_kernel(x_ptr, y_ptr, x_row):
     """Row offsets in 32 bits: wrong as soon as a row begins beyond 2**31 elements."""
     row = tl.program_id(0)
@@ -111,6 +122,13 @@ def copy(x: torch.Tensor, *, masked: bool = True, block: int = 16, rows: int | N
     y = fresh(tuple(x.shape), x)
     grid = (x.shape[0] if rows is None else rows,)
     copy_kernel[grid](x, y, *x.shape, *x.stride(), MASKED=masked, BLOCK=block)
+    return y
+
+
+def with_total(x: torch.Tensor, reached: int, vector: int, replaced: bool = True) -> torch.Tensor:
+    """Each element and the sum of all, which are read as far as `reached`, in vectors of so many, if any."""
+    y = fresh(tuple(x.shape), x)
+    vectors_kernel[(1,)](x, y, len(x), reached, BLOCK=16, VECTOR=vector, REPLACED=replaced)
     return y
 
 

@@ -55,6 +55,28 @@ def test_a_dropped_mask_is_an_access_out_of_bounds(view: str) -> None:
     assert "x[" in text
 
 
+def test_whole_vectors_may_reach_beyond_a_tensor() -> None:
+    x = torch.ones(13, dtype=torch.float16)
+    with guarded_allocations() as made, watched({"x": x}) as memory:
+        y = run_and_own(lambda: kernels.with_total(x, 16, vector=8), made, memory)
+    assert torch.equal(y, x + 13)
+    assert memory.moved[-1].read["x"] == 32
+
+
+@pytest.mark.parametrize(("size", "reached", "vector"), [(13, 16, 0), (13, 15, 8), (8, 16, 8)])
+def test_parts_of_vectors_and_vectors_with_nothing_of_a_tensor_may_not(size: int, reached: int, vector: int) -> None:
+    x = torch.ones(size, dtype=torch.float16)
+    text = faults(lambda: kernels.with_total(x, reached, vector), {"x": x})
+    assert f"loads through `x_ptr` out of bounds, {reached - size} times, first at x[{size}]" in text
+
+
+def test_what_a_vector_has_of_no_tensor_is_poison() -> None:
+    x = torch.ones(13, dtype=torch.float16)
+    with guarded_allocations() as made, watched({"x": x}) as memory:
+        y = run_and_own(lambda: kernels.with_total(x, 16, vector=8, replaced=False), made, memory)
+    assert y.isnan().all()
+
+
 def test_the_element_out_of_bounds_is_named() -> None:
     x = torch.zeros(3, 5)
     text = faults(lambda: kernels.copy(x[:, :4], masked=False, block=8), {"x": x[:, :4]})

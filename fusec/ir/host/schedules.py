@@ -130,6 +130,28 @@ class RowTiles:
 
 
 @dataclass(frozen=True, slots=True)
+class RowVectors:
+    """A program per row, which begins anywhere: the kernel of a `RowLoop`, unrolled, whose tiles begin at vectors.
+
+    Rows of `stored` tensors are written, and tiles go by the first of them; those of `read` tensors are read, and what
+    is `shared` by rows. Registers have what is `held` from one to the next of the `sweeps` along a row.
+    """
+
+    kernel: Any
+    rows: str
+    loop: str
+    stored: str
+    read: str = ""
+    shared: str = ""
+    held: str = ""
+    sweeps: int = 2
+
+    @property
+    def name(self) -> str:
+        return "row_vectors"
+
+
+@dataclass(frozen=True, slots=True)
 class Partial:
     """A kernel that leaves partial results of several programs for each row: the `sums` by name, with their axes.
 
@@ -290,8 +312,8 @@ class GemmTma:
         return "tma"
 
 
-Schedule: TypeAlias = (
-    Elementwise | Tile | Rows | Resident | RowTiles | RowLoop | SplitRows | ColumnSums | Gemv | Gemm | GemmTma
+Schedule: TypeAlias = (Elementwise | Tile | Rows | Resident | RowVectors | RowTiles | RowLoop | SplitRows) | (
+    ColumnSums | Gemv | Gemm | GemmTma
 )
 
 

@@ -20,6 +20,7 @@ from fusec.ir.host.schedules import (
     RowLoop,
     Rows,
     RowTiles,
+    RowVectors,
     Schedule,
     SplitRows,
     TensorMap,
@@ -27,9 +28,11 @@ from fusec.ir.host.schedules import (
 )
 from fusec.ir.host.schedules import Partial as PartialKernel
 from fusec.ir.kernel import Kernel
+from fusec.ir.kernel import RowLoop as RowLoopKernel
 from fusec.ir.multiply import F32, MOST_I8, Sums, multiplied_as, sums_of
 from fusec.ir.program import Program
 from fusec.ir.stage import Stage, TensorMaps
+from fusec.ir.statements import Keep, LoadTile, StoreTile, every
 from fusec.ir.types import Axis, DType, Kind
 from fusec.passes.host.keys import Keys
 from fusec.passes.schedule.registers import at_most, residency, widest
@@ -50,10 +53,11 @@ class Scheduler:
 
     def schedules(self, plans: tuple[ir.InKernels, ...]) -> tuple[Schedule, ...]:
         """The schedules of a step in order of preference: one of each plan, and the tiles that a loop can hold."""
+        vectors = tuple(one for one in map(self._row_vectors, plans) if one is not None)
         tiles = tuple(one for one in map(self._row_tiles, plans) if one is not None)
         found = tuple(map(self.schedule, plans))
         whole = next((place for place, one in enumerate(found) if isinstance(one, Resident | RowLoop)), len(found))
-        return (*found[:whole], *tiles, *found[whole:])
+        return (*found[:whole], *vectors, *tiles, *found[whole:])
 
     def schedule(self, plan: ir.InKernels) -> Schedule:
         """The schedule of one plan."""
@@ -149,6 +153,27 @@ class Scheduler:
             loop=self._keys.axes(stage.stream),
             bytes=self._bytes.get(facts.widest, "4"),
             inputs=facts.inputs,
+            sweeps=sweeps(stage),
+        )
+
+    def _row_vectors(self, plan: ir.InKernels) -> RowVectors | None:
+        """The same with tiles that begin at vectors, where rows may begin anywhere."""
+        (stage, *_), (kernel, *_) = plan.stages, self._kernels_of(plan)
+        if plan.few or not isinstance(kernel.skeleton, RowLoopKernel) or kernel.skeleton.stored is None:
+            return None
+        first = kernel.skeleton.stored.address.pointer.text.removesuffix("_ptr")
+        accesses = [one for one in every(kernel.skeleton) if isinstance(one, LoadTile | StoreTile) and one.vectors]
+        told = [(isinstance(one, StoreTile), one.vectors) for one in accesses if one.vectors]
+        stored = [first, *(vectors.tensor for is_store, vectors in told if is_store)]
+        loaded = [vectors for is_store, vectors in told if not is_store]
+        return RowVectors(
+            Name(kernel.name),
+            rows=self._keys.axes(stage.rows),
+            loop=self._keys.axes(stage.stream),
+            stored=_each(stored),
+            read=_each([vectors.tensor for vectors in loaded if vectors.of != "shared"]),
+            shared=_each([vectors.tensor for vectors in loaded if vectors.of == "shared"]),
+            held=_each([one.vectors.tensor for one in accesses if one.vectors and _is_held(one, kernel)]),
             sweeps=sweeps(stage),
         )
 
@@ -305,6 +330,17 @@ def _is_grouped(stage: Stage) -> bool:
     """Whether a step of the loop has all that a dot contracts."""
     nodes = stage.flow.nodes
     return any(isinstance(nodes[n].expr, Dot) and set(nodes[n].type.axes) & set(stage.stream) for n in stage.live)
+
+
+def _each(names: list[str]) -> str:
+    """Names, each once."""
+    return " ".join(dict.fromkeys(names))
+
+
+def _is_held(access: LoadTile | StoreTile, kernel: Kernel) -> bool:
+    """Whether a loop keeps what an access loads, if it keeps any."""
+    kept = [keep.tile for keep in every(kernel.skeleton) if isinstance(keep, Keep)]
+    return isinstance(access, LoadTile) and access.names[0] in kept
 
 
 def _integers(stage: Stage) -> str:

@@ -21,6 +21,9 @@ HELD = "HELD"
 EVICT = "EVICT"
 """The compile-time word for what the cache does with the rows of a gemv, which are in one step or in several."""
 
+VECTOR = "VECTOR"
+"""How many lanes are a vector, in a loop whose tiles begin with one though its rows begin anywhere, else 0."""
+
 SWAP_AB = "SWAP_AB"
 """The compile-time flag of a gemm of few rows, which are the columns of its accumulators."""
 
@@ -64,7 +67,7 @@ def block_sizes(stage: Stage, known: dict[str, int], adds: bool = False) -> tupl
     if stage.maps:
         names += [GROUP, DOWN, ACROSS]
     elif len(stage.stream) == 1 and not stage.split:
-        names += ["FULL_STEPS", "HAS_TAIL" if stage.side is None else "TAIL_STEPS"]
+        names += ["FULL_STEPS", "TAIL_STEPS"]
     return (*names, "INDEX")
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from fusec.ir import schedule
 from fusec.ir.expressions import GIVEN, OMITTED, Choose, Dot, NodeId, Scalar
-from fusec.ir.flow import Load, Store, lookups, store_axes, store_inputs
+from fusec.ir.flow import Load, Store, flow_operands, lookups, store_axes, store_inputs
 from fusec.ir.kernel import (
     ColumnSums,
     Combine,
@@ -35,7 +35,7 @@ from fusec.ir.stage import Stage
 from fusec.ir.statements import Assign, Branch, FirstPrograms, LoadTile, Put, Statement, StoreTile, every
 from fusec.ir.tile_values import Along, ElementOf, InRange, Largest, Name, Rounded
 from fusec.passes.kernel.addresses import Addresses
-from fusec.passes.kernel.blocks import BEGIN, END, EVICT, HELD, OVERLAP, PREFETCH, VEC
+from fusec.passes.kernel.blocks import BEGIN, END, EVICT, HELD, OVERLAP, PREFETCH, VEC, VECTOR
 from fusec.passes.kernel.epilogue import Epilogue, cone
 from fusec.passes.kernel.facts import Facts
 from fusec.passes.kernel.family import family_of
@@ -51,6 +51,7 @@ from fusec.passes.kernel.target import Target
 from fusec.passes.kernel.tma import TmaTiles
 from fusec.passes.kernel.unused import without_unused
 from fusec.passes.kernel.values import Values
+from fusec.passes.kernel.vectors import with_vectors
 from fusec.passes.schedule.survey import depths
 
 _EARLY_OWN, _EARLY_LOADS = 4, 3
@@ -136,9 +137,10 @@ class _KernelBuilder:
         if family is Gemm:
             return self._gemm(sweeps)
         if family is RowLoop:
-            if not grid.tile and grid.block is None:
-                sweeps = held_tiles(sweeps, self._names)
-            return RowLoop(*about, grid.tile, sweeps, self._results(self._outside()), is_held(sweeps))
+            is_plain = not grid.tile and grid.block is None
+            sweeps = held_tiles(sweeps, self._names) if is_plain else sweeps
+            loop = RowLoop(*about, grid.tile, None, sweeps, self._results(self._outside()), is_held(sweeps))
+            return with_vectors(loop, self._target) if is_plain else loop
         assert family is SplitRows or family is ColumnSums
         return family(*about, grid.tile, sweeps, self._results(self._outside()))
 
@@ -234,8 +236,11 @@ class _KernelBuilder:
         stores = [store for store in facts.flow.stores if facts.in_loop(store_axes(facts.flow, store))]
         waits = [max(depth[n] for n in store_inputs(store)) for store in stores]
         order = sorted({*ends.values(), *waits})
-        # What is read in a later sweep is not written before.
-        waits = [order[-1] if s.target in facts.in_place else wait for s, wait in zip(stores, waits, strict=True)]
+        # What is read in a later sweep is not written before. What that one loads in any case is stored then: loads of
+        # a step do not overtake the stores of another.
+        loaded = self._loaded([store for store, wait in zip(stores, waits, strict=True) if wait == order[-1]])
+        is_last = [s.target in facts.in_place or self._loaded([s]) <= loaded for s in stores]
+        waits = [order[-1] if last else wait for last, wait in zip(is_last, waits, strict=True)]
         return tuple(
             self._sweep(
                 [n for n, end in ends.items() if end == sweep],
@@ -244,6 +249,22 @@ class _KernelBuilder:
             )
             for sweep in order
         )
+
+    def _loaded(self, stores: list[Store]) -> set[NodeId]:
+        """What of each step is loaded for some stores, other than for what is reduced before them."""
+        facts = self._facts
+        found: set[NodeId] = set()
+        left = [number for store in stores for number in store_inputs(store)]
+        seen: set[NodeId] = set()
+        while left:
+            number = left.pop()
+            expr = facts.nodes[number].expr
+            if number in seen or not facts.is_looped(number):
+                continue
+            seen.add(number)
+            found |= {number} if isinstance(expr, Load) else set()
+            left += flow_operands(expr)
+        return found
 
     def _sweep(self, ends: list[NodeId], outs: list[Store], last: bool) -> Sweep:
         """One pass over the loop axes."""
@@ -314,6 +335,7 @@ class _KernelBuilder:
                 *self._grid.blocks,
                 *([PREFETCH] if self._values.has_deferred else []),
                 *([HELD] if isinstance(skeleton, RowLoop) and skeleton.may_hold else []),
+                *([VECTOR] if isinstance(skeleton, RowLoop) and skeleton.stored else []),
                 *([EVICT] if any(isinstance(one, LoadTile) and one.cache == EVICT for one in every(skeleton)) else []),
                 *([VEC] if aligned else []),
                 *([OVERLAP] if chained else []),

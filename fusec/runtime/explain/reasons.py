@@ -14,6 +14,7 @@ from fusec.ir.host.schedules import (
     RowLoop,
     Rows,
     RowTiles,
+    RowVectors,
     Schedule,
     SplitRows,
     Tile,
@@ -53,6 +54,8 @@ def words(schedule: Schedule | Library, call: Call) -> str:
             return f"registers hold a row, {_sized(tile, call)}"
         case RowTiles(loop=loop):
             return f"registers hold a row, {_sized(loop, call)}, in tiles of one size"
+        case RowVectors(loop=loop):
+            return f"registers hold a row, {_sized(loop, call)}, which begins anywhere, in tiles of whole vectors"
         case RowLoop(loop=loop):
             return f"a row, {_sized(loop, call)}, is walked in a loop, by one program"
         case ColumnSums(loop=loop):

@@ -93,6 +93,15 @@ class Call:
         dtype = self.sizes[name] if name in self.sizes else self.dtype(name)
         return int(dtype.itemsize)
 
+    def start(self, name: str) -> int:
+        """How many elements behind a multiple of 16 bytes a tensor begins; what a call allocates begins at one."""
+        tensor = self.tensors.get(name)
+        return 0 if tensor is None else tensor.data_ptr() % 16 // tensor.element_size()
+
+    def is_given(self, name: str) -> bool:
+        """Whether a tensor is not left out."""
+        return name not in self.tensors or self.tensors[name] is not None
+
     def dtype(self, name: str) -> torch.dtype:
         """The dtype of an argument, a result or a workspace."""
         if name in self.tensors:
@@ -240,7 +249,7 @@ def call_of(
     wide = torch.float64 in [*(t.dtype for t in given.values() if t is not None), *chosen.values()]
     call.common |= {name.upper(): value for name, value in chosen.items() if isinstance(value, str)}
     aligned = [call.size(name) for name in plans.vec.split()]
-    call.together = together(*aligned)
+    call.together = together(*aligned, *(call.start(name) for name in call.led))
     call.common |= {"OP": plans.op, **dict.fromkeys(plans.absent.split())}
     call.common |= {
         "VEC": vec_width(*aligned),

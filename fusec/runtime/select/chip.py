@@ -86,6 +86,13 @@ class Chip:
     """How many tiles of a row there are at most: a program has text for each."""
     held_words: int = 96
     """Words of such tiles that a thread holds at most."""
+    vector_tiles: int = 11
+    """The same where tiles begin with whole vectors though rows begin anywhere."""
+    narrow_access: int = 2
+    """Bytes of an access up to which whole vectors are better, though some of their lanes are outside of the row; twice
+    as many where a row is needed twice only, and tiles of it gain less."""
+    busy_warps: int = 16
+    """Warps on an SM that such rows take at least."""
     tiled_row: int = 12288
     """Longer rows are as fast in a loop, which reads them again from the cache; where elements are read one at a time,
     rows of twice the length."""

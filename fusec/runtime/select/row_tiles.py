@@ -58,7 +58,8 @@ def prefers_tiles(chip: Chip, rows: int, size: int, access: int, sweeps: int, in
 def row_tiles(plan: RowTiles, call: Call) -> list[Launch]:
     size = call.size(plan.loop)
     tile = equal_tiles(call.chip, size, _access(plan, call))
-    blocks = {block_name(plan.loop): tile.elements, **loop_steps(size, tile.elements), "HELD": min(call.together, 8)}
+    flags = {"HELD": min(call.together, 8), "VECTOR": 0}
+    blocks = {block_name(plan.loop): tile.elements, **loop_steps(size, tile.elements), **flags}
     taken = call.chosen(row_tiles.__name__, {"row": size}, RowTile(launch_options(call.chip, tile.warps)))
     return call.launch(plan.kernel, call.count(plan.rows), taken.options, blocks)
 

@@ -206,6 +206,12 @@ def row_options(chip: Chip, rows: int, size: int, itemsize: int, inputs: int, na
     )
 
 
+def busy_options(chip: Chip, warps: int) -> Options:
+    """Launch options for rows that take much computing: so that warps enough take turns on an SM, else as it comes."""
+    limit = _register_limit(chip, warps, max(chip.busy_warps // warps, 1))
+    return {"num_warps": warps, "num_stages": 1, "maxnreg": limit}, *launch_options(chip, warps)
+
+
 def _programs(chip: Chip, warps: int, wanted: float) -> int:
     """How many programs an SM should run at once, of `warps` warps each."""
     # With two or more one program loads while another one stores.
@@ -242,13 +248,14 @@ def row_loop(plan: RowLoop, call: Call, more: Mapping[str, Any] = MappingProxyTy
     chunk, inner, programs, blocks = _cut(plan, call, chunk_size(chip, size, plan.sweeps, plan.inputs, plan.words))
     own = RowTile(launch_options(chip, warps(chip, chunk * inner, thread=8)), block=chunk)
     taken = call.chosen(row_loop.__name__, {"row": padded(size)}, own)
-    blocks |= {block_name(plan.loop.split()[-1]): taken.block, **loop_steps(size, taken.block), "HELD": 0, **more}
+    blocks |= {block_name(plan.loop.split()[-1]): taken.block, **loop_steps(size, taken.block)}
+    blocks |= {"HELD": 0, "VECTOR": 0, **more}
     return call.launch(plan.kernel, programs, taken.options, blocks)
 
 
 def loop_steps(size: int, chunk: int) -> dict[str, Any]:
     """The steps of a loop over a row: so many whole ones, and maybe one that ends beyond it."""
-    return {"FULL_STEPS": size // chunk, "HAS_TAIL": size % chunk != 0}
+    return {"FULL_STEPS": size // chunk, "TAIL_STEPS": int(size % chunk != 0)}
 
 
 def chunk_size(chip: Chip, size: int, sweeps: int, inputs: int, words: float) -> int:

@@ -75,7 +75,8 @@ def _argument(name: str, launch: Launch, dtypes: Mapping[str, torch.dtype], poin
     if not name.endswith("_ptr"):
         return Tile()
     dtype = dtypes.get(name.removesuffix("_ptr"))
-    return None if dtype is None else Pointer(name.removesuffix("_ptr"), dtype.itemsize)
+    buffer = name.removesuffix("_ptr")
+    return None if dtype is None else Pointer(buffer, dtype.itemsize, at=launch.starts.get(buffer, 0))
 
 
 def _bound(kernel: Any, language: Language) -> Any:
@@ -116,6 +117,9 @@ class _Functions:
 
     def dot_in_parts(self, a: Tile, b: Tile, total: Tile) -> Tile:
         return self._language.dot(a, b, total)
+
+    def inside(self, *values: Any) -> Any:
+        return _bound(device.inside, self._language)(*values)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         def call(*values: Any, **named: Any) -> Any:

@@ -11,7 +11,7 @@ import triton.language as tl
 
 from fusec.runtime.box import Box
 from fusec.runtime.traffic.points import Number, Points
-from fusec.runtime.traffic.tiles import ALWAYS, Line, Mask, Pointer, Shape, Tile, broadcast, flat, tile
+from fusec.runtime.traffic.tiles import ALWAYS, Element, Line, Mask, Pointer, Shape, Tile, broadcast, flat, tile
 
 
 class Language:
@@ -106,6 +106,14 @@ class Language:
         counted[pointer.name] += pointer.itemsize * self._points.total(*lanes)
 
     # Tiles
+
+    @staticmethod
+    def pointer_type(kind: tl.dtype) -> Element:
+        return Element(kind.primitive_bitwidth)
+
+    @staticmethod
+    def multiple_of(value: Any, _factors: Any) -> Any:
+        return value
 
     @staticmethod
     def arange(begin: int, end: int) -> Tile:

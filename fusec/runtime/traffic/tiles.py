@@ -199,26 +199,53 @@ NEVER = Mask((), ((Line(0, ()), False),))
 
 
 @dataclass(frozen=True, slots=True)
+class Element:
+    """What `x_ptr.dtype.element_ty` is asked for."""
+
+    primitive_bitwidth: int
+
+
+@dataclass(frozen=True, slots=True)
 class ElementType:
     """What `x_ptr.dtype` is asked for."""
 
-    element_ty: Any = None
+    element_ty: Element
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pointer:
-    """A tile of pointers into the buffer `name`, whose elements have `itemsize` bytes."""
+    """A tile of pointers into the buffer `name`, whose elements have `itemsize` bytes.
+
+    What all lanes share of it is `at` so many bytes from a multiple of 16 of them.
+    """
 
     name: str
     itemsize: int
     shape: Shape = ()
+    at: Number | None = 0
 
-    dtype = ElementType()
+    @property
+    def dtype(self) -> ElementType:
+        return ElementType(Element(8 * self.itemsize))
 
     def __add__(self, other: Any) -> Pointer:
-        return replace(self, shape=broadcast(self, other))
+        return self._moved(tile(other))
 
-    __radd__ = __sub__ = __add__
+    def __sub__(self, other: Any) -> Pointer:
+        return self._moved(-tile(other))
+
+    __radd__ = __add__
+
+    def _moved(self, by: Tile) -> Pointer:
+        is_known = self.at is not None and by.line is not None and by.line.is_flat
+        at = _linear(tile(self.at), by * self.itemsize, 1).line if is_known else None
+        return replace(self, shape=broadcast(self, by), at=at.base if at else None)
+
+    def to(self, kind: Any, **_named: Any) -> Any:
+        """As a number, or as a pointer to elements of another size."""
+        if isinstance(kind, Element):
+            return replace(self, itemsize=kind.primitive_bitwidth // 8)
+        return Tile() if self.at is None else Tile((), Line(self.at, ()))
 
     def __getitem__(self, places: Any) -> Pointer:
         return replace(self, shape=_expanded(self.shape, (0,) * len(self.shape), places)[0])
@@ -228,8 +255,8 @@ def tile(value: Any) -> Tile:
     """A value as a tile: a number is the same in all lanes."""
     if isinstance(value, Tile):
         return value
-    if isinstance(value, int):
-        return Tile((), Line(int(value), ()))
+    if isinstance(value, int | torch.Tensor):
+        return Tile((), Line(int(value) if isinstance(value, int) else value, ()))
     return Tile(getattr(value, "shape", ()))
 
 
