@@ -139,7 +139,7 @@ def test_variables_of_templates_are_no_arguments_of_kernels(tmp_path: Path, devi
     (op,) = compiled(text, tmp_path)
     written = ast.parse(Path(str(op.module.__file__)).read_text()).body
     kernels = [node for node in written if isinstance(node, ast.FunctionDef) and node.decorator_list]
-    assert len(kernels) > 5
+    assert len(kernels) > 3
     assert {arg.arg for kernel in kernels for arg in kernel.args.args} & VARIABLES == set()
     x, w = torch.ones(2, 3, 4, dtype=torch.float16, device=device), torch.ones(5, 4, dtype=torch.float16, device=device)
     for chip in CHIPS.values():
