@@ -18,6 +18,7 @@ from fusec.extents.signature import Signature, names
 from fusec.ir.arguments import layout_arguments
 from fusec.ir.formats import TORCH_NAMES
 from fusec.ir.graph import ChoiceParam, DimParam, DTypeParam, Graph, ScalarParam
+from fusec.ir.partition import VECTOR
 from fusec.ir.program import Program
 from fusec.ir.sizes import symbols_in
 from fusec.ir.types import DType, Lead, Storage, product_extent
@@ -115,7 +116,8 @@ def _wanted(program: Program, length: int, count: int, least: int) -> dict[str, 
     known = dict(program.known)
     solved = [solve.name for solve in program.spelled.solves]
     extents = dict.fromkeys(solved, least)
-    for group in (*program.groups, *program.last_groups):
+    vectors = (group for partition in program.partitions if partition.name == VECTOR for group in partition.groups)
+    for group in (*program.groups, *vectors, *program.last_groups):
         stage = next(group.all_plans()).stages[0]
         inner = [axis for axis in stage.order if axis not in stage.rows]
         free = [n for n in dict.fromkeys(symbols_in([product_extent((a,)) for a in inner])) if n in solved]
