@@ -7,7 +7,7 @@ from catalogue import Op, all_ops
 
 from fusec.codegen.functions import called_functions, function_views, with_functions
 from fusec.ir.expressions import Dot
-from fusec.ir.kernel import Elementwise, Gemm, GemmTma, RowLoop, Kernel
+from fusec.ir.kernel import Elementwise, Gemm, GemmTma, Kernel, RowLoop
 from fusec.ir.statements import Call, StoreTile, every
 from fusec.ir.tile_values import Name
 
