@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from textwrap import fill
 
 from fusec.codegen.signature import quoted
 from fusec.codegen.skeletons import kernel_lines
-from fusec.codegen.wrap import filled
+from fusec.codegen.wrap import LIMIT, filled
 from fusec.ir.flow import axes_text
 from fusec.ir.graph import Graph, ScalarParam
 from fusec.ir.kernel import Elementwise, Gemm, Kernel
@@ -32,7 +33,7 @@ class KernelView:
     name: str
     options: str
     parameters: tuple[str, ...]
-    doc: str
+    doc: tuple[str, ...]
     body: tuple[str, ...]
     arguments: tuple[str, ...]
     compile_time: int
@@ -98,7 +99,7 @@ def _kernel_view(kernel: Kernel, stage: Stage, graph: Graph, wide: bool) -> Kern
         kernel.name,
         f"(do_not_specialize=[{listed}])" if fixed else "",
         parameters,
-        quoted(f"{doc[0].upper()}{doc[1:]}."),
+        tuple(quoted(fill(f"{doc[0].upper()}{doc[1:]}.", LIMIT - 10)).split("\n")),
         tuple(body),
         (
             *kernel.boxes,
