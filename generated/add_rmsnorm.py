@@ -2,12 +2,13 @@
 # sha256 of the spec: 1ac4958091a5d17d326cc06e979e0b3b930fa52e3289e708d26cf5cd480b6d11
 """add_rmsnorm: The residual stream x + residual, and its RMSNorm.  The sum is rounded to T before it is normalised, so
 that y is the norm of what is returned.
-  plan        taken when                    launches           bytes
-  rows        N is short                    rows               least
-  row_tiles   registers hold tiles of N     row_loop           least
-  resident    registers hold N              resident           least
-  row_loop    many rows, or none very long  row_loop           least + x + residual
-  split_rows  else                          partial0, combine  least + x + residual
+  plan         taken when                    launches           bytes
+  rows         N is short                    rows               least
+  row_vectors  rows of N begin anywhere      row_loop           least
+  row_tiles    registers hold tiles of N     row_loop           least
+  resident     registers hold N              resident           least
+  row_loop     many rows, or none very long  row_loop           least + x + residual
+  split_rows   else                          partial0, combine  least + x + residual
 
 Bytes: `least` is every tensor once; what stands behind it is read or written again.
 """
@@ -19,8 +20,8 @@ import triton
 import triton.language as tl
 
 from fusec.runtime import (
-    Buffer, Checker, Elementwise, Op, Partial, Plans, Resident, RowLoop, RowTiles, Rows, SplitRows, Step, Tuned, device,
-    real, squeeze,
+    Buffer, Checker, Elementwise, Op, Partial, Plans, Resident, RowLoop, RowTiles, RowVectors, Rows, SplitRows, Step,
+    Tuned, device, real, squeeze,
 )
 
 __all__ = ["add_rmsnorm"]
@@ -88,57 +89,60 @@ def _add_rmsnorm_resident(
 
 @triton.jit
 def _add_rmsnorm_row_loop(
-    x_ptr, residual_ptr, weight_ptr, total_ptr, y_ptr, eps, lead0, N, x_stride_lead1, x_stride_lead0,
-    residual_stride_lead1, residual_stride_lead0, total_stride_lead1, total_stride_lead0, x_stride_N, residual_stride_N,
-    total_stride_N, y_stride_lead1, y_stride_lead0, weight_stride_N, y_stride_N,
-    BLOCK_N: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, HELD: tl.constexpr,
-    VEC: tl.constexpr,
+    x_ptr, residual_ptr, weight_ptr, total_ptr, y_ptr, eps, lead0, N, total_stride_lead1, total_stride_lead0,
+    x_stride_lead1, x_stride_lead0, residual_stride_lead1, residual_stride_lead0, x_stride_N, residual_stride_N,
+    y_stride_lead1, y_stride_lead0, total_stride_N, weight_stride_N, y_stride_N,
+    BLOCK_N: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, HELD: tl.constexpr,
+    VECTOR: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
     row = tl.program_id(0).to(tl.int64)
     i1, i0 = row // lead0, row % lead0
+    total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
+    ahead = device.ahead(total_row, VECTOR)
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     residual_row = residual_ptr + i1 * (residual_stride_lead1 // VEC * VEC) + i0 * (residual_stride_lead0 // VEC * VEC)
     sum_of_squares = tl.full([BLOCK_N], 0.0, tl.float32)
-    total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     x_tiles = ()
     residual_tiles = ()
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
-                                                          BLOCK_N):
-            n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
-            n_mask = (n < N // VEC * VEC) | (TAIL == 0)
-            x_stored = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last")
+    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
+        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N,
+                                                          (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_N, BLOCK_N):
+            n = (start - ahead + device.lanes(BLOCK_N, HELD)).to(INDEX)
+            n_mask = device.inside(n, N // VEC * VEC, start, ahead, TAIL, VECTOR)
+            x_stored = device.load_row(x_row, n * x_stride_N, n_mask, 0.0, start, ahead, N, TAIL, VECTOR, "evict_last")
             if HELD:
                 x_tiles = x_tiles + (x_stored,)
             x = x_stored.to(tl.float32)
-            residual_stored = tl.load(residual_row + n * residual_stride_N, mask=n_mask, other=0.0,
-                                      eviction_policy="evict_last")
+            residual_stored = device.load_row(residual_row, n * residual_stride_N, n_mask, 0.0, start, ahead, N, TAIL,
+                                              VECTOR, "evict_last")
             if HELD:
                 residual_tiles = residual_tiles + (residual_stored,)
             residual = residual_stored.to(tl.float32)
             total = (x + residual).to(x_ptr.dtype.element_ty)
             sum_of_squares += total.to(tl.float32) * total.to(tl.float32)
-            tl.store(total_row + n * total_stride_N, total, mask=n_mask)
     sum_of_squares = tl.sum(sum_of_squares, 0)
     rstd = tl.rsqrt(sum_of_squares / N + eps)
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
-                                                          BLOCK_N):
-            n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
-            n_mask = (n < N // VEC * VEC) | (TAIL == 0)
-            x_stored = x_tiles[start // BLOCK_N] if HELD else tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0,
-                                                                      eviction_policy="evict_first")
+    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
+        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N,
+                                                          (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_N, BLOCK_N):
+            n = (start - ahead + device.lanes(BLOCK_N, HELD)).to(INDEX)
+            n_mask = device.inside(n, N // VEC * VEC, start, ahead, TAIL, VECTOR)
+            x_stored = x_tiles[start // BLOCK_N] if HELD else device.load_row(x_row, n * x_stride_N, n_mask, None,
+                                                                              start, ahead, N, TAIL, VECTOR,
+                                                                              "evict_first")
             x = x_stored.to(tl.float32)
-            residual_stored = residual_tiles[start // BLOCK_N] if HELD else tl.load(
-                residual_row + n * residual_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first",
+            residual_stored = residual_tiles[start // BLOCK_N] if HELD else device.load_row(
+                residual_row, n * residual_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR, "evict_first",
             )
             residual = residual_stored.to(tl.float32)
             total = (x + residual).to(x_ptr.dtype.element_ty)
-            weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
+            device.store_row(total_row, n * total_stride_N, total, n_mask, start, ahead, N, TAIL, VECTOR)
+            weight = device.load_shared(weight_ptr, n * weight_stride_N, n_mask, None, start, ahead, N, TAIL,
+                                        VECTOR).to(tl.float32)
             y = total.to(tl.float32) * rstd * weight
-            tl.store(y_row + n * y_stride_N, y, mask=n_mask)
+            device.store_row(y_row, n * y_stride_N, y, n_mask, start, ahead, N, TAIL, VECTOR)
 
 
 @triton.jit
@@ -268,6 +272,8 @@ _PLANS_ADD_RMSNORM = Plans(
                 spec="1ac4958091a5d17d326cc06e979e0b3b930fa52e3289e708d26cf5cd480b6d11"),
     steps=(Step("total y", (
         Rows(_add_rmsnorm_rows, rows="lead1 lead0", tile="N"),
+        RowVectors(_add_rmsnorm_row_loop, rows="lead1 lead0", loop="N", stored="total y", read="x residual",
+                   shared="weight", held="x residual"),
         RowTiles(_add_rmsnorm_row_loop, rows="lead1 lead0", loop="N", bytes="x", inputs=2),
         Resident(_add_rmsnorm_resident, rows="lead1 lead0", tile="N", bytes="x", inputs=2, compact=True, words=1,
                  words_per_byte=0.25),

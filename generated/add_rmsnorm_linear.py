@@ -2,16 +2,15 @@
 # sha256 of the spec: d1ee10c2128b4a8f031eaf420e7e1875bdb3aab24f4288e77bc4e6693dd2853e
 """add_rmsnorm_linear: The residual stream x + residual, and the linear projection of its RMSNorm.  The sum is rounded
 to T before it is normalised, so that y belongs to what is returned.
-  plan          taken when                       launches                                       bytes
-  library       it is faster without bias        rows_total_operand .., library                 least + 2 operand
-  library       it is faster                     rows_total_operand .., library, elementwise_y  least + 2 operand + 2 product
-  steps         else                             rows_total_operand .., y                       least + 2 operand
-  y: gemv       one row, registers hold K        gemv_y                                         least
-  y: gemv_loop  one row                          gemv_y                                         least
-  y: split_k    rows are few, and tiles as well  gemm_y, combine_y                              least
-  y: swap_ab    rows are few                     gemm_y                                         least
-  y: tma        TMA can move them                tma_y                                          least
-  y: gemm       else                             gemm_y                                         least
+  plan          taken when                       launches                        bytes
+  library       it is faster                     rows_total_operand .., library  least + 2 operand
+  steps         else                             rows_total_operand .., y        least + 2 operand
+  y: gemv       one row, registers hold K        gemv_y                          least
+  y: gemv_loop  one row                          gemv_y                          least
+  y: split_k    rows are few, and tiles as well  gemm_y, combine_y               least
+  y: swap_ab    rows are few                     gemm_y                          least
+  y: tma        TMA can move them                tma_y                           least
+  y: gemm       else                             gemm_y                          least
 
 Bytes: `least` is every tensor once; what stands behind it is read or written again.
 """
@@ -23,8 +22,8 @@ import triton
 import triton.language as tl
 
 from fusec.runtime import (
-    Buffer, Checker, Elementwise, Gemm, GemmTma, Gemv, Library, Op, Partition, Plans, Resident, RowLoop, RowTiles, Rows,
-    Step, TensorMap, Tuned, Workspace, device, real, squeeze,
+    Buffer, Checker, Elementwise, Gemm, GemmTma, Gemv, Library, Op, Partition, Plans, Resident, RowLoop, RowTiles,
+    RowVectors, Rows, Step, TensorMap, Tuned, Workspace, device, real, squeeze,
 )
 
 __all__ = ["add_rmsnorm_linear"]
@@ -100,64 +99,68 @@ def _add_rmsnorm_linear_resident_total_operand(
 
 @triton.jit
 def _add_rmsnorm_linear_row_loop_total_operand(
-    x_ptr, residual_ptr, gain_ptr, total_ptr, operand_ptr, eps, lead0, K, x_stride_lead1, x_stride_lead0,
-    residual_stride_lead1, residual_stride_lead0, total_stride_lead1, total_stride_lead0, x_stride_K, residual_stride_K,
-    total_stride_K, operand_stride_lead1, operand_stride_lead0, gain_stride_K, operand_stride_K,
-    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, HELD: tl.constexpr,
-    VEC: tl.constexpr, OVERLAP: tl.constexpr,
+    x_ptr, residual_ptr, gain_ptr, total_ptr, operand_ptr, eps, lead0, K, total_stride_lead1, total_stride_lead0,
+    x_stride_lead1, x_stride_lead0, residual_stride_lead1, residual_stride_lead0, x_stride_K, residual_stride_K,
+    operand_stride_lead1, operand_stride_lead0, total_stride_K, gain_stride_K, operand_stride_K,
+    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, HELD: tl.constexpr,
+    VECTOR: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """One program per ..., K in a loop."""
     device.enter(OVERLAP)
     row = tl.program_id(0).to(tl.int64)
     i1, i0 = row // lead0, row % lead0
+    total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
+    ahead = device.ahead(total_row, VECTOR)
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     residual_row = residual_ptr + i1 * (residual_stride_lead1 // VEC * VEC) + i0 * (residual_stride_lead0 // VEC * VEC)
     sum_of_squares = tl.full([BLOCK_K], 0.0, tl.float32)
-    total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     x_tiles = ()
     residual_tiles = ()
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K,
-                                                          BLOCK_K):
-            k = (start + device.lanes(BLOCK_K, HELD)).to(INDEX)
-            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
-            x_stored = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last")
+    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
+        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_K,
+                                                          (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K, BLOCK_K):
+            k = (start - ahead + device.lanes(BLOCK_K, HELD)).to(INDEX)
+            k_mask = device.inside(k, K // VEC * VEC, start, ahead, TAIL, VECTOR)
+            x_stored = device.load_row(x_row, k * x_stride_K, k_mask, 0.0, start, ahead, K, TAIL, VECTOR, "evict_last")
             if HELD:
                 x_tiles = x_tiles + (x_stored,)
             x = x_stored.to(tl.float32)
-            residual_stored = tl.load(residual_row + k * residual_stride_K, mask=k_mask, other=0.0,
-                                      eviction_policy="evict_last")
+            residual_stored = device.load_row(residual_row, k * residual_stride_K, k_mask, 0.0, start, ahead, K, TAIL,
+                                              VECTOR, "evict_last")
             if HELD:
                 residual_tiles = residual_tiles + (residual_stored,)
             residual = residual_stored.to(tl.float32)
             total = (x + residual).to(x_ptr.dtype.element_ty)
             sum_of_squares += total.to(tl.float32) * total.to(tl.float32)
-            tl.store(total_row + k * total_stride_K, total, mask=k_mask)
     sum_of_squares = tl.sum(sum_of_squares, 0)
     rstd = tl.rsqrt(sum_of_squares / K + eps)
     operand_row = operand_ptr + i1 * (operand_stride_lead1 // VEC * VEC) + i0 * (operand_stride_lead0 // VEC * VEC)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K,
-                                                          BLOCK_K):
-            k = (start + device.lanes(BLOCK_K, HELD)).to(INDEX)
-            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
-            x_stored = x_tiles[start // BLOCK_K] if HELD else tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0,
-                                                                      eviction_policy="evict_first")
+    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
+        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_K,
+                                                          (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K, BLOCK_K):
+            k = (start - ahead + device.lanes(BLOCK_K, HELD)).to(INDEX)
+            k_mask = device.inside(k, K // VEC * VEC, start, ahead, TAIL, VECTOR)
+            x_stored = x_tiles[start // BLOCK_K] if HELD else device.load_row(x_row, k * x_stride_K, k_mask, None,
+                                                                              start, ahead, K, TAIL, VECTOR,
+                                                                              "evict_first")
             x = x_stored.to(tl.float32)
-            residual_stored = residual_tiles[start // BLOCK_K] if HELD else tl.load(
-                residual_row + k * residual_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first",
+            residual_stored = residual_tiles[start // BLOCK_K] if HELD else device.load_row(
+                residual_row, k * residual_stride_K, k_mask, None, start, ahead, K, TAIL, VECTOR, "evict_first",
             )
             residual = residual_stored.to(tl.float32)
             total = (x + residual).to(x_ptr.dtype.element_ty)
-            gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-            tl.store(operand_row + k * operand_stride_K, total.to(tl.float32) * rstd * gain, mask=k_mask)
+            device.store_row(total_row, k * total_stride_K, total, k_mask, start, ahead, K, TAIL, VECTOR)
+            gain = device.load_shared(gain_ptr, k * gain_stride_K, k_mask, None, start, ahead, K, TAIL,
+                                      VECTOR).to(tl.float32)
+            device.store_row(operand_row, k * operand_stride_K, total.to(tl.float32) * rstd * gain, k_mask, start,
+                             ahead, K, TAIL, VECTOR)
 
 
 @triton.jit(do_not_specialize=["N"])
 def _add_rmsnorm_linear_gemv_y(
     weight_ptr, bias_ptr, operand_ptr, y_ptr, N, lead0, K, operand_stride_lead1, operand_stride_lead0, weight_stride_N,
     operand_stride_K, weight_stride_K, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, EVICT: tl.constexpr,
+    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, EVICT: tl.constexpr,
     VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """One program per ..., N, K in a loop, of one step where registers hold it."""
@@ -168,8 +171,8 @@ def _add_rmsnorm_linear_gemv_y(
     operand_row = operand_ptr + i1 * (operand_stride_lead1 // VEC * VEC) + i0 * (operand_stride_lead0 // VEC * VEC)
     weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
     product = tl.full([BLOCK_K], 0.0, tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K, BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K // VEC * VEC) | (TAIL == 0)
             operand = tl.load(operand_row + k * operand_stride_K, mask=k_mask, other=0.0,
@@ -198,10 +201,7 @@ def _add_rmsnorm_linear_gemm_y(
     tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
     tiles_n = tl.cdiv(N, BLOCK_N)
     tile = (pid // SPLIT_K) % (tiles_m * tiles_n)
-    first = tile // (8 * tiles_n) * 8
-    group = tl.minimum(tiles_m - first, 8)
-    tile_m = first + tile % (8 * tiles_n) % group
-    tile_n = tile % (8 * tiles_n) // group
+    tile_m, tile_n = device.tile_order(tile, tiles_m, tiles_n, 8)
     i0 = (pid // SPLIT_K // (tiles_m * tiles_n)).to(tl.int64)
     i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
@@ -237,10 +237,12 @@ def _add_rmsnorm_linear_gemm_y(
 
 @triton.jit(do_not_specialize=["lead1"])
 def _add_rmsnorm_linear_combine_y(
-    bias_ptr, y_ptr, partial0_y_ptr, N, lead0, lead1, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
+    bias_ptr, y_ptr, partial0_y_ptr, N, lead0, lead1, partial0_y_stride_lead1, partial0_y_stride_lead0,
+    partial0_y_stride_N, partial0_y_stride_split, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
-    """The result, from the partial results."""
+    """What stands behind a product, of the library or of SPLITS programs that share a tile."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
@@ -248,14 +250,14 @@ def _add_rmsnorm_linear_combine_y(
     row_mask = row < tl.cast(lead0, tl.int64) * lead1
     i1, i0 = row // lead0, row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
+    n_mask = n < N // VEC * VEC
+    sums_row = (partial0_y_ptr + i1 * (partial0_y_stride_lead1 // VEC * VEC)
+                + i0 * (partial0_y_stride_lead0 // VEC * VEC))
     mask_row_n = row_mask[:, None] & n_mask[None, :]
-    splits = tl.arange(0, SPLITS)
-    product_parts = tl.load(partial0_y_ptr + i1[:, None, None] * (N * lead0) + i0[:, None, None] * N + n[None, :, None]
-                            + splits[None, None, :] * (N * lead0 * lead1), mask=mask_row_n[:, :, None], other=0.0)
-    product = tl.sum(product_parts, 2)
+    product = device.sum_of_splits(sums_row[:, None] + n[None, :] * partial0_y_stride_N, mask_row_n,
+                                   partial0_y_stride_split, SPLITS)
     y = _add_rmsnorm_linear_epilogue(product, n[None, :], n_mask[None, :], bias_ptr, bias_stride_N)
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
+    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
@@ -272,11 +274,8 @@ def _add_rmsnorm_linear_tma_y(
     for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
         whole = part // (DOWN * ACROSS)
         tile = whole % (tiles_m * tiles_n)
-        first = tile // (GROUP * tiles_n) * GROUP
-        group = tl.minimum(tiles_m - first, GROUP)
-        within = tile % (GROUP * tiles_n)
-        tile_m = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
-        tile_n = within // group * ACROSS + part % ACROSS
+        down, across = device.tile_order(tile, tiles_m, tiles_n, GROUP)
+        tile_m, tile_n = down * DOWN + part % (DOWN * ACROSS) // ACROSS, across * ACROSS + part % ACROSS
         i0 = (whole // (tiles_m * tiles_n)).to(tl.int64)
         both = tl.full([BLOCK_LEAD1, 2 * BLOCK_N], 0.0, tl.float32)
         for start in range(0, K, BLOCK_K):
@@ -292,30 +291,6 @@ def _add_rmsnorm_linear_tma_y(
             y = _add_rmsnorm_linear_epilogue(product, n[None, :], n_mask[None, :], bias_ptr, bias_stride_N)
             y_box.store([i0.to(tl.int32), tile_m * BLOCK_LEAD1, column * BLOCK_N],
                         y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N))
-
-
-@triton.jit(do_not_specialize=["lead1"])
-def _add_rmsnorm_linear_elementwise_y(
-    bias_ptr, product_ptr, y_ptr, N, lead0, lead1, product_stride_lead1, product_stride_lead0, product_stride_N,
-    bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
-):
-    """Blocks of ..., N."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
-    row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1, i0 = row // lead0, row % lead0
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N // VEC * VEC
-    product_row = product_ptr + i1 * (product_stride_lead1 // VEC * VEC) + i0 * (product_stride_lead0 // VEC * VEC)
-    mask_row_n = row_mask[:, None] & n_mask[None, :]
-    product = tl.load(product_row[:, None] + n[None, :] * product_stride_N, mask=mask_row_n, other=0.0,
-                      eviction_policy="evict_last").to(tl.float32)
-    y = _add_rmsnorm_linear_epilogue(product, n[None, :], n_mask[None, :], bias_ptr, bias_stride_N)
-    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
-    tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
 def reference_add_rmsnorm_linear(
@@ -379,6 +354,8 @@ def _extents_add_rmsnorm_linear(x, residual, gain, weight, bias):
 
 _STEP_TOTAL_OPERAND = Step("total operand", (
     Rows(_add_rmsnorm_linear_rows_total_operand, rows="lead1 lead0", tile="K"),
+    RowVectors(_add_rmsnorm_linear_row_loop_total_operand, rows="lead1 lead0", loop="K", stored="total operand",
+               read="x residual", shared="gain", held="x residual"),
     RowTiles(_add_rmsnorm_linear_row_loop_total_operand, rows="lead1 lead0", loop="K", bytes="x", inputs=2),
     Resident(_add_rmsnorm_linear_resident_total_operand, rows="lead1 lead0", tile="K", bytes="x", inputs=2,
              compact=True, words=1, words_per_byte=0.25),
@@ -388,19 +365,19 @@ _STEP_TOTAL_OPERAND = Step("total operand", (
 _PLANS_ADD_RMSNORM_LINEAR = Plans(
     extents="lead K N T W", scalars="eps",
     strides={"x": "lead1 lead0 K", "residual": "lead1 lead0 K", "gain": "K", "weight": "N K", "bias": "N",
-             "total": "lead1 lead0 K", "y": "lead1 lead0 N", "operand": "lead1 lead0 K", "product": "lead1 lead0 N"},
+             "total": "lead1 lead0 K", "y": "lead1 lead0 N", "operand": "lead1 lead0 K"},
     vec="K x_stride_lead1 x_stride_lead0 residual_stride_lead1 residual_stride_lead0 total_stride_lead1 "
-        "total_stride_lead0 operand_stride_lead1 operand_stride_lead0 weight_stride_N N y_stride_lead0 "
-        "product_stride_lead1 product_stride_lead0 y_stride_lead1",
+        "total_stride_lead0 operand_stride_lead1 operand_stride_lead0 weight_stride_N N y_stride_lead0 y_stride_lead1",
     rounded=(_add_rmsnorm_linear_rows_total_operand, _add_rmsnorm_linear_resident_total_operand,
              _add_rmsnorm_linear_row_loop_total_operand),
-    workspace={"operand": Workspace("lead K", "T"), "product": Workspace("lead N", torch.float32)},
+    workspace={"operand": Workspace("lead K", "T")},
     tuned=Tuned(rows="lead1 lead0", case="K N T bias", outputs="y",
                 spec="d1ee10c2128b4a8f031eaf420e7e1875bdb3aab24f4288e77bc4e6693dd2853e"),
     partitions=(
         Partition(
-            (_STEP_TOTAL_OPERAND, Library("operand", "weight", "y", rows="lead1 lead0", columns="N", inner="K")),
-            omits="bias", holds="operand",
+            (_STEP_TOTAL_OPERAND, Library("operand", "weight", "y", rows="lead1 lead0", columns="N", inner="K",
+                                          addends=("bias",))),
+            holds="operand",
         ),
         Partition(
             (_STEP_TOTAL_OPERAND, Step("y", (
@@ -429,14 +406,6 @@ _PLANS_ADD_RMSNORM_LINEAR = Plans(
                      sums={"partial0_y": "lead1 lead0 N"}),
             ))),
             holds="operand",
-        ),
-        Partition(
-            (
-                _STEP_TOTAL_OPERAND,
-                Library("operand", "weight", "product", rows="lead1 lead0", columns="N", inner="K"),
-                Step("y", (Elementwise(_add_rmsnorm_linear_elementwise_y, rows="lead1 lead0", block="N"),)),
-            ),
-            holds="operand product",
         ),
     ),
 )

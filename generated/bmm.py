@@ -31,7 +31,7 @@ __all__ = ["bmm"]
 def _bmm_gemv(
     a_ptr, b_ptr, y_ptr, M, N, K, a_stride_B, a_stride_M, b_stride_B, b_stride_N, a_stride_K, b_stride_K, y_stride_B,
     y_stride_M, y_stride_N,
-    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, EVICT: tl.constexpr,
+    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, EVICT: tl.constexpr,
     VEC: tl.constexpr,
 ):
     """One program per B, M, N, K in a loop, of one step where registers hold it."""
@@ -41,8 +41,8 @@ def _bmm_gemv(
     a_row = a_ptr + b * (a_stride_B // VEC * VEC) + m * (a_stride_M // VEC * VEC)
     b_row = b_ptr + b * (b_stride_B // VEC * VEC) + n * (b_stride_N // VEC * VEC)
     y = tl.full([BLOCK_K], 0.0, tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K, BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K // VEC * VEC) | (TAIL == 0)
             a = tl.load(a_row + k * a_stride_K, mask=k_mask, other=0.0, eviction_policy=EVICT).to(tl.float32)
@@ -66,10 +66,7 @@ def _bmm_gemm(
     tiles_m = tl.cdiv(M, BLOCK_M)
     tiles_n = tl.cdiv(N, BLOCK_N)
     tile = (pid // SPLIT_K) % (tiles_m * tiles_n)
-    first = tile // (8 * tiles_n) * 8
-    group = tl.minimum(tiles_m - first, 8)
-    tile_m = first + tile % (8 * tiles_n) % group
-    tile_n = tile % (8 * tiles_n) // group
+    tile_m, tile_n = device.tile_order(tile, tiles_m, tiles_n, 8)
     b = (pid // SPLIT_K // (tiles_m * tiles_n)).to(tl.int64)
     m = tile_m.to(INDEX) * BLOCK_M + tl.arange(0, BLOCK_M)
     m_mask = m < M
@@ -102,10 +99,12 @@ def _bmm_gemm(
 
 @triton.jit(do_not_specialize=["B", "M"])
 def _bmm_combine(
-    y_ptr, partial0_y_ptr, N, B, M, y_stride_B, y_stride_M, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
+    y_ptr, partial0_y_ptr, N, B, M, partial0_y_stride_B, partial0_y_stride_M, partial0_y_stride_N,
+    partial0_y_stride_split, y_stride_B, y_stride_M, y_stride_N,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
-    """The result, from the partial results."""
+    """What stands behind a product, of the library or of SPLITS programs that share a tile."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
@@ -113,13 +112,12 @@ def _bmm_combine(
     row_mask = row < tl.cast(B, tl.int64) * M
     b, m = row // M, row % M
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    splits = tl.arange(0, SPLITS)
+    n_mask = n < N // VEC * VEC
+    sums_row = partial0_y_ptr + b * (partial0_y_stride_B // VEC * VEC) + m * (partial0_y_stride_M // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
-    y_parts = tl.load(partial0_y_ptr + b[:, None, None] * (M * N) + m[:, None, None] * N + n[None, :, None]
-                      + splits[None, None, :] * (B * M * N), mask=mask_row_n[:, :, None], other=0.0)
-    y = tl.sum(y_parts, 2)
-    y_row = y_ptr + b * y_stride_B + m * y_stride_M
+    y = device.sum_of_splits(sums_row[:, None] + n[None, :] * partial0_y_stride_N, mask_row_n, partial0_y_stride_split,
+                             SPLITS)
+    y_row = y_ptr + b * (y_stride_B // VEC * VEC) + m * (y_stride_M // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
@@ -136,11 +134,8 @@ def _bmm_tma(
     for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
         whole = part // (DOWN * ACROSS)
         tile = whole % (tiles_m * tiles_n)
-        first = tile // (GROUP * tiles_n) * GROUP
-        group = tl.minimum(tiles_m - first, GROUP)
-        within = tile % (GROUP * tiles_n)
-        tile_m = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
-        tile_n = within // group * ACROSS + part % ACROSS
+        down, across = device.tile_order(tile, tiles_m, tiles_n, GROUP)
+        tile_m, tile_n = down * DOWN + part % (DOWN * ACROSS) // ACROSS, across * ACROSS + part % ACROSS
         b = (whole // (tiles_m * tiles_n)).to(tl.int64)
         both = tl.full([BLOCK_M, 2 * BLOCK_N], 0.0, tl.float32)
         for start in range(0, K, BLOCK_K):
@@ -197,7 +192,7 @@ def _extents_bmm(a, b):
 _PLANS_BMM = Plans(
     extents="B M K N T",
     strides={"a": "B M K", "b": "B K N", "y": "B M N"},
-    vec="K a_stride_B a_stride_M b_stride_B b_stride_N N y_stride_B",
+    vec="K a_stride_B a_stride_M b_stride_B b_stride_N N y_stride_B y_stride_M",
     tuned=Tuned(rows="M", case="B K N T", outputs="y",
                 spec="ee6d7054ae399dfb612a0a101fae41f8808fd500e899a006efc9ac0485dd282d"),
     partitions=(

@@ -3,14 +3,14 @@
 """The ops `fused_gated_mlp` and `fused_gated_mlp_mixed`.
 
 fused_gated_mlp: The gated expansion of a transformer MLP: activation(x @ gate_weight.T) * (x @ up_weight.T).
-  plan       taken when                       launches                         bytes
-  library    it is faster                     library, library, elementwise_y  least + 2 gate + 2 up
-  gemv       one row, registers hold K        gemv                             least
-  gemv_loop  one row                          gemv                             least
-  split_k    rows are few, and tiles as well  gemm, combine                    least
-  swap_ab    rows are few                     gemm                             least
-  tma        TMA can move them                tma                              least
-  gemm       else                             gemm                             least
+  plan       taken when                       launches                   bytes
+  library    it is faster                     library, library, combine  least + 2 gate + 2 up
+  gemv       one row, registers hold K        gemv                       least
+  gemv_loop  one row                          gemv                       least
+  split_k    rows are few, and tiles as well  gemm, combine              least
+  swap_ab    rows are few                     gemm                       least
+  tma        TMA can move them                tma                        least
+  gemm       else                             gemm                       least
 
 fused_gated_mlp_mixed: `fused_gated_mlp` of weights in another dtype than x: they are rounded to that of x, once, as
 autocast does.
@@ -55,7 +55,7 @@ def _fused_gated_mlp_gemv(
     x_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, N, lead0, K, x_stride_lead1, x_stride_lead0, gate_weight_stride_N,
     up_weight_stride_N, x_stride_K, gate_weight_stride_K, up_weight_stride_K, y_stride_lead1, y_stride_lead0,
     y_stride_N,
-    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, EVICT: tl.constexpr,
+    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, EVICT: tl.constexpr,
     VEC: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """One program per ..., N, K in a loop, of one step where registers hold it."""
@@ -67,8 +67,8 @@ def _fused_gated_mlp_gemv(
     gate = tl.full([BLOCK_K], 0.0, tl.float32)
     up_weight_row = up_weight_ptr + n * (up_weight_stride_N // VEC * VEC)
     up = tl.full([BLOCK_K], 0.0, tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K, BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K // VEC * VEC) | (TAIL == 0)
             x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy=EVICT).to(tl.float32)
@@ -100,10 +100,7 @@ def _fused_gated_mlp_gemm(
     tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
     tiles_n = tl.cdiv(N, BLOCK_N)
     tile = (pid // SPLIT_K) % (tiles_m * tiles_n)
-    first = tile // (8 * tiles_n) * 8
-    group = tl.minimum(tiles_m - first, 8)
-    tile_m = first + tile % (8 * tiles_n) % group
-    tile_n = tile % (8 * tiles_n) // group
+    tile_m, tile_n = device.tile_order(tile, tiles_m, tiles_n, 8)
     i0 = (pid // SPLIT_K // (tiles_m * tiles_n)).to(tl.int64)
     i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
@@ -148,11 +145,13 @@ def _fused_gated_mlp_gemm(
 
 @triton.jit(do_not_specialize=["lead1"])
 def _fused_gated_mlp_combine(
-    y_ptr, partial0_y_ptr, partial1_y_ptr, N, lead0, lead1, y_stride_lead1, y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
-    ACTIVATION: tl.constexpr,
+    y_ptr, partial0_y_ptr, partial1_y_ptr, N, lead0, lead1, partial0_y_stride_lead1, partial0_y_stride_lead0,
+    partial0_y_stride_N, partial0_y_stride_split, partial1_y_stride_lead1, partial1_y_stride_lead0, partial1_y_stride_N,
+    partial1_y_stride_split, y_stride_lead1, y_stride_lead0, y_stride_N,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
-    """The result, from the partial results."""
+    """What stands behind a product, of the library or of SPLITS programs that share a tile."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
@@ -160,17 +159,18 @@ def _fused_gated_mlp_combine(
     row_mask = row < tl.cast(lead0, tl.int64) * lead1
     i1, i0 = row // lead0, row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
+    n_mask = n < N // VEC * VEC
+    sums_row = (partial0_y_ptr + i1 * (partial0_y_stride_lead1 // VEC * VEC)
+                + i0 * (partial0_y_stride_lead0 // VEC * VEC))
     mask_row_n = row_mask[:, None] & n_mask[None, :]
-    splits = tl.arange(0, SPLITS)
-    gate_parts = tl.load(partial0_y_ptr + i1[:, None, None] * (N * lead0) + i0[:, None, None] * N + n[None, :, None]
-                         + splits[None, None, :] * (N * lead0 * lead1), mask=mask_row_n[:, :, None], other=0.0)
-    gate = tl.sum(gate_parts, 2)
-    up_parts = tl.load(partial1_y_ptr + i1[:, None, None] * (N * lead0) + i0[:, None, None] * N + n[None, :, None]
-                       + splits[None, None, :] * (N * lead0 * lead1), mask=mask_row_n[:, :, None], other=0.0)
-    up = tl.sum(up_parts, 2)
+    gate = device.sum_of_splits(sums_row[:, None] + n[None, :] * partial0_y_stride_N, mask_row_n,
+                                partial0_y_stride_split, SPLITS)
+    sums_row_2 = (partial1_y_ptr + i1 * (partial1_y_stride_lead1 // VEC * VEC)
+                  + i0 * (partial1_y_stride_lead0 // VEC * VEC))
+    up = device.sum_of_splits(sums_row_2[:, None] + n[None, :] * partial1_y_stride_N, mask_row_n,
+                              partial1_y_stride_split, SPLITS)
     y = _fused_gated_mlp_epilogue(gate, up, ACTIVATION)
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
+    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
@@ -187,11 +187,8 @@ def _fused_gated_mlp_tma(
     for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
         whole = part // (DOWN * ACROSS)
         tile = whole % (tiles_m * tiles_n)
-        first = tile // (GROUP * tiles_n) * GROUP
-        group = tl.minimum(tiles_m - first, GROUP)
-        within = tile % (GROUP * tiles_n)
-        tile_m = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
-        tile_n = within // group * ACROSS + part % ACROSS
+        down, across = device.tile_order(tile, tiles_m, tiles_n, GROUP)
+        tile_m, tile_n = down * DOWN + part % (DOWN * ACROSS) // ACROSS, across * ACROSS + part % ACROSS
         i0 = (whole // (tiles_m * tiles_n)).to(tl.int64)
         gate_up = tl.full([BLOCK_LEAD1, 2 * BLOCK_N], 0.0, tl.float32)
         for start in range(0, K, BLOCK_K):
@@ -205,34 +202,6 @@ def _fused_gated_mlp_tma(
         y = _fused_gated_mlp_epilogue(gate, up, ACTIVATION)
         y_box.store([i0.to(tl.int32), tile_m * BLOCK_LEAD1, tile_n * BLOCK_N],
                     y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N))
-
-
-@triton.jit(do_not_specialize=["lead1"])
-def _fused_gated_mlp_elementwise_y(
-    gate_ptr, up_ptr, y_ptr, N, lead0, lead1, gate_stride_lead1, gate_stride_lead0, gate_stride_N, up_stride_lead1,
-    up_stride_lead0, up_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
-    ACTIVATION: tl.constexpr,
-):
-    """Blocks of ..., N."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
-    row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1, i0 = row // lead0, row % lead0
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N // VEC * VEC
-    gate_row = gate_ptr + i1 * (gate_stride_lead1 // VEC * VEC) + i0 * (gate_stride_lead0 // VEC * VEC)
-    mask_row_n = row_mask[:, None] & n_mask[None, :]
-    gate = tl.load(gate_row[:, None] + n[None, :] * gate_stride_N, mask=mask_row_n, other=0.0,
-                   eviction_policy="evict_last").to(tl.float32)
-    up_row = up_ptr + i1 * (up_stride_lead1 // VEC * VEC) + i0 * (up_stride_lead0 // VEC * VEC)
-    up = tl.load(up_row[:, None] + n[None, :] * up_stride_N, mask=mask_row_n, other=0.0,
-                 eviction_policy="evict_last").to(tl.float32)
-    y = _fused_gated_mlp_epilogue(gate, up, ACTIVATION)
-    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
-    tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
 def reference_fused_gated_mlp(
@@ -296,12 +265,15 @@ def _extents_fused_gated_mlp(x, gate_weight, up_weight, activation):
     check.choice("activation", activation, ("silu", "gelu", "gelu_tanh", "relu"))
     return lead, K, N, T
 
+
+_fused_gated_mlp_elementwise_y = renamed(_fused_gated_mlp_combine, partial0_y="gate", partial1_y="up")
+
 _PLANS_FUSED_GATED_MLP = Plans(
     extents="lead K N T", settings="activation",
     strides={"x": "lead1 lead0 K", "gate_weight": "N K", "up_weight": "N K", "y": "lead1 lead0 N",
              "gate": "lead1 lead0 N", "up": "lead1 lead0 N"},
-    vec="K x_stride_lead1 x_stride_lead0 gate_weight_stride_N up_weight_stride_N N y_stride_lead0 gate_stride_lead1 "
-        "gate_stride_lead0 up_stride_lead1 up_stride_lead0 y_stride_lead1",
+    vec="K x_stride_lead1 x_stride_lead0 gate_weight_stride_N up_weight_stride_N N y_stride_lead0 y_stride_lead1 "
+        "gate_stride_lead1 gate_stride_lead0 up_stride_lead1 up_stride_lead0",
     workspace={"gate": Workspace("lead N", torch.float32), "up": Workspace("lead N", torch.float32)},
     tuned=Tuned(rows="lead1 lead0", case="K N T", outputs="y",
                 spec="7053c444666e3838c59c532ae81bb828e9408b2257c429812cc62080ff7992fd"),
@@ -405,7 +377,7 @@ def _fused_gated_mlp_mixed_gemv(
     x_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, N, lead0, K, x_stride_lead1, x_stride_lead0, gate_weight_stride_N,
     up_weight_stride_N, x_stride_K, gate_weight_stride_K, up_weight_stride_K, y_stride_lead1, y_stride_lead0,
     y_stride_N,
-    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, EVICT: tl.constexpr,
+    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, EVICT: tl.constexpr,
     VEC: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """One program per ..., N, K in a loop, of one step where registers hold it."""
@@ -417,8 +389,8 @@ def _fused_gated_mlp_mixed_gemv(
     gate = tl.full([BLOCK_K], 0.0, tl.float32)
     up_weight_row = up_weight_ptr + n * (up_weight_stride_N // VEC * VEC)
     up = tl.full([BLOCK_K], 0.0, tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K, BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K // VEC * VEC) | (TAIL == 0)
             x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy=EVICT).to(tl.float32)
@@ -522,8 +494,8 @@ _PLANS_FUSED_GATED_MLP_MIXED = Plans(
     extents="lead K N T W", settings="activation",
     strides={"x": "lead1 lead0 K", "gate_weight": "N K", "up_weight": "N K", "y": "lead1 lead0 N",
              "gate": "lead1 lead0 N", "up": "lead1 lead0 N", "gate_weight_ready": "N K", "up_weight_ready": "N K"},
-    vec="N y_stride_lead0 K x_stride_lead1 x_stride_lead0 gate_weight_stride_N up_weight_stride_N gate_stride_lead1 "
-        "gate_stride_lead0 up_stride_lead1 up_stride_lead0 y_stride_lead1", rounded=(_fused_gated_mlp_mixed_gemv,),
+    vec="N y_stride_lead0 y_stride_lead1 K x_stride_lead1 x_stride_lead0 gate_weight_stride_N up_weight_stride_N "
+        "gate_stride_lead1 gate_stride_lead0 up_stride_lead1 up_stride_lead0", rounded=(_fused_gated_mlp_mixed_gemv,),
     workspace={
         "gate": Workspace("lead N", torch.float32),
         "up": Workspace("lead N", torch.float32),

@@ -163,7 +163,7 @@ def _fused_rmsnorm_rope_row_loop(
     x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps, S, H, x_stride_B, x_stride_S, x_stride_HD, cos_stride_S,
     cos_stride_D, sin_stride_S, sin_stride_D, y_stride_B, y_stride_S, weight_stride_HD, y_stride_HD,
     D: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_D_2: tl.constexpr, FULL_STEPS: tl.constexpr,
-    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per B, S, H in a loop."""
     row = tl.program_id(0).to(tl.int64)
@@ -172,8 +172,8 @@ def _fused_rmsnorm_rope_row_loop(
     d_mask = (d < D // 2) | EVEN_D_2
     x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     total = tl.full([BLOCK_H, BLOCK_D_2], 0.0, tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_H, (FULL_STEPS + TAIL) * BLOCK_H, BLOCK_H):
+    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
+        for start in range(TAIL * FULL_STEPS * BLOCK_H, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_H, BLOCK_H):
             h = (start + tl.arange(0, BLOCK_H)).to(INDEX)
             h_mask = (h < H) | (TAIL == 0)
             mask_h_d = h_mask[:, None] & d_mask[None, :]
@@ -193,8 +193,8 @@ def _fused_rmsnorm_rope_row_loop(
                        eviction_policy="evict_last").to(tl.float32)
     sin_high = tl.load(sin_row + (d + D // 2) * sin_stride_D, mask=d_mask, other=0.0,
                        eviction_policy="evict_last").to(tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_H, (FULL_STEPS + TAIL) * BLOCK_H, BLOCK_H):
+    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
+        for start in range(TAIL * FULL_STEPS * BLOCK_H, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_H, BLOCK_H):
             h = (start + tl.arange(0, BLOCK_H)).to(INDEX)
             h_mask = (h < H) | (TAIL == 0)
             mask_h_d_2 = h_mask[:, None] & d_mask[None, :]
@@ -228,15 +228,14 @@ def _fused_rmsnorm_rope_partial0(
     for step in range(split, H * tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2), SPLITS):
         outer = tl.where(H == 1, 0, tl.cast(step // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2), INDEX))
         h = outer
-        d = ((step - outer * tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)).to(
-            INDEX,
-        )
+        start = (step - outer * tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)) * BLOCK_D_2
+        d = (start + tl.arange(0, BLOCK_D_2)).to(INDEX)
         d_mask = d < D // 2
         x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC) + h * D * x_stride_HD
-        x = tl.load(x_row + d * x_stride_HD, mask=d_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        x_2 = tl.load(x_row + (d + D // 2) * x_stride_HD, mask=d_mask, other=0.0,
-                      eviction_policy="evict_first").to(tl.float32)
-        total += x * x + x_2 * x_2
+        x_low = tl.load(x_row + d * x_stride_HD, mask=d_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
+        x_high = tl.load(x_row + (d + D // 2) * x_stride_HD, mask=d_mask, other=0.0,
+                         eviction_policy="evict_first").to(tl.float32)
+        total += x_low * x_low + x_high * x_high
     total = tl.sum(total, 0)
     tl.store(partial0_ptr + b * (S * SPLITS) + s * SPLITS + split, total)
 
@@ -507,7 +506,7 @@ def _fused_rmsnorm_rope_half_row_loop(
     x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps, S, H, x_stride_B, x_stride_S, x_stride_HD, cos_stride_S,
     cos_stride_D_2, sin_stride_S, sin_stride_D_2, y_stride_B, y_stride_S, weight_stride_HD, y_stride_HD,
     D: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_D_2: tl.constexpr, FULL_STEPS: tl.constexpr,
-    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per B, S, H in a loop."""
     row = tl.program_id(0).to(tl.int64)
@@ -516,8 +515,8 @@ def _fused_rmsnorm_rope_half_row_loop(
     d_mask = (d < D // 2) | EVEN_D_2
     x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     total = tl.full([BLOCK_H, BLOCK_D_2], 0.0, tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_H, (FULL_STEPS + TAIL) * BLOCK_H, BLOCK_H):
+    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
+        for start in range(TAIL * FULL_STEPS * BLOCK_H, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_H, BLOCK_H):
             h = (start + tl.arange(0, BLOCK_H)).to(INDEX)
             h_mask = (h < H) | (TAIL == 0)
             mask_h_d = h_mask[:, None] & d_mask[None, :]
@@ -533,8 +532,8 @@ def _fused_rmsnorm_rope_half_row_loop(
     sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
     sin = tl.load(sin_row + d * sin_stride_D_2, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_H, (FULL_STEPS + TAIL) * BLOCK_H, BLOCK_H):
+    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
+        for start in range(TAIL * FULL_STEPS * BLOCK_H, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_H, BLOCK_H):
             h = (start + tl.arange(0, BLOCK_H)).to(INDEX)
             h_mask = (h < H) | (TAIL == 0)
             mask_h_d_2 = h_mask[:, None] & d_mask[None, :]
@@ -772,7 +771,7 @@ def _fused_rmsnorm_rope_batched_row_loop(
     cos_stride_S, cos_stride_D, sin_stride_B, sin_stride_S, sin_stride_D, y_stride_B, y_stride_S, weight_stride_HD,
     y_stride_HD,
     D: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_D_2: tl.constexpr, FULL_STEPS: tl.constexpr,
-    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per B, S, H in a loop."""
     row = tl.program_id(0).to(tl.int64)
@@ -781,8 +780,8 @@ def _fused_rmsnorm_rope_batched_row_loop(
     d_mask = (d < D // 2) | EVEN_D_2
     x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     total = tl.full([BLOCK_H, BLOCK_D_2], 0.0, tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_H, (FULL_STEPS + TAIL) * BLOCK_H, BLOCK_H):
+    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
+        for start in range(TAIL * FULL_STEPS * BLOCK_H, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_H, BLOCK_H):
             h = (start + tl.arange(0, BLOCK_H)).to(INDEX)
             h_mask = (h < H) | (TAIL == 0)
             mask_h_d = h_mask[:, None] & d_mask[None, :]
@@ -802,8 +801,8 @@ def _fused_rmsnorm_rope_batched_row_loop(
                        eviction_policy="evict_last").to(tl.float32)
     sin_high = tl.load(sin_row + (d + D // 2) * sin_stride_D, mask=d_mask, other=0.0,
                        eviction_policy="evict_last").to(tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_H, (FULL_STEPS + TAIL) * BLOCK_H, BLOCK_H):
+    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
+        for start in range(TAIL * FULL_STEPS * BLOCK_H, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_H, BLOCK_H):
             h = (start + tl.arange(0, BLOCK_H)).to(INDEX)
             h_mask = (h < H) | (TAIL == 0)
             mask_h_d_2 = h_mask[:, None] & d_mask[None, :]

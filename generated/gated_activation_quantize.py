@@ -3,12 +3,13 @@
 """The ops `gated_activation_quantize` and `gated_activation_quantize_groups`.
 
 gated_activation_quantize: activation(gate) * up in FP8 with one scale per row: the input of an FP8 down projection.
-  plan        taken when                    launches           bytes
-  rows        N is short                    rows               least
-  row_tiles   registers hold tiles of N     row_loop           least
-  resident    registers hold N              resident           least
-  row_loop    many rows, or none very long  row_loop           least + gate + up
-  split_rows  else                          partial0, combine  least + gate + up
+  plan         taken when                    launches           bytes
+  rows         N is short                    rows               least
+  row_vectors  rows of N begin anywhere      row_loop           least
+  row_tiles    registers hold tiles of N     row_loop           least
+  resident     registers hold N              resident           least
+  row_loop     many rows, or none very long  row_loop           least + gate + up
+  split_rows   else                          partial0, combine  least + gate + up
 
 gated_activation_quantize_groups: activation(gate) * up in FP8 with one scale per group of 128 neighbours: the input
 of a block-scaled matmul.
@@ -25,7 +26,8 @@ import triton
 import triton.language as tl
 
 from fusec.runtime import (
-    Buffer, Checker, Elementwise, Op, Partial, Plans, Resident, RowLoop, RowTiles, Rows, SplitRows, Step, Tuned, device,
+    Buffer, Checker, Elementwise, Op, Partial, Plans, Resident, RowLoop, RowTiles, RowVectors, Rows, SplitRows, Step,
+    Tuned, device,
 )
 
 __all__ = ["gated_activation_quantize", "gated_activation_quantize_groups"]
@@ -104,26 +106,28 @@ def _gated_activation_quantize_resident(
 
 @triton.jit
 def _gated_activation_quantize_row_loop(
-    gate_ptr, up_ptr, q_ptr, scale_ptr, lead0, N, gate_stride_lead1, gate_stride_lead0, up_stride_lead1,
-    up_stride_lead0, gate_stride_N, up_stride_N, q_stride_lead1, q_stride_lead0, q_stride_N, scale_stride_lead1,
-    scale_stride_lead0,
-    BLOCK_N: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, HELD: tl.constexpr,
-    VEC: tl.constexpr, ACTIVATION: tl.constexpr,
+    gate_ptr, up_ptr, q_ptr, scale_ptr, lead0, N, q_stride_lead1, q_stride_lead0, gate_stride_lead1, gate_stride_lead0,
+    up_stride_lead1, up_stride_lead0, gate_stride_N, up_stride_N, q_stride_N, scale_stride_lead1, scale_stride_lead0,
+    BLOCK_N: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, HELD: tl.constexpr,
+    VECTOR: tl.constexpr, VEC: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
     row = tl.program_id(0).to(tl.int64)
     i1, i0 = row // lead0, row % lead0
+    q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
+    ahead = device.ahead(q_row, VECTOR)
     gate_row = gate_ptr + i1 * (gate_stride_lead1 // VEC * VEC) + i0 * (gate_stride_lead0 // VEC * VEC)
     up_row = up_ptr + i1 * (up_stride_lead1 // VEC * VEC) + i0 * (up_stride_lead0 // VEC * VEC)
     largest = tl.full([BLOCK_N], float("-inf"), tl.float32)
     gate_tiles = ()
     up_tiles = ()
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
-                                                          BLOCK_N):
-            n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
-            n_mask = (n < N // VEC * VEC) | (TAIL == 0)
-            gate_stored = tl.load(gate_row + n * gate_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last")
+    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
+        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N,
+                                                          (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_N, BLOCK_N):
+            n = (start - ahead + device.lanes(BLOCK_N, HELD)).to(INDEX)
+            n_mask = device.inside(n, N // VEC * VEC, start, ahead, TAIL, VECTOR)
+            gate_stored = device.load_row(gate_row, n * gate_stride_N, n_mask, 0.0, start, ahead, N, TAIL, VECTOR,
+                                          "evict_last")
             if HELD:
                 gate_tiles = gate_tiles + (gate_stored,)
             gate = gate_stored.to(tl.float32)
@@ -136,7 +140,8 @@ def _gated_activation_quantize_row_loop(
                 by_activation = gate * tl.sigmoid(scaled)
             else:
                 by_activation = device.maximum(gate, 0.0)
-            up_stored = tl.load(up_row + n * up_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last")
+            up_stored = device.load_row(up_row, n * up_stride_N, n_mask, 0.0, start, ahead, N, TAIL, VECTOR,
+                                        "evict_last")
             if HELD:
                 up_tiles = up_tiles + (up_stored,)
             up = up_stored.to(tl.float32)
@@ -145,14 +150,14 @@ def _gated_activation_quantize_row_loop(
     largest = tl.where(0 < N, tl.reduce(largest, 0, device.nan_max), float("-inf"))
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
     quotient = 1.0 / scale
-    q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
-                                                          BLOCK_N):
-            n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
-            n_mask = (n < N // VEC * VEC) | (TAIL == 0)
-            gate_stored = gate_tiles[start // BLOCK_N] if HELD else tl.load(gate_row + n * gate_stride_N, mask=n_mask,
-                                                                            other=0.0, eviction_policy="evict_first")
+    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
+        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N,
+                                                          (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_N, BLOCK_N):
+            n = (start - ahead + device.lanes(BLOCK_N, HELD)).to(INDEX)
+            n_mask = device.inside(n, N // VEC * VEC, start, ahead, TAIL, VECTOR)
+            gate_stored = gate_tiles[start // BLOCK_N] if HELD else device.load_row(gate_row, n * gate_stride_N, n_mask,
+                                                                                    None, start, ahead, N, TAIL, VECTOR,
+                                                                                    "evict_first")
             gate = gate_stored.to(tl.float32)
             if ACTIVATION == "silu":
                 by_activation = gate * tl.sigmoid(gate)
@@ -163,12 +168,13 @@ def _gated_activation_quantize_row_loop(
                 by_activation = gate * tl.sigmoid(scaled)
             else:
                 by_activation = device.maximum(gate, 0.0)
-            up_stored = up_tiles[start // BLOCK_N] if HELD else tl.load(up_row + n * up_stride_N, mask=n_mask,
-                                                                        other=0.0, eviction_policy="evict_first")
+            up_stored = up_tiles[start // BLOCK_N] if HELD else device.load_row(up_row, n * up_stride_N, n_mask, None,
+                                                                                start, ahead, N, TAIL, VECTOR,
+                                                                                "evict_first")
             up = up_stored.to(tl.float32)
             scaled_2 = by_activation * up
             q = device.round_to(scaled_2 * quotient, tl.float8e4nv)
-            tl.store(q_row + n * q_stride_N, q, mask=n_mask)
+            device.store_row(q_row, n * q_stride_N, q, n_mask, start, ahead, N, TAIL, VECTOR)
     tl.store(scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0, scale)
 
 
@@ -314,6 +320,8 @@ _PLANS_GATED_ACTIVATION_QUANTIZE = Plans(
                 spec="0558ad2ec226df706d8465e1fadfda5b82b616d36b182a9187c704c74e59d3b2"),
     steps=(Step("q scale", (
         Rows(_gated_activation_quantize_rows, rows="lead1 lead0", tile="N"),
+        RowVectors(_gated_activation_quantize_row_loop, rows="lead1 lead0", loop="N", stored="q", read="gate up",
+                   held="gate up"),
         RowTiles(_gated_activation_quantize_row_loop, rows="lead1 lead0", loop="N", bytes="gate", inputs=2),
         Resident(_gated_activation_quantize_resident, rows="lead1 lead0", tile="N", bytes="gate", inputs=2,
                  compact=True, words_per_byte=0.5, narrow=True),

@@ -3,32 +3,39 @@
 """The ops `linear`, `linear_mixed`, `linear_activation` and `linear_residual`.
 
 linear: x @ weight.T + bias, the bias added before the sum is rounded.
-  plan       taken when                       launches                bytes
-  library    it is faster without bias        library                 least
-  library    it is faster                     library, elementwise_y  least + 2 product
-  gemv       one row, registers hold K        gemv                    least
-  gemv_loop  one row                          gemv                    least
-  split_k    rows are few, and tiles as well  gemm, combine           least
-  swap_ab    rows are few                     gemm                    least
-  tma        TMA can move them                tma                     least
-  gemm       else                             gemm                    least
+  plan       taken when                       launches       bytes
+  library    it is faster                     library        least
+  gemv       one row, registers hold K        gemv           least
+  gemv_loop  one row                          gemv           least
+  split_k    rows are few, and tiles as well  gemm, combine  least
+  swap_ab    rows are few                     gemm           least
+  tma        TMA can move them                tma            least
+  gemm       else                             gemm           least
 
 linear_mixed: `linear` of a weight in another dtype than x: it is rounded to that of x, once, as autocast does.
   computed once from weight, kept while they live unchanged, and read by plans of steps: weight_ready: T[N, K]
-  as `linear`
+  plan       taken when                       launches          bytes
+  library    it is faster without bias        library           least
+  library    it is faster                     library, combine  least + 2 product
+  gemv       one row, registers hold K        gemv              least
+  gemv_loop  one row                          gemv              least
+  split_k    rows are few, and tiles as well  gemm, combine     least
+  swap_ab    rows are few                     gemm              least
+  tma        TMA can move them                tma               least
+  gemm       else                             gemm              least
 
 linear_activation: activation(x @ weight.T + bias).
-  plan       taken when                       launches                bytes
-  library    it is faster                     library, elementwise_y  least + 2 product
-  gemv       one row, registers hold K        gemv                    least
-  gemv_loop  one row                          gemv                    least
-  split_k    rows are few, and tiles as well  gemm, combine           least
-  swap_ab    rows are few                     gemm                    least
-  tma        TMA can move them                tma                     least
-  gemm       else                             gemm                    least
+  plan       taken when                       launches          bytes
+  library    it is faster                     library, combine  least + 2 product
+  gemv       one row, registers hold K        gemv              least
+  gemv_loop  one row                          gemv              least
+  split_k    rows are few, and tiles as well  gemm, combine     least
+  swap_ab    rows are few                     gemm              least
+  tma        TMA can move them                tma               least
+  gemm       else                             gemm              least
 
 linear_residual: residual + x @ weight.T + bias.
-  as `linear_activation`
+  as `linear`
 
 Bytes: `least` is every tensor once; what stands behind it is read or written again.
 """
@@ -89,7 +96,7 @@ def _linear_gemv(
     x_ptr, weight_ptr, residual_ptr, bias_ptr, y_ptr, N, lead0, K, x_stride_lead1, x_stride_lead0, weight_stride_N,
     x_stride_K, weight_stride_K, bias_stride_N, residual_stride_lead1, residual_stride_lead0, residual_stride_N,
     y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, EVICT: tl.constexpr,
+    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, EVICT: tl.constexpr,
     VEC: tl.constexpr, ACTIVATION: tl.constexpr, OP: tl.constexpr,
 ):
     """One program per ..., N, K in a loop, of one step where registers hold it."""
@@ -99,8 +106,8 @@ def _linear_gemv(
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
     product = tl.full([BLOCK_K], 0.0, tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K, BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K // VEC * VEC) | (TAIL == 0)
             x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy=EVICT).to(tl.float32)
@@ -138,10 +145,7 @@ def _linear_gemm(
     tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
     tiles_n = tl.cdiv(N, BLOCK_N)
     tile = (pid // SPLIT_K) % (tiles_m * tiles_n)
-    first = tile // (8 * tiles_n) * 8
-    group = tl.minimum(tiles_m - first, 8)
-    tile_m = first + tile % (8 * tiles_n) % group
-    tile_n = tile % (8 * tiles_n) // group
+    tile_m, tile_n = device.tile_order(tile, tiles_m, tiles_n, 8)
     i0 = (pid // SPLIT_K // (tiles_m * tiles_n)).to(tl.int64)
     i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
@@ -183,12 +187,13 @@ def _linear_gemm(
 
 @triton.jit(do_not_specialize=["lead1"])
 def _linear_combine(
-    residual_ptr, bias_ptr, y_ptr, partial0_y_ptr, N, lead0, lead1, bias_stride_N, residual_stride_lead1,
-    residual_stride_lead0, residual_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+    residual_ptr, bias_ptr, y_ptr, partial0_y_ptr, N, lead0, lead1, partial0_y_stride_lead1, partial0_y_stride_lead0,
+    partial0_y_stride_N, partial0_y_stride_split, bias_stride_N, residual_stride_lead1, residual_stride_lead0,
+    residual_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr, OP: tl.constexpr,
 ):
-    """The result, from the partial results."""
+    """What stands behind a product, of the library or of SPLITS programs that share a tile."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
@@ -196,12 +201,12 @@ def _linear_combine(
     row_mask = row < tl.cast(lead0, tl.int64) * lead1
     i1, i0 = row // lead0, row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
+    n_mask = n < N // VEC * VEC
+    sums_row = (partial0_y_ptr + i1 * (partial0_y_stride_lead1 // VEC * VEC)
+                + i0 * (partial0_y_stride_lead0 // VEC * VEC))
     mask_row_n = row_mask[:, None] & n_mask[None, :]
-    splits = tl.arange(0, SPLITS)
-    product_parts = tl.load(partial0_y_ptr + i1[:, None, None] * (N * lead0) + i0[:, None, None] * N + n[None, :, None]
-                            + splits[None, None, :] * (N * lead0 * lead1), mask=mask_row_n[:, :, None], other=0.0)
-    product = tl.sum(product_parts, 2)
+    product = device.sum_of_splits(sums_row[:, None] + n[None, :] * partial0_y_stride_N, mask_row_n,
+                                   partial0_y_stride_split, SPLITS)
     if OP == "linear_activation":
         y = _linear_activation_epilogue(product, n[None, :], n_mask[None, :], bias_ptr, bias_stride_N, ACTIVATION)
     elif OP == "linear_residual":
@@ -210,7 +215,7 @@ def _linear_combine(
                                       residual_stride_lead0, residual_stride_N, VEC)
     else:
         y = _linear_epilogue(product, n[None, :], n_mask[None, :], bias_ptr, bias_stride_N)
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
+    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
@@ -229,11 +234,8 @@ def _linear_tma(
     for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
         whole = part // (DOWN * ACROSS)
         tile = whole % (tiles_m * tiles_n)
-        first = tile // (GROUP * tiles_n) * GROUP
-        group = tl.minimum(tiles_m - first, GROUP)
-        within = tile % (GROUP * tiles_n)
-        tile_m = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
-        tile_n = within // group * ACROSS + part % ACROSS
+        down, across = device.tile_order(tile, tiles_m, tiles_n, GROUP)
+        tile_m, tile_n = down * DOWN + part % (DOWN * ACROSS) // ACROSS, across * ACROSS + part % ACROSS
         i0 = (whole // (tiles_m * tiles_n)).to(tl.int64)
         i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
         i1_mask = i1 < lead1
@@ -260,39 +262,6 @@ def _linear_tma(
                 y = _linear_epilogue(product, n[None, :], n_mask[None, :], bias_ptr, bias_stride_N)
             y_box.store([i0.to(tl.int32), tile_m * BLOCK_LEAD1, column * BLOCK_N],
                         y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N))
-
-
-@triton.jit(do_not_specialize=["lead1"])
-def _linear_elementwise_y(
-    residual_ptr, bias_ptr, product_ptr, y_ptr, N, lead0, lead1, product_stride_lead1, product_stride_lead0,
-    product_stride_N, bias_stride_N, residual_stride_lead1, residual_stride_lead0, residual_stride_N, y_stride_lead1,
-    y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
-    ACTIVATION: tl.constexpr, OP: tl.constexpr,
-):
-    """Blocks of ..., N."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
-    row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1, i0 = row // lead0, row % lead0
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N // VEC * VEC
-    product_row = product_ptr + i1 * (product_stride_lead1 // VEC * VEC) + i0 * (product_stride_lead0 // VEC * VEC)
-    mask_row_n = row_mask[:, None] & n_mask[None, :]
-    product = tl.load(product_row[:, None] + n[None, :] * product_stride_N, mask=mask_row_n, other=0.0,
-                      eviction_policy="evict_last").to(tl.float32)
-    if OP == "linear_activation":
-        y = _linear_activation_epilogue(product, n[None, :], n_mask[None, :], bias_ptr, bias_stride_N, ACTIVATION)
-    elif OP == "linear_residual":
-        y = _linear_residual_epilogue(product, i1[:, None], i0[:, None], n[None, :], n_mask[None, :], mask_row_n,
-                                      bias_ptr, residual_ptr, bias_stride_N, residual_stride_lead1,
-                                      residual_stride_lead0, residual_stride_N, VEC)
-    else:
-        y = _linear_epilogue(product, n[None, :], n_mask[None, :], bias_ptr, bias_stride_N)
-    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
-    tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
 def reference_linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
@@ -363,25 +332,16 @@ _PARTITION_Y = Partition((Step("y", (
          sums={"partial0_y": "lead1 lead0 N"}),
 )),))
 
-_PARTITION_LIBRARY_Y = Partition(
-    (
-        Library("x", "weight", "product", rows="lead1 lead0", columns="N", inner="K"),
-        Step("y", (Elementwise(_linear_elementwise_y, rows="lead1 lead0", block="N"),)),
-    ),
-    holds="product",
-)
-
 _PLANS_LINEAR = Plans(
     extents="lead K N T",
-    strides={"x": "lead1 lead0 K", "weight": "N K", "bias": "N", "y": "lead1 lead0 N", "product": "lead1 lead0 N"},
-    vec="K x_stride_lead1 x_stride_lead0 weight_stride_N N y_stride_lead0 product_stride_lead1 product_stride_lead0 "
-        "y_stride_lead1", op="linear", absent="residual ACTIVATION",
-    workspace={"product": Workspace("lead N", torch.float32)},
+    strides={"x": "lead1 lead0 K", "weight": "N K", "bias": "N", "y": "lead1 lead0 N"},
+    vec="K x_stride_lead1 x_stride_lead0 weight_stride_N N y_stride_lead0 y_stride_lead1", op="linear",
+    absent="residual ACTIVATION",
     tuned=Tuned(rows="lead1 lead0", case="K N T bias", outputs="y",
                 spec="f5a3d6319ad75bad9b4c63e0a25c1f188abf814ef05066ae95513f32fbac7227"),
     partitions=(
-        Partition((Library("x", "weight", "y", rows="lead1 lead0", columns="N", inner="K"),), omits="bias"),
-        _PARTITION_Y, _PARTITION_LIBRARY_Y,
+        Partition((Library("x", "weight", "y", rows="lead1 lead0", columns="N", inner="K", addends=("bias",)),)),
+        _PARTITION_Y,
     ),
 )
 
@@ -451,13 +411,14 @@ def _extents_linear_mixed(x, weight, bias):
 
 _linear_mixed_gemm = renamed(_linear_gemm, weight="weight_ready")
 _linear_mixed_tma = renamed(_linear_tma, weight_box="weight_ready_box")
+_linear_mixed_elementwise_y = renamed(_linear_combine, partial0_y="product")
 
 _PLANS_LINEAR_MIXED = Plans(
     extents="lead K N T W",
     strides={"x": "lead1 lead0 K", "weight": "N K", "bias": "N", "y": "lead1 lead0 N", "product": "lead1 lead0 N",
              "weight_ready": "N K"},
-    vec="N y_stride_lead0 K x_stride_lead1 x_stride_lead0 weight_stride_N product_stride_lead1 product_stride_lead0 "
-        "y_stride_lead1", rounded=(_linear_gemv,), op="linear_mixed", absent="residual ACTIVATION",
+    vec="N y_stride_lead0 y_stride_lead1 K x_stride_lead1 x_stride_lead0 weight_stride_N product_stride_lead1 "
+        "product_stride_lead0", rounded=(_linear_gemv,), op="linear_mixed", absent="residual ACTIVATION",
     workspace={"product": Workspace("lead N", torch.float32), "weight_ready": Workspace("N K", "T")},
     prepare=_PREPARE_LINEAR_MIXED, told="T",
     tuned=Tuned(rows="lead1 lead0", case="K N T W bias", outputs="y",
@@ -492,7 +453,7 @@ _PLANS_LINEAR_MIXED = Plans(
         Partition(
             (
                 Library("x", "weight_ready", "product", rows="lead1 lead0", columns="N", inner="K"),
-                Step("y", (Elementwise(_linear_elementwise_y, rows="lead1 lead0", block="N"),)),
+                Step("y", (Elementwise(_linear_mixed_elementwise_y, rows="lead1 lead0", block="N"),)),
             ),
             holds="product",
         ),
@@ -563,15 +524,24 @@ def _extents_linear_activation(x, weight, bias, activation):
     check.choice("activation", activation, ("silu", "gelu", "gelu_tanh", "relu"))
     return lead, K, N, T
 
+
+_linear_activation_elementwise_y = renamed(_linear_combine, partial0_y="product")
+
 _PLANS_LINEAR_ACTIVATION = Plans(
     extents="lead K N T", settings="activation",
     strides={"x": "lead1 lead0 K", "weight": "N K", "bias": "N", "y": "lead1 lead0 N", "product": "lead1 lead0 N"},
-    vec="K x_stride_lead1 x_stride_lead0 weight_stride_N N y_stride_lead0 product_stride_lead1 product_stride_lead0 "
-        "y_stride_lead1", op="linear_activation", absent="residual",
+    vec="K x_stride_lead1 x_stride_lead0 weight_stride_N N y_stride_lead0 y_stride_lead1 product_stride_lead1 "
+        "product_stride_lead0", op="linear_activation", absent="residual",
     workspace={"product": Workspace("lead N", torch.float32)},
     tuned=Tuned(rows="lead1 lead0", case="K N T bias", outputs="y",
                 spec="f5a3d6319ad75bad9b4c63e0a25c1f188abf814ef05066ae95513f32fbac7227"),
-    partitions=(_PARTITION_Y, _PARTITION_LIBRARY_Y),
+    partitions=(_PARTITION_Y, Partition(
+        (
+            Library("x", "weight", "product", rows="lead1 lead0", columns="N", inner="K"),
+            Step("y", (Elementwise(_linear_activation_elementwise_y, rows="lead1 lead0", block="N"),)),
+        ),
+        holds="product",
+    )),
 )
 
 _OP_LINEAR_ACTIVATION = Op(
@@ -630,14 +600,16 @@ def _extents_linear_residual(x, weight, residual, bias):
 
 _PLANS_LINEAR_RESIDUAL = Plans(
     extents="lead K N T",
-    strides={"x": "lead1 lead0 K", "weight": "N K", "residual": "lead1 lead0 N", "bias": "N", "y": "lead1 lead0 N",
-             "product": "lead1 lead0 N"},
+    strides={"x": "lead1 lead0 K", "weight": "N K", "residual": "lead1 lead0 N", "bias": "N", "y": "lead1 lead0 N"},
     vec="K x_stride_lead1 x_stride_lead0 weight_stride_N residual_stride_lead1 residual_stride_lead0 N y_stride_lead0 "
-        "product_stride_lead1 product_stride_lead0 y_stride_lead1", op="linear_residual", absent="ACTIVATION",
-    workspace={"product": Workspace("lead N", torch.float32)},
+        "y_stride_lead1", op="linear_residual", absent="ACTIVATION",
     tuned=Tuned(rows="lead1 lead0", case="K N T bias", outputs="y",
                 spec="f5a3d6319ad75bad9b4c63e0a25c1f188abf814ef05066ae95513f32fbac7227"),
     partitions=(
+        Partition((Library(
+            "x", "weight", "y", rows="lead1 lead0", columns="N", inner="K",
+            addends=("residual", "bias"),
+        ),)),
         Partition((Step("y", (
             Gemv(few="lead1 lead0", matrix="N K", of=Resident(_linear_gemv, rows="lead1 lead0 N", tile="K", bytes="x",
                                                               inputs=2, words_per_byte=0.5, loop="K")),
@@ -662,7 +634,6 @@ _PLANS_LINEAR_RESIDUAL = Plans(
             Gemm(_linear_gemm, m="lead1", n="N", k="K", bytes="x weight", batches="lead0",
                  sums={"partial0_y": "lead1 lead0 N"}),
         )),)),
-        _PARTITION_LIBRARY_Y,
     ),
 )
 

@@ -22,8 +22,8 @@ import triton
 import triton.language as tl
 
 from fusec.runtime import (
-    Buffer, Checker, Elementwise, Gemm, GemmTma, Gemv, Library, Op, Partition, Plans, Resident, RowLoop, RowTiles, Rows,
-    Step, TensorMap, Tuned, Workspace, device, real, squeeze,
+    Buffer, Checker, Elementwise, Gemm, GemmTma, Gemv, Library, Op, Partition, Plans, Resident, RowLoop, RowTiles,
+    RowVectors, Rows, Step, TensorMap, Tuned, Workspace, device, real, squeeze,
 )
 
 __all__ = ["linear_add_rmsnorm"]
@@ -47,7 +47,7 @@ def _linear_add_rmsnorm_gemv_total(
     x_ptr, weight_ptr, residual_ptr, bias_ptr, total_ptr, N, lead0, K, x_stride_lead1, x_stride_lead0, weight_stride_N,
     x_stride_K, weight_stride_K, bias_stride_N, residual_stride_lead1, residual_stride_lead0, residual_stride_N,
     total_stride_lead1, total_stride_lead0, total_stride_N,
-    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, EVICT: tl.constexpr,
+    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, EVICT: tl.constexpr,
     VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """One program per ..., N, K in a loop, of one step where registers hold it."""
@@ -58,8 +58,8 @@ def _linear_add_rmsnorm_gemv_total(
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
     product = tl.full([BLOCK_K], 0.0, tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K, BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K // VEC * VEC) | (TAIL == 0)
             x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy=EVICT).to(tl.float32)
@@ -88,10 +88,7 @@ def _linear_add_rmsnorm_gemm_total(
     tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
     tiles_n = tl.cdiv(N, BLOCK_N)
     tile = (pid // SPLIT_K) % (tiles_m * tiles_n)
-    first = tile // (8 * tiles_n) * 8
-    group = tl.minimum(tiles_m - first, 8)
-    tile_m = first + tile % (8 * tiles_n) % group
-    tile_n = tile % (8 * tiles_n) // group
+    tile_m, tile_n = device.tile_order(tile, tiles_m, tiles_n, 8)
     i0 = (pid // SPLIT_K // (tiles_m * tiles_n)).to(tl.int64)
     i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
@@ -128,12 +125,14 @@ def _linear_add_rmsnorm_gemm_total(
 
 @triton.jit(do_not_specialize=["lead1"])
 def _linear_add_rmsnorm_combine_total(
-    x_ptr, residual_ptr, bias_ptr, total_ptr, partial0_total_ptr, N, lead0, lead1, bias_stride_N, residual_stride_lead1,
-    residual_stride_lead0, residual_stride_N, total_stride_lead1, total_stride_lead0, total_stride_N,
+    x_ptr, residual_ptr, bias_ptr, total_ptr, partial0_total_ptr, N, lead0, lead1, partial0_total_stride_lead1,
+    partial0_total_stride_lead0, partial0_total_stride_N, partial0_total_stride_split, bias_stride_N,
+    residual_stride_lead1, residual_stride_lead0, residual_stride_N, total_stride_lead1, total_stride_lead0,
+    total_stride_N,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
-    """The result, from the partial results."""
+    """What stands behind a product, of the library or of SPLITS programs that share a tile."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
@@ -141,17 +140,16 @@ def _linear_add_rmsnorm_combine_total(
     row_mask = row < tl.cast(lead0, tl.int64) * lead1
     i1, i0 = row // lead0, row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
+    n_mask = n < N // VEC * VEC
+    sums_row = (partial0_total_ptr + i1 * (partial0_total_stride_lead1 // VEC * VEC)
+                + i0 * (partial0_total_stride_lead0 // VEC * VEC))
     mask_row_n = row_mask[:, None] & n_mask[None, :]
-    splits = tl.arange(0, SPLITS)
-    product_parts = tl.load(partial0_total_ptr + i1[:, None, None] * (N * lead0) + i0[:, None, None] * N
-                            + n[None, :, None] + splits[None, None, :] * (N * lead0 * lead1),
-                            mask=mask_row_n[:, :, None], other=0.0)
-    product = tl.sum(product_parts, 2)
+    product = device.sum_of_splits(sums_row[:, None] + n[None, :] * partial0_total_stride_N, mask_row_n,
+                                   partial0_total_stride_split, SPLITS)
     total = _linear_add_rmsnorm_epilogue(product, i1[:, None], i0[:, None], n[None, :], n_mask[None, :], mask_row_n,
                                          bias_ptr, residual_ptr, x_ptr, bias_stride_N, residual_stride_lead1,
                                          residual_stride_lead0, residual_stride_N, VEC)
-    total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
+    total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row[:, None] + n[None, :] * total_stride_N, total, mask=mask_row_n)
 
 
@@ -169,11 +167,8 @@ def _linear_add_rmsnorm_tma_total(
     for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
         whole = part // (DOWN * ACROSS)
         tile = whole % (tiles_m * tiles_n)
-        first = tile // (GROUP * tiles_n) * GROUP
-        group = tl.minimum(tiles_m - first, GROUP)
-        within = tile % (GROUP * tiles_n)
-        tile_m = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
-        tile_n = within // group * ACROSS + part % ACROSS
+        down, across = device.tile_order(tile, tiles_m, tiles_n, GROUP)
+        tile_m, tile_n = down * DOWN + part % (DOWN * ACROSS) // ACROSS, across * ACROSS + part % ACROSS
         i0 = (whole // (tiles_m * tiles_n)).to(tl.int64)
         i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
         i1_mask = i1 < lead1
@@ -245,43 +240,46 @@ def _linear_add_rmsnorm_resident_y(
 
 @triton.jit
 def _linear_add_rmsnorm_row_loop_y(
-    gain_ptr, total_ptr, y_ptr, eps, lead0, N, total_stride_lead1, total_stride_lead0, total_stride_N, y_stride_lead1,
-    y_stride_lead0, gain_stride_N, y_stride_N,
-    BLOCK_N: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, HELD: tl.constexpr,
-    VEC: tl.constexpr, OVERLAP: tl.constexpr,
+    gain_ptr, total_ptr, y_ptr, eps, lead0, N, y_stride_lead1, y_stride_lead0, total_stride_lead1, total_stride_lead0,
+    total_stride_N, gain_stride_N, y_stride_N,
+    BLOCK_N: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, HELD: tl.constexpr,
+    VECTOR: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
     device.enter(OVERLAP)
     row = tl.program_id(0).to(tl.int64)
     i1, i0 = row // lead0, row % lead0
+    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
+    ahead = device.ahead(y_row, VECTOR)
     total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     sum_of_squares = tl.full([BLOCK_N], 0.0, tl.float32)
     total_tiles = ()
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
-                                                          BLOCK_N):
-            n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
-            n_mask = (n < N // VEC * VEC) | (TAIL == 0)
-            total_stored = tl.load(total_row + n * total_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last")
+    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
+        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N,
+                                                          (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_N, BLOCK_N):
+            n = (start - ahead + device.lanes(BLOCK_N, HELD)).to(INDEX)
+            n_mask = device.inside(n, N // VEC * VEC, start, ahead, TAIL, VECTOR)
+            total_stored = device.load_row(total_row, n * total_stride_N, n_mask, 0.0, start, ahead, N, TAIL, VECTOR,
+                                           "evict_last")
             if HELD:
                 total_tiles = total_tiles + (total_stored,)
             total = total_stored.to(tl.float32)
             sum_of_squares += total * total
     sum_of_squares = tl.sum(sum_of_squares, 0)
     rstd = tl.rsqrt(sum_of_squares / N + eps)
-    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
-                                                          BLOCK_N):
-            n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
-            n_mask = (n < N // VEC * VEC) | (TAIL == 0)
-            total_stored = total_tiles[start // BLOCK_N] if HELD else tl.load(total_row + n * total_stride_N,
-                                                                              mask=n_mask, other=0.0,
-                                                                              eviction_policy="evict_first")
+    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
+        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N,
+                                                          (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_N, BLOCK_N):
+            n = (start - ahead + device.lanes(BLOCK_N, HELD)).to(INDEX)
+            n_mask = device.inside(n, N // VEC * VEC, start, ahead, TAIL, VECTOR)
+            total_stored = total_tiles[start // BLOCK_N] if HELD else device.load_row(total_row, n * total_stride_N,
+                                                                                      n_mask, None, start, ahead, N,
+                                                                                      TAIL, VECTOR, "evict_first")
             total = total_stored.to(tl.float32)
-            gain = tl.load(gain_ptr + n * gain_stride_N, mask=n_mask, other=0.0).to(tl.float32)
+            gain = device.load_shared(gain_ptr, n * gain_stride_N, n_mask, None, start, ahead, N, TAIL,
+                                      VECTOR).to(tl.float32)
             y = total * rstd * gain
-            tl.store(y_row + n * y_stride_N, y, mask=n_mask)
+            device.store_row(y_row, n * y_stride_N, y, n_mask, start, ahead, N, TAIL, VECTOR)
 
 
 @triton.jit(do_not_specialize=["lead1"])
@@ -365,65 +363,69 @@ def _linear_add_rmsnorm_resident_total_y(
 
 @triton.jit
 def _linear_add_rmsnorm_row_loop_total_y(
-    x_ptr, residual_ptr, gain_ptr, bias_ptr, product_ptr, total_ptr, y_ptr, eps, lead0, N, product_stride_lead1,
-    product_stride_lead0, residual_stride_lead1, residual_stride_lead0, total_stride_lead1, total_stride_lead0,
-    product_stride_N, bias_stride_N, residual_stride_N, total_stride_N, y_stride_lead1, y_stride_lead0, gain_stride_N,
+    x_ptr, residual_ptr, gain_ptr, bias_ptr, product_ptr, total_ptr, y_ptr, eps, lead0, N, total_stride_lead1,
+    total_stride_lead0, product_stride_lead1, product_stride_lead0, residual_stride_lead1, residual_stride_lead0,
+    product_stride_N, bias_stride_N, residual_stride_N, y_stride_lead1, y_stride_lead0, total_stride_N, gain_stride_N,
     y_stride_N,
-    BLOCK_N: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, HELD: tl.constexpr,
-    VEC: tl.constexpr, OVERLAP: tl.constexpr,
+    BLOCK_N: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, HELD: tl.constexpr,
+    VECTOR: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
     device.enter(OVERLAP)
     row = tl.program_id(0).to(tl.int64)
     i1, i0 = row // lead0, row % lead0
+    total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
+    ahead = device.ahead(total_row, VECTOR)
     product_row = product_ptr + i1 * (product_stride_lead1 // VEC * VEC) + i0 * (product_stride_lead0 // VEC * VEC)
     residual_row = residual_ptr + i1 * (residual_stride_lead1 // VEC * VEC) + i0 * (residual_stride_lead0 // VEC * VEC)
     sum_of_squares = tl.full([BLOCK_N], 0.0, tl.float32)
-    total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     product_tiles = ()
     residual_tiles = ()
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
-                                                          BLOCK_N):
-            n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
-            n_mask = (n < N // VEC * VEC) | (TAIL == 0)
-            product_stored = tl.load(product_row + n * product_stride_N, mask=n_mask, other=0.0,
-                                     eviction_policy="evict_last")
+    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
+        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N,
+                                                          (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_N, BLOCK_N):
+            n = (start - ahead + device.lanes(BLOCK_N, HELD)).to(INDEX)
+            n_mask = device.inside(n, N // VEC * VEC, start, ahead, TAIL, VECTOR)
+            product_stored = device.load_row(product_row, n * product_stride_N, n_mask, 0.0, start, ahead, N, TAIL,
+                                             VECTOR, "evict_last")
             if HELD:
                 product_tiles = product_tiles + (product_stored,)
             product = product_stored.to(tl.float32)
-            bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
-                           other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
-            residual_stored = tl.load(residual_row + n * residual_stride_N, mask=n_mask, other=0.0,
-                                      eviction_policy="evict_last")
+            bias = device.load_shared(bias_ptr, n * bias_stride_N, n_mask, 0.0, start, ahead, N, TAIL,
+                                      VECTOR).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0,
+                                                                                                  tl.float32)
+            residual_stored = device.load_row(residual_row, n * residual_stride_N, n_mask, 0.0, start, ahead, N, TAIL,
+                                              VECTOR, "evict_last")
             if HELD:
                 residual_tiles = residual_tiles + (residual_stored,)
             residual = residual_stored.to(tl.float32)
             total = (product + bias + residual).to(x_ptr.dtype.element_ty)
             sum_of_squares += total.to(tl.float32) * total.to(tl.float32)
-            tl.store(total_row + n * total_stride_N, total, mask=n_mask)
     sum_of_squares = tl.sum(sum_of_squares, 0)
     rstd = tl.rsqrt(sum_of_squares / N + eps)
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
-                                                          BLOCK_N):
-            n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
-            n_mask = (n < N // VEC * VEC) | (TAIL == 0)
-            product_stored = product_tiles[start // BLOCK_N] if HELD else tl.load(product_row + n * product_stride_N,
-                                                                                  mask=n_mask, other=0.0,
-                                                                                  eviction_policy="evict_first")
+    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
+        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N,
+                                                          (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_N, BLOCK_N):
+            n = (start - ahead + device.lanes(BLOCK_N, HELD)).to(INDEX)
+            n_mask = device.inside(n, N // VEC * VEC, start, ahead, TAIL, VECTOR)
+            product_stored = product_tiles[start // BLOCK_N] if HELD else device.load_row(
+                product_row, n * product_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR, "evict_first",
+            )
             product = product_stored.to(tl.float32)
-            bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
-                           other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
-            residual_stored = residual_tiles[start // BLOCK_N] if HELD else tl.load(
-                residual_row + n * residual_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first",
+            bias = device.load_shared(bias_ptr, n * bias_stride_N, n_mask, None, start, ahead, N, TAIL,
+                                      VECTOR).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0,
+                                                                                                  tl.float32)
+            residual_stored = residual_tiles[start // BLOCK_N] if HELD else device.load_row(
+                residual_row, n * residual_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR, "evict_first",
             )
             residual = residual_stored.to(tl.float32)
             total = (product + bias + residual).to(x_ptr.dtype.element_ty)
-            gain = tl.load(gain_ptr + n * gain_stride_N, mask=n_mask, other=0.0).to(tl.float32)
+            device.store_row(total_row, n * total_stride_N, total, n_mask, start, ahead, N, TAIL, VECTOR)
+            gain = device.load_shared(gain_ptr, n * gain_stride_N, n_mask, None, start, ahead, N, TAIL,
+                                      VECTOR).to(tl.float32)
             y = total.to(tl.float32) * rstd * gain
-            tl.store(y_row + n * y_stride_N, y, mask=n_mask)
+            device.store_row(y_row, n * y_stride_N, y, n_mask, start, ahead, N, TAIL, VECTOR)
 
 
 def reference_linear_add_rmsnorm(
@@ -526,6 +528,8 @@ _PLANS_LINEAR_ADD_RMSNORM = Plans(
             )),
             Step("y", (
                 Rows(_linear_add_rmsnorm_rows_y, rows="lead1 lead0", tile="N"),
+                RowVectors(_linear_add_rmsnorm_row_loop_y, rows="lead1 lead0", loop="N", stored="y", read="total",
+                           shared="gain", held="total"),
                 RowTiles(_linear_add_rmsnorm_row_loop_y, rows="lead1 lead0", loop="N", bytes="total"),
                 Resident(_linear_add_rmsnorm_resident_y, rows="lead1 lead0", tile="N", bytes="total", compact=True,
                          words=1, words_per_byte=0.25),
@@ -537,6 +541,8 @@ _PLANS_LINEAR_ADD_RMSNORM = Plans(
                 Library("x", "weight", "product", rows="lead1 lead0", columns="N", inner="K"),
                 Step("total y", (
                     Rows(_linear_add_rmsnorm_rows_total_y, rows="lead1 lead0", tile="N"),
+                    RowVectors(_linear_add_rmsnorm_row_loop_total_y, rows="lead1 lead0", loop="N", stored="total y",
+                               read="product residual", shared="bias gain", held="product residual"),
                     RowTiles(_linear_add_rmsnorm_row_loop_total_y, rows="lead1 lead0", loop="N", inputs=2),
                     Resident(_linear_add_rmsnorm_resident_total_y, rows="lead1 lead0", tile="N", inputs=2, words=1,
                              words_per_byte=0.5),

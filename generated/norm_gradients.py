@@ -84,9 +84,8 @@ def _rmsnorm_gradient_column_sums(
     for step in tl.range(split, lead1 * tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0), SPLITS, num_stages=STAGES):
         outer = tl.where(lead1 == 1, 0, tl.cast(step // tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0), INDEX))
         i1 = outer
-        i0 = ((step - outer * tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0)) * BLOCK_LEAD0 + tl.arange(0, BLOCK_LEAD0)).to(
-            INDEX,
-        )
+        start = (step - outer * tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0)) * BLOCK_LEAD0
+        i0 = (start + tl.arange(0, BLOCK_LEAD0)).to(INDEX)
         i0_mask = i0 < lead0
         dy_row = dy_ptr + i1 * dy_stride_lead1
         mask_i0_n = i0_mask[:, None] & n_mask[None, :]
@@ -173,9 +172,8 @@ def _rmsnorm_gradient_partial1(
     for step in range(split, lead1 * tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0), SPLITS):
         outer = tl.where(lead1 == 1, 0, tl.cast(step // tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0), INDEX))
         i1 = outer
-        i0 = ((step - outer * tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0)) * BLOCK_LEAD0 + tl.arange(0, BLOCK_LEAD0)).to(
-            INDEX,
-        )
+        start = (step - outer * tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0)) * BLOCK_LEAD0
+        i0 = (start + tl.arange(0, BLOCK_LEAD0)).to(INDEX)
         i0_mask = i0 < lead0
         dy_row = dy_ptr + i1 * dy_stride_lead1
         mask_i0_n = i0_mask[:, None] & n_mask[None, :]
@@ -385,9 +383,8 @@ def _layernorm_gradient_column_sums(
     for step in tl.range(split, lead1 * tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0), SPLITS, num_stages=STAGES):
         outer = tl.where(lead1 == 1, 0, tl.cast(step // tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0), INDEX))
         i1 = outer
-        i0 = ((step - outer * tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0)) * BLOCK_LEAD0 + tl.arange(0, BLOCK_LEAD0)).to(
-            INDEX,
-        )
+        start = (step - outer * tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0)) * BLOCK_LEAD0
+        i0 = (start + tl.arange(0, BLOCK_LEAD0)).to(INDEX)
         i0_mask = i0 < lead0
         dy_row = dy_ptr + i1 * dy_stride_lead1
         mask_i0_n = i0_mask[:, None] & n_mask[None, :]
@@ -481,9 +478,8 @@ def _layernorm_gradient_partial1(
     for step in range(split, lead1 * tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0), SPLITS):
         outer = tl.where(lead1 == 1, 0, tl.cast(step // tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0), INDEX))
         i1 = outer
-        i0 = ((step - outer * tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0)) * BLOCK_LEAD0 + tl.arange(0, BLOCK_LEAD0)).to(
-            INDEX,
-        )
+        start = (step - outer * tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0)) * BLOCK_LEAD0
+        i0 = (start + tl.arange(0, BLOCK_LEAD0)).to(INDEX)
         i0_mask = i0 < lead0
         dy_row = dy_ptr + i1 * dy_stride_lead1
         mask_i0_n = i0_mask[:, None] & n_mask[None, :]
@@ -546,9 +542,8 @@ def _layernorm_gradient_partial3(
     for step in range(split, lead1 * tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0), SPLITS):
         outer = tl.where(lead1 == 1, 0, tl.cast(step // tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0), INDEX))
         i1 = outer
-        i0 = ((step - outer * tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0)) * BLOCK_LEAD0 + tl.arange(0, BLOCK_LEAD0)).to(
-            INDEX,
-        )
+        start = (step - outer * tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0)) * BLOCK_LEAD0
+        i0 = (start + tl.arange(0, BLOCK_LEAD0)).to(INDEX)
         i0_mask = i0 < lead0
         dy_row = dy_ptr + i1 * dy_stride_lead1
         mask_i0_n = i0_mask[:, None] & n_mask[None, :]

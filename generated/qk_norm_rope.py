@@ -163,10 +163,10 @@ def _qk_norm_rope_partial0_q_rotated(
     for start in range(split * BLOCK_D_2, tl.cast(D // 2, INDEX), SPLITS * BLOCK_D_2):
         d = (start + tl.arange(0, BLOCK_D_2)).to(INDEX)
         d_mask = d < D // 2
-        q = tl.load(q_row + d * q_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        q_2 = tl.load(q_row + (d + D // 2) * q_stride_D, mask=d_mask, other=0.0,
-                      eviction_policy="evict_first").to(tl.float32)
-        total += q * q + q_2 * q_2
+        q_low = tl.load(q_row + d * q_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
+        q_high = tl.load(q_row + (d + D // 2) * q_stride_D, mask=d_mask, other=0.0,
+                         eviction_policy="evict_first").to(tl.float32)
+        total += q_low * q_low + q_high * q_high
     total = tl.sum(total, 0)
     tl.store(partial0_q_rotated_ptr + b * (Hq * S * SPLITS) + s * (Hq * SPLITS) + hq * SPLITS + split, total)
 

@@ -21,8 +21,8 @@ import triton
 import triton.language as tl
 
 from fusec.runtime import (
-    Buffer, Checker, Elementwise, Gemm, GemmTma, Gemv, Library, Op, Partition, Plans, Resident, RowLoop, RowTiles, Rows,
-    Step, TensorMap, Tile, Tuned, Workspace, device, lengthen, real, squeeze,
+    Buffer, Checker, Elementwise, Gemm, GemmTma, Gemv, Library, Op, Partition, Plans, Resident, RowLoop, RowTiles,
+    RowVectors, Rows, Step, TensorMap, Tile, Tuned, Workspace, device, lengthen, real, squeeze,
 )
 
 __all__ = ["qkv_rope"]
@@ -77,41 +77,44 @@ def _qkv_rope_resident_operand(
 
 @triton.jit(do_not_specialize=["S"])
 def _qkv_rope_row_loop_operand(
-    x_ptr, gain_ptr, operand_ptr, eps, S, K, x_stride_B, x_stride_S, x_stride_K, operand_stride_B, operand_stride_S,
+    x_ptr, gain_ptr, operand_ptr, eps, S, K, operand_stride_B, operand_stride_S, x_stride_B, x_stride_S, x_stride_K,
     gain_stride_K, operand_stride_K,
-    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, HELD: tl.constexpr,
-    VEC: tl.constexpr, OVERLAP: tl.constexpr,
+    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, HELD: tl.constexpr,
+    VECTOR: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """One program per B, S, K in a loop."""
     device.enter(OVERLAP)
     row = tl.program_id(0).to(tl.int64)
     b, s = row // S, row % S
+    operand_row = operand_ptr + b * (operand_stride_B // VEC * VEC) + s * (operand_stride_S // VEC * VEC)
+    ahead = device.ahead(operand_row, VECTOR)
     x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     sum_of_squares = tl.full([BLOCK_K], 0.0, tl.float32)
     x_tiles = ()
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K,
-                                                          BLOCK_K):
-            k = (start + device.lanes(BLOCK_K, HELD)).to(INDEX)
-            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
-            x_stored = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last")
+    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
+        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_K,
+                                                          (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K, BLOCK_K):
+            k = (start - ahead + device.lanes(BLOCK_K, HELD)).to(INDEX)
+            k_mask = device.inside(k, K // VEC * VEC, start, ahead, TAIL, VECTOR)
+            x_stored = device.load_row(x_row, k * x_stride_K, k_mask, 0.0, start, ahead, K, TAIL, VECTOR, "evict_last")
             if HELD:
                 x_tiles = x_tiles + (x_stored,)
             x = x_stored.to(tl.float32)
             sum_of_squares += x * x
     sum_of_squares = tl.sum(sum_of_squares, 0)
     rstd = tl.rsqrt(sum_of_squares / K + eps)
-    operand_row = operand_ptr + b * (operand_stride_B // VEC * VEC) + s * (operand_stride_S // VEC * VEC)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K,
-                                                          BLOCK_K):
-            k = (start + device.lanes(BLOCK_K, HELD)).to(INDEX)
-            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
-            x_stored = x_tiles[start // BLOCK_K] if HELD else tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0,
-                                                                      eviction_policy="evict_first")
+    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
+        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_K,
+                                                          (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K, BLOCK_K):
+            k = (start - ahead + device.lanes(BLOCK_K, HELD)).to(INDEX)
+            k_mask = device.inside(k, K // VEC * VEC, start, ahead, TAIL, VECTOR)
+            x_stored = x_tiles[start // BLOCK_K] if HELD else device.load_row(x_row, k * x_stride_K, k_mask, None,
+                                                                              start, ahead, K, TAIL, VECTOR,
+                                                                              "evict_first")
             x = x_stored.to(tl.float32)
-            gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-            tl.store(operand_row + k * operand_stride_K, x * rstd * gain, mask=k_mask)
+            gain = device.load_shared(gain_ptr, k * gain_stride_K, k_mask, None, start, ahead, K, TAIL,
+                                      VECTOR).to(tl.float32)
+            device.store_row(operand_row, k * operand_stride_K, x * rstd * gain, k_mask, start, ahead, K, TAIL, VECTOR)
 
 
 @triton.jit(do_not_specialize=["D", "Hk", "Hq", "S"])
@@ -119,7 +122,7 @@ def _qkv_rope_gemv_product(
     x_ptr, weight_ptr, operand_ptr, product_ptr, D, Hk, Hq, S, K, operand_stride_B, operand_stride_S,
     weight_stride_HqD_HkD_HkD, operand_stride_K, weight_stride_K, product_stride_B, product_stride_S,
     product_stride_HqD_HkD_HkD,
-    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, EVICT: tl.constexpr,
+    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, EVICT: tl.constexpr,
     VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """One program per B, S, Hq*D + Hk*D + Hk*D, K in a loop, of one step where registers hold it."""
@@ -130,8 +133,8 @@ def _qkv_rope_gemv_product(
     operand_row = operand_ptr + b * (operand_stride_B // VEC * VEC) + s * (operand_stride_S // VEC * VEC)
     weight_row = weight_ptr + hq_d_hk_d_hk_d * (weight_stride_HqD_HkD_HkD // VEC * VEC)
     product = tl.full([BLOCK_K], 0.0, tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K, BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K // VEC * VEC) | (TAIL == 0)
             operand = tl.load(operand_row + k * operand_stride_K, mask=k_mask, other=0.0,
@@ -154,17 +157,16 @@ def _qkv_rope_gemm_product(
     SPLIT_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
-    """A tile of S by Hq*D + Hk*D + Hk*D per program, K in a loop; with SWAP_AB Hq*D + Hk*D + Hk*D by a few S; SPLIT_K programs leave sums."""
+    """A tile of S by Hq*D + Hk*D + Hk*D per program, K in a loop; with SWAP_AB Hq*D + Hk*D + Hk*D by a few S;
+    SPLIT_K programs leave sums.
+    """
     device.enter(OVERLAP)
     pid = tl.program_id(0)
     split = pid % SPLIT_K
     tiles_m = tl.cdiv(S, BLOCK_S)
     tiles_n = tl.cdiv(2 * D * Hk + D * Hq, BLOCK_HQ_D_HK_D_HK_D)
     tile = (pid // SPLIT_K) % (tiles_m * tiles_n)
-    first = tile // (8 * tiles_n) * 8
-    group = tl.minimum(tiles_m - first, 8)
-    tile_m = first + tile % (8 * tiles_n) % group
-    tile_n = tile % (8 * tiles_n) // group
+    tile_m, tile_n = device.tile_order(tile, tiles_m, tiles_n, 8)
     b = (pid // SPLIT_K // (tiles_m * tiles_n)).to(tl.int64)
     s = tile_m.to(INDEX) * BLOCK_S + tl.arange(0, BLOCK_S)
     s_mask = s < S
@@ -202,12 +204,13 @@ def _qkv_rope_gemm_product(
 
 @triton.jit(do_not_specialize=["B", "S"])
 def _qkv_rope_combine_product(
-    x_ptr, product_ptr, partial0_product_ptr, D, Hk, Hq, B, S, product_stride_B, product_stride_S,
+    x_ptr, product_ptr, partial0_product_ptr, D, Hk, Hq, B, S, partial0_product_stride_B, partial0_product_stride_S,
+    partial0_product_stride_HqD_HkD_HkD, partial0_product_stride_split, product_stride_B, product_stride_S,
     product_stride_HqD_HkD_HkD,
     ROWS: tl.constexpr, BLOCK_HQ_D_HK_D_HK_D: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
-    """The result, from the partial results."""
+    """What stands behind a product, of the library or of SPLITS programs that share a tile."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(2 * D * Hk + D * Hq, INDEX), BLOCK_HQ_D_HK_D_HK_D)
@@ -218,15 +221,13 @@ def _qkv_rope_combine_product(
     b, s = row // S, row % S
     hq_d_hk_d_hk_d = block.to(INDEX) * BLOCK_HQ_D_HK_D_HK_D + tl.arange(0, BLOCK_HQ_D_HK_D_HK_D)
     hq_d_hk_d_hk_d_mask = hq_d_hk_d_hk_d < 2 * D * Hk + D * Hq
-    splits = tl.arange(0, SPLITS)
+    sums_row = (partial0_product_ptr + b * (partial0_product_stride_B // VEC * VEC)
+                + s * (partial0_product_stride_S // VEC * VEC))
     mask_row_hq_d_hk_d_hk_d = row_mask[:, None] & hq_d_hk_d_hk_d_mask[None, :]
-    product_parts = tl.load(partial0_product_ptr + b[:, None, None] * ((2 * D * Hk + D * Hq) * S)
-                            + s[:, None, None] * (2 * D * Hk + D * Hq) + hq_d_hk_d_hk_d[None, :, None]
-                            + splits[None, None, :] * ((2 * D * Hk + D * Hq) * B * S),
-                            mask=mask_row_hq_d_hk_d_hk_d[:, :, None], other=0.0)
-    product = tl.sum(product_parts, 2)
+    product = device.sum_of_splits(sums_row[:, None] + hq_d_hk_d_hk_d[None, :] * partial0_product_stride_HqD_HkD_HkD,
+                                   mask_row_hq_d_hk_d_hk_d, partial0_product_stride_split, SPLITS)
     rounded = product.to(x_ptr.dtype.element_ty)
-    product_row = product_ptr + b * product_stride_B + s * product_stride_S
+    product_row = product_ptr + b * (product_stride_B // VEC * VEC) + s * (product_stride_S // VEC * VEC)
     tl.store(product_row[:, None] + hq_d_hk_d_hk_d[None, :] * product_stride_HqD_HkD_HkD, rounded,
              mask=mask_row_hq_d_hk_d_hk_d)
 
@@ -244,11 +245,8 @@ def _qkv_rope_tma_product(
     for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
         whole = part // (DOWN * ACROSS)
         tile = whole % (tiles_m * tiles_n)
-        first = tile // (GROUP * tiles_n) * GROUP
-        group = tl.minimum(tiles_m - first, GROUP)
-        within = tile % (GROUP * tiles_n)
-        tile_m = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
-        tile_n = within // group * ACROSS + part % ACROSS
+        down, across = device.tile_order(tile, tiles_m, tiles_n, GROUP)
+        tile_m, tile_n = down * DOWN + part % (DOWN * ACROSS) // ACROSS, across * ACROSS + part % ACROSS
         b = (whole // (tiles_m * tiles_n)).to(tl.int64)
         both = tl.full([BLOCK_S, 2 * BLOCK_HQ_D_HK_D_HK_D], 0.0, tl.float32)
         for start in range(0, K, BLOCK_K):
@@ -599,6 +597,7 @@ def _extents_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_head
 
 _STEP_OPERAND = Step("operand", (
     Rows(_qkv_rope_rows_operand, rows="B S", tile="K"),
+    RowVectors(_qkv_rope_row_loop_operand, rows="B S", loop="K", stored="operand", read="x", shared="gain", held="x"),
     RowTiles(_qkv_rope_row_loop_operand, rows="B S", loop="K", bytes="x"),
     Resident(_qkv_rope_resident_operand, rows="B S", tile="K", bytes="x", compact=True, words=1, words_per_byte=0.25),
     RowLoop(_qkv_rope_row_loop_operand, rows="B S", loop="K", words=2),
@@ -620,8 +619,8 @@ _PLANS_QKV_ROPE = Plans(
              "product": "B S Hq*D+Hk*D+Hk*D"},
     sizes=lambda D, Hk, Hq: {"Hq*D+Hk*D+Hk*D": 2 * D * Hk + D * Hq, "D/2": D // 2},
     vec="K x_stride_B x_stride_S operand_stride_B operand_stride_S weight_stride_HqD_HkD_HkD product_stride_B "
-        "product_stride_S cos_stride_P sin_stride_P q_stride_B q_stride_S k_stride_B k_stride_S v_stride_B v_stride_S "
-        "q_stride_Hq k_stride_Hk v_stride_Hk", repeats="position_ids",
+        "Hq*D+Hk*D+Hk*D product_stride_S cos_stride_P sin_stride_P q_stride_B q_stride_S k_stride_B k_stride_S "
+        "v_stride_B v_stride_S q_stride_Hq k_stride_Hk v_stride_Hk", repeats="position_ids",
     workspace={"operand": Workspace("B S K", "T"), "product": Workspace("B S Hq*D+Hk*D+Hk*D", "T")},
     tuned=Tuned(rows="B S", case="K D Hk Hq T C I position_ids bias", outputs="k q v",
                 spec="b597635e894f32fc1408e806b2770161ce1cc6d754f6691f89e9bec186ed3ea8"),

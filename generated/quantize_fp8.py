@@ -8,12 +8,13 @@ quantize_fp8: FP8 with one scale for the whole tensor, that which is given or th
   split_rows  else                            partial0, combine  least + x
 
 quantize_fp8_rows: FP8 with one scale per row, of no more than `bound`: what is larger saturates.
-  plan        taken when                    launches           bytes
-  rows        N is short                    rows               least
-  row_tiles   registers hold tiles of N     row_loop           least
-  resident    registers hold N              resident           least
-  row_loop    many rows, or none very long  row_loop           least + x
-  split_rows  else                          partial0, combine  least + x
+  plan         taken when                    launches           bytes
+  rows         N is short                    rows               least
+  row_vectors  rows of N begin anywhere      row_loop           least
+  row_tiles    registers hold tiles of N     row_loop           least
+  resident     registers hold N              resident           least
+  row_loop     many rows, or none very long  row_loop           least + x
+  split_rows   else                          partial0, combine  least + x
 
 quantize_fp8_groups: FP8 with one scale per group of 128 neighbours of a row, as in DeepSeek-V3; at wish a power of
 two (UE8M0).
@@ -52,8 +53,8 @@ import triton
 import triton.language as tl
 
 from fusec.runtime import (
-    Buffer, Checker, Elementwise, Op, Partial, Plans, Resident, RowLoop, RowTiles, Rows, SplitRows, Step, Tuned, device,
-    integer, real, squeeze,
+    Buffer, Checker, Elementwise, Op, Partial, Plans, Resident, RowLoop, RowTiles, RowVectors, Rows, SplitRows, Step,
+    Tuned, device, integer, real, squeeze,
 )
 
 __all__ = ["quantize_fp8", "quantize_fp8_blocks", "quantize_fp8_groups", "quantize_fp8_rows",
@@ -104,7 +105,8 @@ def _quantize_fp8_partial0(
         outer = tl.where(tl.cast(lead0, tl.int64) * lead1 == 1, 0,
                          tl.cast(step // tl.cdiv(tl.cast(N, INDEX), BLOCK_N), INDEX))
         i1, i0 = outer // lead0, outer % lead0
-        n = ((step - outer * tl.cdiv(tl.cast(N, INDEX), BLOCK_N)) * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
+        start = (step - outer * tl.cdiv(tl.cast(N, INDEX), BLOCK_N)) * BLOCK_N
+        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N // VEC * VEC
         x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0).to(tl.float32)
@@ -273,23 +275,25 @@ def _quantize_fp8_rows_resident(
 
 @triton.jit
 def _quantize_fp8_rows_row_loop(
-    x_ptr, q_ptr, scale_ptr, bound, lead0, N, x_stride_lead1, x_stride_lead0, x_stride_N, q_stride_lead1,
-    q_stride_lead0, q_stride_N, scale_stride_lead1, scale_stride_lead0,
-    BLOCK_N: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, HELD: tl.constexpr,
-    VEC: tl.constexpr,
+    x_ptr, q_ptr, scale_ptr, bound, lead0, N, q_stride_lead1, q_stride_lead0, x_stride_lead1, x_stride_lead0,
+    x_stride_N, q_stride_N, scale_stride_lead1, scale_stride_lead0,
+    BLOCK_N: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, HELD: tl.constexpr,
+    VECTOR: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
     row = tl.program_id(0).to(tl.int64)
     i1, i0 = row // lead0, row % lead0
+    q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
+    ahead = device.ahead(q_row, VECTOR)
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     largest = tl.full([BLOCK_N], float("-inf"), tl.float32)
     x_tiles = ()
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
-                                                          BLOCK_N):
-            n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
-            n_mask = (n < N // VEC * VEC) | (TAIL == 0)
-            x_stored = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last")
+    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
+        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N,
+                                                          (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_N, BLOCK_N):
+            n = (start - ahead + device.lanes(BLOCK_N, HELD)).to(INDEX)
+            n_mask = device.inside(n, N // VEC * VEC, start, ahead, TAIL, VECTOR)
+            x_stored = device.load_row(x_row, n * x_stride_N, n_mask, 0.0, start, ahead, N, TAIL, VECTOR, "evict_last")
             if HELD:
                 x_tiles = x_tiles + (x_stored,)
             x = x_stored.to(tl.float32)
@@ -298,17 +302,17 @@ def _quantize_fp8_rows_row_loop(
     scale = device.maximum(device.minimum(largest, bound),
                            1.262177448353619e-29) / device.max_of(q_ptr.dtype.element_ty)
     quotient = 1.0 / scale
-    q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
-                                                          BLOCK_N):
-            n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
-            n_mask = (n < N // VEC * VEC) | (TAIL == 0)
-            x_stored = x_tiles[start // BLOCK_N] if HELD else tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0,
-                                                                      eviction_policy="evict_first")
+    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
+        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N,
+                                                          (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_N, BLOCK_N):
+            n = (start - ahead + device.lanes(BLOCK_N, HELD)).to(INDEX)
+            n_mask = device.inside(n, N // VEC * VEC, start, ahead, TAIL, VECTOR)
+            x_stored = x_tiles[start // BLOCK_N] if HELD else device.load_row(x_row, n * x_stride_N, n_mask, None,
+                                                                              start, ahead, N, TAIL, VECTOR,
+                                                                              "evict_first")
             x = x_stored.to(tl.float32)
             q = device.round_to(x * quotient, q_ptr.dtype.element_ty)
-            tl.store(q_row + n * q_stride_N, q, mask=n_mask)
+            device.store_row(q_row, n * q_stride_N, q, n_mask, start, ahead, N, TAIL, VECTOR)
     tl.store(scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0, scale)
 
 
@@ -410,6 +414,7 @@ def _extents_quantize_fp8_rows(x, dtype):
 
 _STEP_Q_SCALE = Step("q scale", (
     Rows(_quantize_fp8_rows_rows, rows="lead1 lead0", tile="N"),
+    RowVectors(_quantize_fp8_rows_row_loop, rows="lead1 lead0", loop="N", stored="q", read="x", held="x"),
     RowTiles(_quantize_fp8_rows_row_loop, rows="lead1 lead0", loop="N", bytes="x"),
     Resident(_quantize_fp8_rows_resident, rows="lead1 lead0", tile="N", bytes="x", compact=True, words=1),
     RowLoop(_quantize_fp8_rows_row_loop, rows="lead1 lead0", loop="N", words=2),
@@ -630,7 +635,8 @@ def _quantize_fp8_blocks_resident(
 def _quantize_fp8_blocks_row_loop(
     x_ptr, q_ptr, scale_ptr, G, R, L, x_stride_PR, x_stride_GL, q_stride_PR, q_stride_GL, scale_stride_P,
     scale_stride_G,
-    BLOCK_R: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, SCALES: tl.constexpr,
+    BLOCK_R: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr,
+    SCALES: tl.constexpr,
 ):
     """One program per P, G, R in a loop."""
     row = tl.program_id(0).to(tl.int64)
@@ -638,8 +644,8 @@ def _quantize_fp8_blocks_row_loop(
     l = tl.arange(0, 128).to(INDEX)
     x_row = x_ptr + p * R * x_stride_PR + g * L * x_stride_GL
     largest = tl.full([BLOCK_R, 128], float("-inf"), tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_R, (FULL_STEPS + TAIL) * BLOCK_R, BLOCK_R):
+    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
+        for start in range(TAIL * FULL_STEPS * BLOCK_R, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_R, BLOCK_R):
             r = (start + tl.arange(0, BLOCK_R)).to(INDEX)
             r_mask = (r < R) | (TAIL == 0)
             x = tl.load(x_row + r[:, None] * x_stride_PR + l[None, :] * x_stride_GL, mask=r_mask[:, None], other=0.0,
@@ -653,8 +659,8 @@ def _quantize_fp8_blocks_row_loop(
     above = power + tl.cast(tl.where(top > device.exp2(power) * device.max_of(q_ptr.dtype.element_ty), 1, 0),
                             tl.float32)
     q_row = q_ptr + p * R * q_stride_PR + g * L * q_stride_GL
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_R, (FULL_STEPS + TAIL) * BLOCK_R, BLOCK_R):
+    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
+        for start in range(TAIL * FULL_STEPS * BLOCK_R, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_R, BLOCK_R):
             r = (start + tl.arange(0, BLOCK_R)).to(INDEX)
             r_mask = (r < R) | (TAIL == 0)
             x = tl.load(x_row + r[:, None] * x_stride_PR + l[None, :] * x_stride_GL, mask=r_mask[:, None], other=0.0,
@@ -687,7 +693,8 @@ def _quantize_fp8_blocks_partial0(
     for step in range(split, R * tl.cdiv(tl.cast(L, INDEX), BLOCK_L), SPLITS):
         outer = tl.where(R == 1, 0, tl.cast(step // tl.cdiv(tl.cast(L, INDEX), BLOCK_L), INDEX))
         r = outer
-        l = ((step - outer * tl.cdiv(tl.cast(L, INDEX), BLOCK_L)) * BLOCK_L + tl.arange(0, BLOCK_L)).to(INDEX)
+        start = (step - outer * tl.cdiv(tl.cast(L, INDEX), BLOCK_L)) * BLOCK_L
+        l = (start + tl.arange(0, BLOCK_L)).to(INDEX)
         l_mask = l < L // VEC * VEC
         x_row = x_ptr + (p * R + r) * x_stride_PR + g * L * x_stride_GL
         x = tl.load(x_row + l * x_stride_GL, mask=l_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
@@ -1014,24 +1021,27 @@ def _quantize_int8_asymmetric_resident(
 
 @triton.jit
 def _quantize_int8_asymmetric_row_loop(
-    x_ptr, q_ptr, scale_ptr, zero_ptr, lead0, N, x_stride_lead1, x_stride_lead0, x_stride_N, q_stride_lead1,
-    q_stride_lead0, q_stride_N, scale_stride_lead1, scale_stride_lead0, zero_stride_lead1, zero_stride_lead0,
-    BLOCK_N: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, HELD: tl.constexpr,
-    VEC: tl.constexpr,
+    x_ptr, q_ptr, scale_ptr, zero_ptr, lead0, N, q_stride_lead1, q_stride_lead0, x_stride_lead1, x_stride_lead0,
+    x_stride_N, q_stride_N, scale_stride_lead1, scale_stride_lead0, zero_stride_lead1, zero_stride_lead0,
+    BLOCK_N: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, HELD: tl.constexpr,
+    VECTOR: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
     row = tl.program_id(0).to(tl.int64)
     i1, i0 = row // lead0, row % lead0
+    q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
+    ahead = device.ahead(q_row, VECTOR)
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     largest = tl.full([BLOCK_N], float("-inf"), tl.float32)
     smallest = tl.full([BLOCK_N], float("inf"), tl.float32)
     x_tiles = ()
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
-                                                          BLOCK_N):
-            n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
-            n_mask = (n < N // VEC * VEC) | (TAIL == 0)
-            x_stored = tl.load(x_row + n * x_stride_N, mask=n_mask, other=float("-inf"), eviction_policy="evict_last")
+    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
+        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N,
+                                                          (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_N, BLOCK_N):
+            n = (start - ahead + device.lanes(BLOCK_N, HELD)).to(INDEX)
+            n_mask = device.inside(n, N // VEC * VEC, start, ahead, TAIL, VECTOR)
+            x_stored = device.load_row(x_row, n * x_stride_N, n_mask, float("-inf"), start, ahead, N, TAIL, VECTOR,
+                                       "evict_last")
             if HELD:
                 x_tiles = x_tiles + (x_stored,)
             x = x_stored.to(tl.float32)
@@ -1045,18 +1055,17 @@ def _quantize_int8_asymmetric_row_loop(
     scale = device.maximum(high - low, 1.262177448353619e-29) / tl.cast((127 - least.to(tl.int32)), tl.float32)
     quotient = 1.0 / scale
     zero = device.round_to(tl.cast(least.to(tl.int32), tl.float32) - low / scale, tl.int8)
-    q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
-                                                          BLOCK_N):
-            n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
-            n_mask = (n < N // VEC * VEC) | (TAIL == 0)
-            x_stored = x_tiles[start // BLOCK_N] if HELD else tl.load(x_row + n * x_stride_N, mask=n_mask,
-                                                                      other=float("-inf"),
-                                                                      eviction_policy="evict_first")
+    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
+        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N,
+                                                          (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_N, BLOCK_N):
+            n = (start - ahead + device.lanes(BLOCK_N, HELD)).to(INDEX)
+            n_mask = device.inside(n, N // VEC * VEC, start, ahead, TAIL, VECTOR)
+            x_stored = x_tiles[start // BLOCK_N] if HELD else device.load_row(x_row, n * x_stride_N, n_mask, None,
+                                                                              start, ahead, N, TAIL, VECTOR,
+                                                                              "evict_first")
             x = x_stored.to(tl.float32)
             q = device.round_to(device.round_even(x * quotient) + tl.cast(zero.to(tl.int32), tl.float32), tl.int8)
-            tl.store(q_row + n * q_stride_N, q, mask=n_mask)
+            device.store_row(q_row, n * q_stride_N, q, n_mask, start, ahead, N, TAIL, VECTOR)
     tl.store(scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0, scale)
     tl.store(zero_ptr + i1 * zero_stride_lead1 + i0 * zero_stride_lead0, device.round_to(zero.to(tl.int32), tl.int32))
 
@@ -1185,6 +1194,7 @@ _PLANS_QUANTIZE_INT8_ASYMMETRIC = Plans(
                 spec="70a21b2c5509222e8f43d0753fd7870503f0e3a444f9dd062843f9e76d6bfd21"),
     steps=(Step("q scale zero", (
         Rows(_quantize_int8_asymmetric_rows, rows="lead1 lead0", tile="N"),
+        RowVectors(_quantize_int8_asymmetric_row_loop, rows="lead1 lead0", loop="N", stored="q", read="x", held="x"),
         RowTiles(_quantize_int8_asymmetric_row_loop, rows="lead1 lead0", loop="N", bytes="x"),
         Resident(_quantize_int8_asymmetric_resident, rows="lead1 lead0", tile="N", bytes="x", compact=True, words=1,
                  narrow=True),

@@ -3,12 +3,13 @@
 """The ops `rmsnorm`, `rmsnorm_unit_offset` and `rmsnorm_rounded`.
 
 rmsnorm: RMSNorm over the last dimension: x / sqrt(mean(x^2) + eps) * weight.
-  plan        taken when                    launches           bytes
-  rows        N is short                    rows               least
-  row_tiles   registers hold tiles of N     row_loop           least
-  resident    registers hold N              resident           least
-  row_loop    many rows, or none very long  row_loop           least + x
-  split_rows  else                          partial0, combine  least + x
+  plan         taken when                    launches           bytes
+  rows         N is short                    rows               least
+  row_vectors  rows of N begin anywhere      row_loop           least
+  row_tiles    registers hold tiles of N     row_loop           least
+  resident     registers hold N              resident           least
+  row_loop     many rows, or none very long  row_loop           least + x
+  split_rows   else                          partial0, combine  least + x
 
 rmsnorm_unit_offset: RMSNorm whose gain is stored as its distance from one, as in Gemma: x / sqrt(mean(x^2) + eps) *
 (1 + weight).
@@ -28,8 +29,8 @@ import triton
 import triton.language as tl
 
 from fusec.runtime import (
-    Buffer, Checker, Elementwise, Op, Partial, Plans, Resident, RowLoop, RowTiles, Rows, SplitRows, Step, Tuned, device,
-    real, squeeze,
+    Buffer, Checker, Elementwise, Op, Partial, Plans, Resident, RowLoop, RowTiles, RowVectors, Rows, SplitRows, Step,
+    Tuned, device, real, squeeze,
 )
 
 __all__ = ["rmsnorm", "rmsnorm_rounded", "rmsnorm_unit_offset"]
@@ -94,50 +95,54 @@ def _rmsnorm_resident(
 
 @triton.jit
 def _rmsnorm_row_loop(
-    x_ptr, weight_ptr, y_ptr, eps, lead0, N, x_stride_lead1, x_stride_lead0, x_stride_N, y_stride_lead1, y_stride_lead0,
+    x_ptr, weight_ptr, y_ptr, eps, lead0, N, y_stride_lead1, y_stride_lead0, x_stride_lead1, x_stride_lead0, x_stride_N,
     weight_stride_N, y_stride_N,
-    BLOCK_N: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, HELD: tl.constexpr,
-    VEC: tl.constexpr, OP: tl.constexpr,
+    BLOCK_N: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, HELD: tl.constexpr,
+    VECTOR: tl.constexpr, VEC: tl.constexpr, OP: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
     row = tl.program_id(0).to(tl.int64)
     i1, i0 = row // lead0, row % lead0
+    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
+    ahead = device.ahead(y_row, VECTOR)
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     sum_of_squares = tl.full([BLOCK_N], 0.0, tl.float32)
     x_tiles = ()
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
-                                                          BLOCK_N):
-            n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
-            n_mask = (n < N // VEC * VEC) | (TAIL == 0)
-            x_stored = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last")
+    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
+        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N,
+                                                          (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_N, BLOCK_N):
+            n = (start - ahead + device.lanes(BLOCK_N, HELD)).to(INDEX)
+            n_mask = device.inside(n, N // VEC * VEC, start, ahead, TAIL, VECTOR)
+            x_stored = device.load_row(x_row, n * x_stride_N, n_mask, 0.0, start, ahead, N, TAIL, VECTOR, "evict_last")
             if HELD:
                 x_tiles = x_tiles + (x_stored,)
             x = x_stored.to(tl.float32)
             sum_of_squares += x * x
     sum_of_squares = tl.sum(sum_of_squares, 0)
     rstd = tl.rsqrt(sum_of_squares / N + eps)
-    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
-                                                          BLOCK_N):
-            n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
-            n_mask = (n < N // VEC * VEC) | (TAIL == 0)
-            x_stored = x_tiles[start // BLOCK_N] if HELD else tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0,
-                                                                      eviction_policy="evict_first")
+    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
+        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N,
+                                                          (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_N, BLOCK_N):
+            n = (start - ahead + device.lanes(BLOCK_N, HELD)).to(INDEX)
+            n_mask = device.inside(n, N // VEC * VEC, start, ahead, TAIL, VECTOR)
+            x_stored = x_tiles[start // BLOCK_N] if HELD else device.load_row(x_row, n * x_stride_N, n_mask, None,
+                                                                              start, ahead, N, TAIL, VECTOR,
+                                                                              "evict_first")
             x = x_stored.to(tl.float32)
             if OP == "rmsnorm_unit_offset":
-                weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
+                weight = device.load_shared(weight_ptr, n * weight_stride_N, n_mask, None, start, ahead, N, TAIL,
+                                            VECTOR).to(tl.float32)
                 y = x * rstd * (1.0 + weight)
             elif OP == "rmsnorm_rounded":
                 rounded = (x * rstd).to(x_ptr.dtype.element_ty)
-                weight = device.widen_bits(tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0),
-                                           tl.float32)
+                weight = device.widen_bits(device.load_shared(weight_ptr, n * weight_stride_N, n_mask, None, start,
+                                                              ahead, N, TAIL, VECTOR), tl.float32)
                 y = rounded.to(tl.float32) * weight
             else:
-                weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
+                weight = device.load_shared(weight_ptr, n * weight_stride_N, n_mask, None, start, ahead, N, TAIL,
+                                            VECTOR).to(tl.float32)
                 y = x * rstd * weight
-            tl.store(y_row + n * y_stride_N, y, mask=n_mask)
+            device.store_row(y_row, n * y_stride_N, y, n_mask, start, ahead, N, TAIL, VECTOR)
 
 
 @triton.jit
@@ -251,6 +256,7 @@ _PLANS_RMSNORM = Plans(
                 spec="7016023e0a7f056ade92245c9b8166031e3bd472f28b1fd8057a6392200d455d"),
     steps=(Step("y", (
         Rows(_rmsnorm_rows, rows="lead1 lead0", tile="N"),
+        RowVectors(_rmsnorm_row_loop, rows="lead1 lead0", loop="N", stored="y", read="x", shared="weight", held="x"),
         RowTiles(_rmsnorm_row_loop, rows="lead1 lead0", loop="N", bytes="x"),
         Resident(_rmsnorm_resident, rows="lead1 lead0", tile="N", bytes="x", compact=True, words=1,
                  words_per_byte=0.25),
@@ -319,6 +325,7 @@ _PLANS_RMSNORM_UNIT_OFFSET = Plans(
                 spec="7016023e0a7f056ade92245c9b8166031e3bd472f28b1fd8057a6392200d455d"),
     steps=(Step("y", (
         Rows(_rmsnorm_rows, rows="lead1 lead0", tile="N"),
+        RowVectors(_rmsnorm_row_loop, rows="lead1 lead0", loop="N", stored="y", read="x", shared="weight", held="x"),
         RowTiles(_rmsnorm_row_loop, rows="lead1 lead0", loop="N", bytes="x"),
         Resident(_rmsnorm_resident, rows="lead1 lead0", tile="N", bytes="x", compact=True, words=1,
                  words_per_byte=0.25),
@@ -410,6 +417,7 @@ _PLANS_RMSNORM_ROUNDED = Plans(
                 spec="7016023e0a7f056ade92245c9b8166031e3bd472f28b1fd8057a6392200d455d"),
     steps=(Step("y", (
         Rows(_rmsnorm_rows, rows="lead1 lead0", tile="N"),
+        RowVectors(_rmsnorm_row_loop, rows="lead1 lead0", loop="N", stored="y", read="x", shared="weight", held="x"),
         RowTiles(_rmsnorm_row_loop, rows="lead1 lead0", loop="N", bytes="x"),
         Resident(_rmsnorm_rounded_resident, rows="lead1 lead0", tile="N", bytes="x", compact=True, words=1,
                  words_per_byte=0.25),

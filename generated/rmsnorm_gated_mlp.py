@@ -3,15 +3,15 @@
 """The ops `rmsnorm_gated_mlp` and `rmsnorm_gated_mlp_mixed`.
 
 rmsnorm_gated_mlp: RMSNorm, then the gated expansion of a transformer MLP.
-  plan        taken when                       launches                                         bytes
-  library     it is faster                     rows_normed .., library, library, elementwise_y  least + 2 normed + 2 gate + 2 up
-  gemv        one row, registers hold K        gemv                                             least
-  gemv_loop   one row                          gemv                                             least
-  steps       else                             rows_normed .., y                                least + 2 normed
-  y: split_k  rows are few, and tiles as well  gemm_y, combine_y                                least
-  y: swap_ab  rows are few                     gemm_y                                           least
-  y: tma      TMA can move them                tma_y                                            least
-  y: gemm     else                             gemm_y                                           least
+  plan        taken when                       launches                                     bytes
+  library     it is faster                     rows_normed .., library, library, combine_y  least + 2 normed + 2 gate + 2 up
+  gemv        one row, registers hold K        gemv                                         least
+  gemv_loop   one row                          gemv                                         least
+  steps       else                             rows_normed .., y                            least + 2 normed
+  y: split_k  rows are few, and tiles as well  gemm_y, combine_y                            least
+  y: swap_ab  rows are few                     gemm_y                                       least
+  y: tma      TMA can move them                tma_y                                        least
+  y: gemm     else                             gemm_y                                       least
 
 rmsnorm_gated_mlp_mixed: `rmsnorm_gated_mlp` of weights in another dtype than x: they are rounded to that of x,
 once, as autocast does.
@@ -30,7 +30,7 @@ import triton.language as tl
 
 from fusec.runtime import (
     Buffer, Checker, Elementwise, Gemm, GemmTma, Gemv, Library, Op, Partition, Plans, Prepare, Resident, RowLoop,
-    RowTiles, Rows, Step, TensorMap, Tuned, Workspace, device, real, renamed, squeeze,
+    RowTiles, RowVectors, Rows, Step, TensorMap, Tuned, Workspace, device, real, renamed, squeeze,
 )
 
 __all__ = ["rmsnorm_gated_mlp", "rmsnorm_gated_mlp_mixed"]
@@ -100,42 +100,45 @@ def _rmsnorm_gated_mlp_resident_normed(
 
 @triton.jit
 def _rmsnorm_gated_mlp_row_loop_normed(
-    x_ptr, gain_ptr, normed_ptr, eps, lead0, K, x_stride_lead1, x_stride_lead0, x_stride_K, normed_stride_lead1,
-    normed_stride_lead0, gain_stride_K, normed_stride_K,
-    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, HELD: tl.constexpr,
-    VEC: tl.constexpr, OVERLAP: tl.constexpr,
+    x_ptr, gain_ptr, normed_ptr, eps, lead0, K, normed_stride_lead1, normed_stride_lead0, x_stride_lead1,
+    x_stride_lead0, x_stride_K, gain_stride_K, normed_stride_K,
+    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, HELD: tl.constexpr,
+    VECTOR: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """One program per ..., K in a loop."""
     device.enter(OVERLAP)
     row = tl.program_id(0).to(tl.int64)
     i1, i0 = row // lead0, row % lead0
+    normed_row = normed_ptr + i1 * (normed_stride_lead1 // VEC * VEC) + i0 * (normed_stride_lead0 // VEC * VEC)
+    ahead = device.ahead(normed_row, VECTOR)
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     sum_of_squares = tl.full([BLOCK_K], 0.0, tl.float32)
     x_tiles = ()
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K,
-                                                          BLOCK_K):
-            k = (start + device.lanes(BLOCK_K, HELD)).to(INDEX)
-            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
-            x_stored = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last")
+    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
+        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_K,
+                                                          (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K, BLOCK_K):
+            k = (start - ahead + device.lanes(BLOCK_K, HELD)).to(INDEX)
+            k_mask = device.inside(k, K // VEC * VEC, start, ahead, TAIL, VECTOR)
+            x_stored = device.load_row(x_row, k * x_stride_K, k_mask, 0.0, start, ahead, K, TAIL, VECTOR, "evict_last")
             if HELD:
                 x_tiles = x_tiles + (x_stored,)
             x = x_stored.to(tl.float32)
             sum_of_squares += x * x
     sum_of_squares = tl.sum(sum_of_squares, 0)
     rstd = tl.rsqrt(sum_of_squares / K + eps)
-    normed_row = normed_ptr + i1 * (normed_stride_lead1 // VEC * VEC) + i0 * (normed_stride_lead0 // VEC * VEC)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K,
-                                                          BLOCK_K):
-            k = (start + device.lanes(BLOCK_K, HELD)).to(INDEX)
-            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
-            x_stored = x_tiles[start // BLOCK_K] if HELD else tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0,
-                                                                      eviction_policy="evict_first")
+    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
+        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_K,
+                                                          (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K, BLOCK_K):
+            k = (start - ahead + device.lanes(BLOCK_K, HELD)).to(INDEX)
+            k_mask = device.inside(k, K // VEC * VEC, start, ahead, TAIL, VECTOR)
+            x_stored = x_tiles[start // BLOCK_K] if HELD else device.load_row(x_row, k * x_stride_K, k_mask, None,
+                                                                              start, ahead, K, TAIL, VECTOR,
+                                                                              "evict_first")
             x = x_stored.to(tl.float32)
-            gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
+            gain = device.load_shared(gain_ptr, k * gain_stride_K, k_mask, None, start, ahead, K, TAIL,
+                                      VECTOR).to(tl.float32)
             normed = x * rstd * gain
-            tl.store(normed_row + k * normed_stride_K, normed, mask=k_mask)
+            device.store_row(normed_row, k * normed_stride_K, normed, k_mask, start, ahead, K, TAIL, VECTOR)
 
 
 @triton.jit
@@ -154,10 +157,7 @@ def _rmsnorm_gated_mlp_gemm_y(
     tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
     tiles_n = tl.cdiv(N, BLOCK_N)
     tile = (pid // SPLIT_K) % (tiles_m * tiles_n)
-    first = tile // (8 * tiles_n) * 8
-    group = tl.minimum(tiles_m - first, 8)
-    tile_m = first + tile % (8 * tiles_n) % group
-    tile_n = tile % (8 * tiles_n) // group
+    tile_m, tile_n = device.tile_order(tile, tiles_m, tiles_n, 8)
     i0 = (pid // SPLIT_K // (tiles_m * tiles_n)).to(tl.int64)
     i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
@@ -203,11 +203,13 @@ def _rmsnorm_gated_mlp_gemm_y(
 
 @triton.jit(do_not_specialize=["lead1"])
 def _rmsnorm_gated_mlp_combine_y(
-    y_ptr, partial0_y_ptr, partial1_y_ptr, N, lead0, lead1, y_stride_lead1, y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
-    ACTIVATION: tl.constexpr,
+    y_ptr, partial0_y_ptr, partial1_y_ptr, N, lead0, lead1, partial0_y_stride_lead1, partial0_y_stride_lead0,
+    partial0_y_stride_N, partial0_y_stride_split, partial1_y_stride_lead1, partial1_y_stride_lead0, partial1_y_stride_N,
+    partial1_y_stride_split, y_stride_lead1, y_stride_lead0, y_stride_N,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
-    """The result, from the partial results."""
+    """What stands behind a product, of the library or of SPLITS programs that share a tile."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
@@ -215,17 +217,18 @@ def _rmsnorm_gated_mlp_combine_y(
     row_mask = row < tl.cast(lead0, tl.int64) * lead1
     i1, i0 = row // lead0, row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
+    n_mask = n < N // VEC * VEC
+    sums_row = (partial0_y_ptr + i1 * (partial0_y_stride_lead1 // VEC * VEC)
+                + i0 * (partial0_y_stride_lead0 // VEC * VEC))
     mask_row_n = row_mask[:, None] & n_mask[None, :]
-    splits = tl.arange(0, SPLITS)
-    gate_parts = tl.load(partial0_y_ptr + i1[:, None, None] * (N * lead0) + i0[:, None, None] * N + n[None, :, None]
-                         + splits[None, None, :] * (N * lead0 * lead1), mask=mask_row_n[:, :, None], other=0.0)
-    gate = tl.sum(gate_parts, 2)
-    up_parts = tl.load(partial1_y_ptr + i1[:, None, None] * (N * lead0) + i0[:, None, None] * N + n[None, :, None]
-                       + splits[None, None, :] * (N * lead0 * lead1), mask=mask_row_n[:, :, None], other=0.0)
-    up = tl.sum(up_parts, 2)
+    gate = device.sum_of_splits(sums_row[:, None] + n[None, :] * partial0_y_stride_N, mask_row_n,
+                                partial0_y_stride_split, SPLITS)
+    sums_row_2 = (partial1_y_ptr + i1 * (partial1_y_stride_lead1 // VEC * VEC)
+                  + i0 * (partial1_y_stride_lead0 // VEC * VEC))
+    up = device.sum_of_splits(sums_row_2[:, None] + n[None, :] * partial1_y_stride_N, mask_row_n,
+                              partial1_y_stride_split, SPLITS)
     y = _rmsnorm_gated_mlp_epilogue(gate, up, ACTIVATION)
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
+    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
@@ -242,11 +245,8 @@ def _rmsnorm_gated_mlp_tma_y(
     for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
         whole = part // (DOWN * ACROSS)
         tile = whole % (tiles_m * tiles_n)
-        first = tile // (GROUP * tiles_n) * GROUP
-        group = tl.minimum(tiles_m - first, GROUP)
-        within = tile % (GROUP * tiles_n)
-        tile_m = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
-        tile_n = within // group * ACROSS + part % ACROSS
+        down, across = device.tile_order(tile, tiles_m, tiles_n, GROUP)
+        tile_m, tile_n = down * DOWN + part % (DOWN * ACROSS) // ACROSS, across * ACROSS + part % ACROSS
         i0 = (whole // (tiles_m * tiles_n)).to(tl.int64)
         gate_up = tl.full([BLOCK_LEAD1, 2 * BLOCK_N], 0.0, tl.float32)
         for start in range(0, K, BLOCK_K):
@@ -267,7 +267,7 @@ def _rmsnorm_gated_mlp_gemv(
     x_ptr, gain_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, eps, N, lead0, K, x_stride_lead1, x_stride_lead0,
     gate_weight_stride_N, up_weight_stride_N, x_stride_K, gate_weight_stride_K, gain_stride_K, up_weight_stride_K,
     y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """One program per ..., N, K in a loop, of one step where registers hold it."""
@@ -280,8 +280,8 @@ def _rmsnorm_gated_mlp_gemv(
     sum_of_squares = tl.full([BLOCK_K], 0.0, tl.float32)
     up_weight_row = up_weight_ptr + n * (up_weight_stride_N // VEC * VEC)
     up = tl.full([BLOCK_K], 0.0, tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K, BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K // VEC * VEC) | (TAIL == 0)
             x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
@@ -310,34 +310,6 @@ def _rmsnorm_gated_mlp_gemv(
     up_2 = up * rstd
     y = by_activation * up_2
     tl.store(y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N, y)
-
-
-@triton.jit(do_not_specialize=["lead1"])
-def _rmsnorm_gated_mlp_elementwise_y(
-    gate_ptr, up_ptr, y_ptr, N, lead0, lead1, gate_stride_lead1, gate_stride_lead0, gate_stride_N, up_stride_lead1,
-    up_stride_lead0, up_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
-    ACTIVATION: tl.constexpr,
-):
-    """Blocks of ..., N."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
-    row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1, i0 = row // lead0, row % lead0
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N // VEC * VEC
-    gate_row = gate_ptr + i1 * (gate_stride_lead1 // VEC * VEC) + i0 * (gate_stride_lead0 // VEC * VEC)
-    mask_row_n = row_mask[:, None] & n_mask[None, :]
-    gate = tl.load(gate_row[:, None] + n[None, :] * gate_stride_N, mask=mask_row_n, other=0.0,
-                   eviction_policy="evict_last").to(tl.float32)
-    up_row = up_ptr + i1 * (up_stride_lead1 // VEC * VEC) + i0 * (up_stride_lead0 // VEC * VEC)
-    up = tl.load(up_row[:, None] + n[None, :] * up_stride_N, mask=mask_row_n, other=0.0,
-                 eviction_policy="evict_last").to(tl.float32)
-    y = _rmsnorm_gated_mlp_epilogue(gate, up, ACTIVATION)
-    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
-    tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
 def reference_rmsnorm_gated_mlp(
@@ -408,8 +380,13 @@ def _extents_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
     check.choice("activation", activation, ("silu", "gelu", "gelu_tanh", "relu"))
     return lead, K, N, T, W
 
+
+_rmsnorm_gated_mlp_elementwise_y = renamed(_rmsnorm_gated_mlp_combine_y, partial0_y="gate", partial1_y="up")
+
 _STEP_NORMED = Step("normed", (
     Rows(_rmsnorm_gated_mlp_rows_normed, rows="lead1 lead0", tile="K"),
+    RowVectors(_rmsnorm_gated_mlp_row_loop_normed, rows="lead1 lead0", loop="K", stored="normed", read="x",
+               shared="gain", held="x"),
     RowTiles(_rmsnorm_gated_mlp_row_loop_normed, rows="lead1 lead0", loop="K", bytes="x"),
     Resident(_rmsnorm_gated_mlp_resident_normed, rows="lead1 lead0", tile="K", bytes="x", compact=True, words=1,
              words_per_byte=0.25),
@@ -420,9 +397,8 @@ _PLANS_RMSNORM_GATED_MLP = Plans(
     extents="lead K N T W", scalars="eps", settings="activation",
     strides={"x": "lead1 lead0 K", "gain": "K", "gate_weight": "N K", "up_weight": "N K", "y": "lead1 lead0 N",
              "normed": "lead1 lead0 K", "gate": "lead1 lead0 N", "up": "lead1 lead0 N"},
-    vec="K x_stride_lead1 x_stride_lead0 normed_stride_lead1 normed_stride_lead0 N y_stride_lead0 "
-        "gate_weight_stride_N up_weight_stride_N gate_stride_lead1 gate_stride_lead0 up_stride_lead1 up_stride_lead0 "
-        "y_stride_lead1",
+    vec="K x_stride_lead1 x_stride_lead0 normed_stride_lead1 normed_stride_lead0 N y_stride_lead0 y_stride_lead1 "
+        "gate_weight_stride_N up_weight_stride_N gate_stride_lead1 gate_stride_lead0 up_stride_lead1 up_stride_lead0",
     workspace={
         "normed": Workspace("lead K", "T"),
         "gate": Workspace("lead N", torch.float32),
@@ -497,7 +473,7 @@ def _rmsnorm_gated_mlp_mixed_gemv(
     x_ptr, gain_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, eps, N, lead0, K, x_stride_lead1, x_stride_lead0,
     gate_weight_stride_N, up_weight_stride_N, x_stride_K, gate_weight_stride_K, gain_stride_K, up_weight_stride_K,
     y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """One program per ..., N, K in a loop, of one step where registers hold it."""
@@ -510,8 +486,8 @@ def _rmsnorm_gated_mlp_mixed_gemv(
     sum_of_squares = tl.full([BLOCK_K], 0.0, tl.float32)
     up_weight_row = up_weight_ptr + n * (up_weight_stride_N // VEC * VEC)
     up = tl.full([BLOCK_K], 0.0, tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K, BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K // VEC * VEC) | (TAIL == 0)
             x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
@@ -638,9 +614,9 @@ _PLANS_RMSNORM_GATED_MLP_MIXED = Plans(
     strides={"x": "lead1 lead0 K", "gain": "K", "gate_weight": "N K", "up_weight": "N K", "y": "lead1 lead0 N",
              "normed": "lead1 lead0 K", "gate": "lead1 lead0 N", "up": "lead1 lead0 N", "gate_weight_ready": "N K",
              "up_weight_ready": "N K"},
-    vec="K x_stride_lead1 x_stride_lead0 normed_stride_lead1 normed_stride_lead0 N y_stride_lead0 "
-        "gate_weight_stride_N up_weight_stride_N gate_stride_lead1 gate_stride_lead0 up_stride_lead1 up_stride_lead0 "
-        "y_stride_lead1", rounded=(_rmsnorm_gated_mlp_mixed_gemv,),
+    vec="K x_stride_lead1 x_stride_lead0 normed_stride_lead1 normed_stride_lead0 N y_stride_lead0 y_stride_lead1 "
+        "gate_weight_stride_N up_weight_stride_N gate_stride_lead1 gate_stride_lead0 up_stride_lead1 up_stride_lead0",
+    rounded=(_rmsnorm_gated_mlp_mixed_gemv,),
     workspace={
         "normed": Workspace("lead K", "T"),
         "gate": Workspace("lead N", torch.float32),

@@ -3,21 +3,29 @@
 """The ops `rmsnorm_linear` and `rmsnorm_linear_mixed`.
 
 rmsnorm_linear: Linear projection of an RMS-normalised input.
-  plan        taken when                       launches                                 bytes
-  library     it is faster without bias        rows_operand .., library                 least + 2 operand
-  library     it is faster                     rows_operand .., library, elementwise_y  least + 2 operand + 2 product
-  gemv        one row, registers hold K        gemv                                     least
-  gemv_loop   one row                          gemv                                     least
-  steps       else                             rows_operand .., y                       least + 2 operand
-  y: split_k  rows are few, and tiles as well  gemm_y, combine_y                        least
-  y: swap_ab  rows are few                     gemm_y                                   least
-  y: tma      TMA can move them                tma_y                                    least
-  y: gemm     else                             gemm_y                                   least
+  plan        taken when                       launches                  bytes
+  library     it is faster                     rows_operand .., library  least + 2 operand
+  gemv        one row, registers hold K        gemv                      least
+  gemv_loop   one row                          gemv                      least
+  steps       else                             rows_operand .., y        least + 2 operand
+  y: split_k  rows are few, and tiles as well  gemm_y, combine_y         least
+  y: swap_ab  rows are few                     gemm_y                    least
+  y: tma      TMA can move them                tma_y                     least
+  y: gemm     else                             gemm_y                    least
 
 rmsnorm_linear_mixed: `rmsnorm_linear` of a weight in another dtype than x: it is rounded to that of x, once, as
 autocast does.
   computed once from weight, kept while they live unchanged, and read by plans of steps: weight_ready: T[N, K]
-  as `rmsnorm_linear`
+  plan        taken when                       launches                             bytes
+  library     it is faster without bias        rows_operand .., library             least + 2 operand
+  library     it is faster                     rows_operand .., library, combine_y  least + 2 operand + 2 product
+  gemv        one row, registers hold K        gemv                                 least
+  gemv_loop   one row                          gemv                                 least
+  steps       else                             rows_operand .., y                   least + 2 operand
+  y: split_k  rows are few, and tiles as well  gemm_y, combine_y                    least
+  y: swap_ab  rows are few                     gemm_y                               least
+  y: tma      TMA can move them                tma_y                                least
+  y: gemm     else                             gemm_y                               least
 
 Bytes: `least` is every tensor once; what stands behind it is read or written again.
 """
@@ -30,7 +38,8 @@ import triton.language as tl
 
 from fusec.runtime import (
     Buffer, Checker, Elementwise, Gemm, GemmTma, Gemv, Library, Op, Partition, Plans, Prepare, Resident, RowLoop,
-    RowTiles, Rows, Step, TensorMap, Tuned, Workspace, device, flag, parameter, real, renamed, spread, squeeze,
+    RowTiles, RowVectors, Rows, Step, TensorMap, Tuned, Workspace, device, flag, parameter, real, renamed, spread,
+    squeeze,
 )
 
 __all__ = ["RMSNormLinear", "rmsnorm_linear", "rmsnorm_linear_mixed"]
@@ -92,41 +101,44 @@ def _rmsnorm_linear_resident_operand(
 
 @triton.jit
 def _rmsnorm_linear_row_loop_operand(
-    x_ptr, gain_ptr, operand_ptr, eps, lead0, K, x_stride_lead1, x_stride_lead0, x_stride_K, operand_stride_lead1,
-    operand_stride_lead0, gain_stride_K, operand_stride_K,
-    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, HELD: tl.constexpr,
-    VEC: tl.constexpr, OVERLAP: tl.constexpr,
+    x_ptr, gain_ptr, operand_ptr, eps, lead0, K, operand_stride_lead1, operand_stride_lead0, x_stride_lead1,
+    x_stride_lead0, x_stride_K, gain_stride_K, operand_stride_K,
+    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, HELD: tl.constexpr,
+    VECTOR: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """One program per ..., K in a loop."""
     device.enter(OVERLAP)
     row = tl.program_id(0).to(tl.int64)
     i1, i0 = row // lead0, row % lead0
+    operand_row = operand_ptr + i1 * (operand_stride_lead1 // VEC * VEC) + i0 * (operand_stride_lead0 // VEC * VEC)
+    ahead = device.ahead(operand_row, VECTOR)
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     sum_of_squares = tl.full([BLOCK_K], 0.0, tl.float32)
     x_tiles = ()
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K,
-                                                          BLOCK_K):
-            k = (start + device.lanes(BLOCK_K, HELD)).to(INDEX)
-            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
-            x_stored = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last")
+    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
+        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_K,
+                                                          (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K, BLOCK_K):
+            k = (start - ahead + device.lanes(BLOCK_K, HELD)).to(INDEX)
+            k_mask = device.inside(k, K // VEC * VEC, start, ahead, TAIL, VECTOR)
+            x_stored = device.load_row(x_row, k * x_stride_K, k_mask, 0.0, start, ahead, K, TAIL, VECTOR, "evict_last")
             if HELD:
                 x_tiles = x_tiles + (x_stored,)
             x = x_stored.to(tl.float32)
             sum_of_squares += x * x
     sum_of_squares = tl.sum(sum_of_squares, 0)
     rstd = tl.rsqrt(sum_of_squares / K + eps)
-    operand_row = operand_ptr + i1 * (operand_stride_lead1 // VEC * VEC) + i0 * (operand_stride_lead0 // VEC * VEC)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K,
-                                                          BLOCK_K):
-            k = (start + device.lanes(BLOCK_K, HELD)).to(INDEX)
-            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
-            x_stored = x_tiles[start // BLOCK_K] if HELD else tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0,
-                                                                      eviction_policy="evict_first")
+    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
+        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_K,
+                                                          (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K, BLOCK_K):
+            k = (start - ahead + device.lanes(BLOCK_K, HELD)).to(INDEX)
+            k_mask = device.inside(k, K // VEC * VEC, start, ahead, TAIL, VECTOR)
+            x_stored = x_tiles[start // BLOCK_K] if HELD else device.load_row(x_row, k * x_stride_K, k_mask, None,
+                                                                              start, ahead, K, TAIL, VECTOR,
+                                                                              "evict_first")
             x = x_stored.to(tl.float32)
-            gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-            tl.store(operand_row + k * operand_stride_K, x * rstd * gain, mask=k_mask)
+            gain = device.load_shared(gain_ptr, k * gain_stride_K, k_mask, None, start, ahead, K, TAIL,
+                                      VECTOR).to(tl.float32)
+            device.store_row(operand_row, k * operand_stride_K, x * rstd * gain, k_mask, start, ahead, K, TAIL, VECTOR)
 
 
 @triton.jit
@@ -145,10 +157,7 @@ def _rmsnorm_linear_gemm_y(
     tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
     tiles_n = tl.cdiv(N, BLOCK_N)
     tile = (pid // SPLIT_K) % (tiles_m * tiles_n)
-    first = tile // (8 * tiles_n) * 8
-    group = tl.minimum(tiles_m - first, 8)
-    tile_m = first + tile % (8 * tiles_n) % group
-    tile_n = tile % (8 * tiles_n) // group
+    tile_m, tile_n = device.tile_order(tile, tiles_m, tiles_n, 8)
     i0 = (pid // SPLIT_K // (tiles_m * tiles_n)).to(tl.int64)
     i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
@@ -184,10 +193,12 @@ def _rmsnorm_linear_gemm_y(
 
 @triton.jit(do_not_specialize=["lead1"])
 def _rmsnorm_linear_combine_y(
-    bias_ptr, y_ptr, partial0_y_ptr, N, lead0, lead1, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
+    bias_ptr, y_ptr, partial0_y_ptr, N, lead0, lead1, partial0_y_stride_lead1, partial0_y_stride_lead0,
+    partial0_y_stride_N, partial0_y_stride_split, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
-    """The result, from the partial results."""
+    """What stands behind a product, of the library or of SPLITS programs that share a tile."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
@@ -195,14 +206,14 @@ def _rmsnorm_linear_combine_y(
     row_mask = row < tl.cast(lead0, tl.int64) * lead1
     i1, i0 = row // lead0, row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
+    n_mask = n < N // VEC * VEC
+    sums_row = (partial0_y_ptr + i1 * (partial0_y_stride_lead1 // VEC * VEC)
+                + i0 * (partial0_y_stride_lead0 // VEC * VEC))
     mask_row_n = row_mask[:, None] & n_mask[None, :]
-    splits = tl.arange(0, SPLITS)
-    product_parts = tl.load(partial0_y_ptr + i1[:, None, None] * (N * lead0) + i0[:, None, None] * N + n[None, :, None]
-                            + splits[None, None, :] * (N * lead0 * lead1), mask=mask_row_n[:, :, None], other=0.0)
-    product = tl.sum(product_parts, 2)
+    product = device.sum_of_splits(sums_row[:, None] + n[None, :] * partial0_y_stride_N, mask_row_n,
+                                   partial0_y_stride_split, SPLITS)
     y = _rmsnorm_linear_epilogue(product, n[None, :], n_mask[None, :], bias_ptr, bias_stride_N)
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
+    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
@@ -219,11 +230,8 @@ def _rmsnorm_linear_tma_y(
     for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
         whole = part // (DOWN * ACROSS)
         tile = whole % (tiles_m * tiles_n)
-        first = tile // (GROUP * tiles_n) * GROUP
-        group = tl.minimum(tiles_m - first, GROUP)
-        within = tile % (GROUP * tiles_n)
-        tile_m = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
-        tile_n = within // group * ACROSS + part % ACROSS
+        down, across = device.tile_order(tile, tiles_m, tiles_n, GROUP)
+        tile_m, tile_n = down * DOWN + part % (DOWN * ACROSS) // ACROSS, across * ACROSS + part % ACROSS
         i0 = (whole // (tiles_m * tiles_n)).to(tl.int64)
         both = tl.full([BLOCK_LEAD1, 2 * BLOCK_N], 0.0, tl.float32)
         for start in range(0, K, BLOCK_K):
@@ -245,7 +253,7 @@ def _rmsnorm_linear_tma_y(
 def _rmsnorm_linear_gemv(
     x_ptr, gain_ptr, weight_ptr, bias_ptr, y_ptr, eps, N, lead0, K, x_stride_lead1, x_stride_lead0, weight_stride_N,
     x_stride_K, weight_stride_K, gain_stride_K, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     OP: tl.constexpr,
 ):
     """One program per ..., N, K in a loop, of one step where registers hold it."""
@@ -256,8 +264,8 @@ def _rmsnorm_linear_gemv(
     weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
     product = tl.full([BLOCK_K], 0.0, tl.float32)
     sum_of_squares = tl.full([BLOCK_K], 0.0, tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K, BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K // VEC * VEC) | (TAIL == 0)
             x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
@@ -278,30 +286,6 @@ def _rmsnorm_linear_gemv(
                    eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else 0
     y = product * rstd + bias
     tl.store(y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N, y)
-
-
-@triton.jit(do_not_specialize=["lead1"])
-def _rmsnorm_linear_elementwise_y(
-    bias_ptr, product_ptr, y_ptr, N, lead0, lead1, product_stride_lead1, product_stride_lead0, product_stride_N,
-    bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
-):
-    """Blocks of ..., N."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
-    row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1, i0 = row // lead0, row % lead0
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N // VEC * VEC
-    product_row = product_ptr + i1 * (product_stride_lead1 // VEC * VEC) + i0 * (product_stride_lead0 // VEC * VEC)
-    mask_row_n = row_mask[:, None] & n_mask[None, :]
-    product = tl.load(product_row[:, None] + n[None, :] * product_stride_N, mask=mask_row_n, other=0.0,
-                      eviction_policy="evict_last").to(tl.float32)
-    y = _rmsnorm_linear_epilogue(product, n[None, :], n_mask[None, :], bias_ptr, bias_stride_N)
-    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
-    tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
 def reference_rmsnorm_linear(
@@ -359,6 +343,8 @@ def _extents_rmsnorm_linear(x, gain, weight, bias):
 
 _STEP_OPERAND = Step("operand", (
     Rows(_rmsnorm_linear_rows_operand, rows="lead1 lead0", tile="K"),
+    RowVectors(_rmsnorm_linear_row_loop_operand, rows="lead1 lead0", loop="K", stored="operand", read="x",
+               shared="gain", held="x"),
     RowTiles(_rmsnorm_linear_row_loop_operand, rows="lead1 lead0", loop="K", bytes="x"),
     Resident(_rmsnorm_linear_resident_operand, rows="lead1 lead0", tile="K", bytes="x", compact=True, words=1,
              words_per_byte=0.25),
@@ -374,16 +360,17 @@ _PARTITION_Y = Partition((Step("y", (
 _PLANS_RMSNORM_LINEAR = Plans(
     extents="lead K N T W", scalars="eps",
     strides={"x": "lead1 lead0 K", "gain": "K", "weight": "N K", "bias": "N", "y": "lead1 lead0 N",
-             "operand": "lead1 lead0 K", "product": "lead1 lead0 N"},
-    vec="K x_stride_lead1 x_stride_lead0 operand_stride_lead1 operand_stride_lead0 N y_stride_lead0 weight_stride_N "
-        "product_stride_lead1 product_stride_lead0 y_stride_lead1", op="rmsnorm_linear",
-    workspace={"operand": Workspace("lead K", "T"), "product": Workspace("lead N", torch.float32)},
+             "operand": "lead1 lead0 K"},
+    vec="K x_stride_lead1 x_stride_lead0 operand_stride_lead1 operand_stride_lead0 N y_stride_lead0 y_stride_lead1 "
+        "weight_stride_N", op="rmsnorm_linear",
+    workspace={"operand": Workspace("lead K", "T")},
     tuned=Tuned(rows="lead1 lead0", case="K N T bias", outputs="y",
                 spec="9f2114efb60258f5280ea3c34157b6dadd12c33d74372ec8d689f9b692760ac1"),
     partitions=(
         Partition(
-            (_STEP_OPERAND, Library("operand", "weight", "y", rows="lead1 lead0", columns="N", inner="K")),
-            omits="bias", holds="operand",
+            (_STEP_OPERAND, Library("operand", "weight", "y", rows="lead1 lead0", columns="N", inner="K",
+                                    addends=("bias",))),
+            holds="operand",
         ),
         _PARTITION_Y,
         Partition(
@@ -409,14 +396,6 @@ _PLANS_RMSNORM_LINEAR = Plans(
                      sums={"partial0_y": "lead1 lead0 N"}),
             ))),
             holds="operand",
-        ),
-        Partition(
-            (
-                _STEP_OPERAND,
-                Library("operand", "weight", "product", rows="lead1 lead0", columns="N", inner="K"),
-                Step("y", (Elementwise(_rmsnorm_linear_elementwise_y, rows="lead1 lead0", block="N"),)),
-            ),
-            holds="operand product",
         ),
     ),
 )
@@ -548,13 +527,14 @@ def _extents_rmsnorm_linear_mixed(x, gain, weight, bias):
 
 _rmsnorm_linear_mixed_gemm_y = renamed(_rmsnorm_linear_gemm_y, weight="weight_ready")
 _rmsnorm_linear_mixed_tma_y = renamed(_rmsnorm_linear_tma_y, weight_box="weight_ready_box")
+_rmsnorm_linear_mixed_elementwise_y = renamed(_rmsnorm_linear_combine_y, partial0_y="product")
 
 _PLANS_RMSNORM_LINEAR_MIXED = Plans(
     extents="lead K N T W V", scalars="eps",
     strides={"x": "lead1 lead0 K", "gain": "K", "weight": "N K", "bias": "N", "y": "lead1 lead0 N",
              "operand": "lead1 lead0 K", "product": "lead1 lead0 N", "weight_ready": "N K"},
-    vec="K x_stride_lead1 x_stride_lead0 operand_stride_lead1 operand_stride_lead0 N y_stride_lead0 weight_stride_N "
-        "product_stride_lead1 product_stride_lead0 y_stride_lead1", rounded=(_rmsnorm_linear_gemv,),
+    vec="K x_stride_lead1 x_stride_lead0 operand_stride_lead1 operand_stride_lead0 N y_stride_lead0 y_stride_lead1 "
+        "weight_stride_N product_stride_lead1 product_stride_lead0", rounded=(_rmsnorm_linear_gemv,),
     op="rmsnorm_linear_mixed",
     workspace={
         "operand": Workspace("lead K", "T"),
@@ -598,7 +578,7 @@ _PLANS_RMSNORM_LINEAR_MIXED = Plans(
             (
                 _STEP_OPERAND,
                 Library("operand", "weight_ready", "product", rows="lead1 lead0", columns="N", inner="K"),
-                Step("y", (Elementwise(_rmsnorm_linear_elementwise_y, rows="lead1 lead0", block="N"),)),
+                Step("y", (Elementwise(_rmsnorm_linear_mixed_elementwise_y, rows="lead1 lead0", block="N"),)),
             ),
             holds="operand product",
         ),
