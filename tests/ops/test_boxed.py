@@ -241,9 +241,9 @@ def arguments_of(op: Op) -> set[str]:
     ("spec", "made"),
     [
         ("a matrix with its rows in the output", {"m": "M", "n": "N", "k": "K", "halves": 2}),
-        ("three dots that share an operand", {"m": "M", "n": "N", "k": "K", "dots": 3}),
-        ("every kind of operand behind the product", {"m": "M", "n": "N", "k": "K", "halves": 2}),
-        ("heads that are rotated", {"batches": "H", "n": "D/2", "dots": 2, "again": "H", "crowded": True}),
+        ("three dots that share an operand", {"m": "M", "n": "N", "k": "K", "dots": 3, "beside": 0}),
+        ("every kind of operand behind the product", {"m": "M", "n": "N", "k": "K", "halves": 2, "beside": 1}),
+        ("heads that are rotated", {"batches": "H", "n": "D/2", "dots": 2, "again": "H", "beside": 4}),
     ],
 )
 def test_the_table_knows_what_batches_share_and_what_is_read_behind(

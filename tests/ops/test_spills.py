@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from formulas import TABLE
 
@@ -13,11 +14,15 @@ from fusec.codegen.gate import Job, compilers, measure
 from fusec.diagnostics import Source
 from fusec.driver.compile import compile_file
 from fusec.driver.figures import variants
+from fusec.driver.record import FileRecord
+from fusec.driver.specs import read_spec
 from fusec.passes.kernel.blocks import SWAP_AB
 from fusec.runtime.explain.occupancy import occupancy
 from fusec.runtime.launch import Resources
 from fusec.runtime.select.chip import CHIPS, TARGETS
 from fusec.runtime.select.gemm import steps
+
+SPECS = Path(__file__).resolve().parents[2] / "specs"
 
 SPILLED = {
     "softmax_backward": "_softmax_backward_resident",  # more live values than inputs
@@ -36,7 +41,11 @@ FEW_ROWS = {"rmsnorm_linear": 2, "gated_mlp": 2}
 
 def jobs(names: Iterable[str], kernels: re.Pattern[str]) -> list[Job]:
     """What the gate compiles of some specs: the kernels whose names match."""
-    files = [compile_file(Source(f"{name}.fuse", TABLE[name].text), None) for name in names]
+    return jobs_of([compile_file(Source(f"{name}.fuse", TABLE[name].text), None) for name in names], kernels)
+
+
+def jobs_of(files: Sequence[FileRecord], kernels: re.Pattern[str]) -> list[Job]:
+    """What the gate compiles of some files: the kernels whose names match."""
     with compilers(1) as pool:
         found = variants(files, pool)
     return [
@@ -60,6 +69,14 @@ def test_nothing_spills_that_multiplies_a_few_rows() -> None:
     kernels = {(job.module, job.variant.kernel) for job in compiled}
     assert Counter(module for module, _ in kernels) == FEW_ROWS
     assert [verdict for verdict in measure(compiled, workers=1) if verdict.failure or verdict.skipped] == []
+
+
+def test_nothing_spills_where_a_residual_is_read_behind_a_product() -> None:
+    """Rows may begin anywhere, so that operands are loaded into registers, and offsets have 64 bits."""
+    source = read_spec(SPECS / "linear_add_rmsnorm.fuse")
+    compiled = jobs_of([compile_file(source, None)], re.compile(r"_linear_add_rmsnorm_(gemm|tma)_total"))
+    assert {dict(job.variant.constexprs)["INDEX"] for job in compiled} == {"tl.int32", "tl.int64"}
+    assert [verdict for verdict in measure(compiled, workers=1) if verdict.failure] == []
 
 
 def looped(job: Job, inner: int, few: bool) -> Job:

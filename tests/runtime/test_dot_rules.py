@@ -97,6 +97,13 @@ def test_tiles_of_many_rows(facts: tuple[int, ...], wanted: tuple[int, ...]) -> 
     assert tile.splits == 1
 
 
+@pytest.mark.parametrize(("inner", "crowded", "columns"), [(4096, True, 128), (4095, False, 128), (4095, True, 64)])
+def test_tiles_are_narrow_where_operands_and_what_is_read_beside_pass_through_registers(
+    inner: int, crowded: bool, columns: int
+) -> None:
+    assert gemm.gemm_tile(Contraction(1, 4096, 4096, inner, crowded=crowded), H200).block_n == columns
+
+
 @pytest.mark.parametrize(
     ("facts", "wanted", "splits"),
     [

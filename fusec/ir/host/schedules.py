@@ -233,7 +233,8 @@ class Gemm:
     Swap-AB: `n` is an axis of so `few` positions that they are the columns of a tile, and the matrix is read `again`
     for each position of other axes. Split-K: several programs share a tile, and their partial `sums` are combined.
     There is room for sums of so many products at `most`, if that is said. Sums `in_parts` take twice the registers.
-    Where they are `grouped`, a step of the loop has the last of the axes `k` whole.
+    Where they are `grouped`, a step of the loop has the last of the axes `k` whole. So many tensors with a value for
+    each element of a tile are read `beside` the products.
     """
 
     kernel: Any
@@ -246,6 +247,7 @@ class Gemm:
     most: int = 0
     in_parts: bool = False
     grouped: bool = False
+    beside: int = 0
     tf32: bool = False
     few: str = ""
     again: str = ""
@@ -287,9 +289,9 @@ class GemmTma:
     """A persistent gemm: programs make tile after tile of `m` by `n`, and TMA moves their operands.
 
     `maps` are by kernel parameter; a parameter of `flips` says which of two tensors of a map lies first. So many `dots`
-    have columns of a tile, or two `halves` of one; batches multiply the same rows `again`. Registers are `crowded`
-    if more has to be read behind the products of a tile than they are. Operands have elements of `itemsize` bytes; sums
-    at `most` and `in_parts` are those of a `Gemm`.
+    have columns of a tile, or two `halves` of one; batches multiply the same rows `again`. Operands
+    have elements of `itemsize` bytes; sums at `most` and `in_parts`, and what is read `beside` them, are those of a
+    `Gemm`.
     """
 
     kernel: Any
@@ -304,7 +306,7 @@ class GemmTma:
     in_parts: bool = False
     halves: int = 1
     again: str = ""
-    crowded: bool = False
+    beside: int = 0
     flips: Mapping[str, str] = field(default_factory=dict)
 
     @property

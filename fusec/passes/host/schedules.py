@@ -260,6 +260,7 @@ class Scheduler:
             most=_most(stage),
             in_parts=any(sums_of(stage.flow.nodes, dot) is Sums.PARTS for dot in dots),
             grouped=_is_grouped(stage),
+            beside=_reads_beside(stage),
             tf32=all(dot.precision == "tf32" for dot in dots),
             few=self._keys.axes(plan.few[:1]),
             again=self._keys.axes(plan.few[1:]),
@@ -302,7 +303,7 @@ class Scheduler:
             in_parts=any(product.sums is Sums.PARTS for product in boxes.products),
             halves=halves,
             again=self._keys.axes(tuple(axis for axis in stage.rows if axis not in firsts)),
-            crowded=_reads_beside(stage) > dots * halves,
+            beside=_reads_beside(stage),
             flips=dict(zip(kernel.varying[2:], paired, strict=True)),
         )
 

@@ -142,6 +142,11 @@ class Call:
         """Count offsets in as many bits as the tensors of the call need, and what is allocated for it."""
         self.common["INDEX"] = index_type(*self.tensors.values(), *self.outputs.values(), *more)
 
+    @property
+    def is_wide(self) -> bool:
+        """Whether offsets are counted in 64 bits."""
+        return str(self.common["INDEX"]) == "int64"
+
     # Launches
 
     def enter(self, schedule: Schedule) -> None:

@@ -79,7 +79,8 @@ def prefers_library(
 def contraction_of(plan: Gemm, call: Call) -> Contraction:
     """What a gemm makes in one sweep of the last of its contracted axes."""
     sizes = (call.count(plan.batches), call.count(plan.m), call.count(plan.n), call.size(plan.k.split()[-1]))
-    return Contraction(*sizes, call.itemsize(plan.bytes), plan.dots, tf32=plan.tf32, in_parts=plan.in_parts)
+    crowded, bytes = plan.beside >= plan.dots, call.itemsize(plan.bytes)
+    return Contraction(*sizes, bytes, plan.dots, crowded=crowded, tf32=plan.tf32, in_parts=plan.in_parts)
 
 
 def tile_for(call: Call, rule: TileRule, contraction: Contraction) -> GemmTile:
@@ -107,6 +108,7 @@ def gemm_tile(contraction: Contraction, chip: Chip) -> GemmTile:
     if c.itemsize <= 2 and c.itemsize * c.k % 16:
         # Rows that begin anywhere are loaded into registers first, where only 16 bytes at a time go past them.
         longest = max(longest // 2, MMA)
+        block_n = max(block_n // 2, MMA) if c.crowded else block_n
     block_k = min(max(padded(c.k), c.least_k), longest)
     warps = min(max(padded(block_m * block_n * dots // (2 * WARP * WARP)), 4), 8)
     stages = 3 if (block_m + block_n * dots) * block_k * c.itemsize * 3 <= chip.gemm_staged_bytes else 2

@@ -16,8 +16,8 @@ class Contraction:
     """What is to be made: `batches` of `m` by `n`, of sums of `k` products, for each of so many `dots`.
 
     A tile has the columns of as many accumulators as there are `parts`; `halves` of them, of a single dot, are next to
-    each other. So many batches multiply the same rows `again`. Registers are `crowded` if more has to be read
-    behind the products than they are. Elements have `itemsize` bytes; those of f32 may be `tf32`. Sums `in_parts` stand
+    each other. So many batches multiply the same rows `again`. Registers are `crowded` if much has to be read
+    behind the products. Elements have `itemsize` bytes; those of f32 may be `tf32`. Sums `in_parts` stand
     beside what is added up already.
     """
 

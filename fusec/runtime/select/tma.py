@@ -29,14 +29,14 @@ from fusec.runtime.select.time_model import library_us, outputs_us, waves_us
 def contraction_of(plan: GemmTma, call: Call) -> Contraction:
     """What a persistent gemm makes."""
     sizes = (call.count(plan.batches), call.count(plan.m), call.count(plan.n), call.count(plan.k))
-    again = call.count(plan.again)
+    again, products = call.count(plan.again), plan.dots * plan.halves
     return Contraction(
         *sizes,
         itemsize=plan.itemsize,
         dots=plan.dots,
         halves=plan.halves,
         again=again,
-        crowded=plan.crowded,
+        crowded=2 * plan.beside >= products if call.is_wide else plan.beside > products,
         in_parts=plan.in_parts,
     )
 
