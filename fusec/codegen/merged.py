@@ -170,11 +170,15 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class OpFacts:
-    """An op of a file: the kernels that it launches, the tensors that its calls have, their strides, its choices."""
+    """An op of a file: the kernels that it launches, the tensors that its calls have, their strides, its choices.
+
+    Of `tensors` those it `holds` between two kernels are there in some plans alone.
+    """
 
     name: str
     kernels: frozenset[str]
     tensors: frozenset[str]
+    holds: frozenset[str]
     strides: frozenset[str]
     flags: frozenset[str]
 
@@ -228,7 +232,10 @@ def _grown(group: Group, more: Written, ops: Sequence[OpFacts], printer: Stateme
     for op in ops:
         strides = (name for name in kernel.integers if "_stride_" in name)
         needed = {name for name in strides if name.partition("_stride_")[0] in op.tensors}
-        if larger.of(op) is not None and not needed <= op.strides:
+        member = larger.of(op)
+        if member is None:
+            continue
+        if not needed <= op.strides or op.holds.intersection(kernel.pointers) - set(member.kernel.pointers):
             return None
     length, own, before = (len(kernel_lines(each, real)) for each in (kernel, more.kernel, group.kernel))
     return larger if before + own - length >= LEAST_GAIN and length <= MOST_GROWTH * max(before, own) else None

@@ -177,6 +177,7 @@ def _facts(program: Program, own: _Called) -> OpFacts:
         program.graph.name,
         frozenset(own.kernels.values()),
         frozenset(strides),
+        frozenset(_table(program).plans.workspace),
         frozenset(name for tensor, dims in strides.items() for name in stride_names(tensor, tuple(dims.split()))),
         frozenset(flag for kernel in program.kernels for flag in kernel.flags),
     )

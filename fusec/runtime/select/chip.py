@@ -203,7 +203,7 @@ class Chip:
     """Of one thread."""
 
     # The time model: persistent gemms, and the library
-    parts_share: float = 0.75
+    parts_share: float = 0.58
     """Of the rate of the tensor core, where sums of f8 are added in f32 after a part of the products."""
     sm_mma_per_us: float = 3.2e6
     library_mma_per_us: float = 375e6
