@@ -129,24 +129,14 @@ def test_words_say_what_tells_plans_apart(name: str) -> None:
     """Tiles are few where programs share them; registers hold rows or parts of them."""
     for label, taken, launches, _ in told(name):
         plan = label.rpartition(": ")[2]
-        shared = plan == "split_k"
-        assert ("tiles as well" in taken) == shared == any(each.startswith("combine_") for each in launches if shared)
+        assert ("tiles as well" in taken) == (plan == "split_k")
+        assert plan != "split_k" or any(each.startswith("combine") for each in launches)
         if plan in ("rows", "resident", "row_tiles"):
             assert re.search(r"\bN\b", taken), label
 
 
-def test_a_product_alone_is_told_to_be_without_what_stands_behind_it() -> None:
-    alone, behind = ((taken, launches) for label, taken, launches, _ in told("linear") if label == "library")
-    assert alone[0].endswith(" without bias")
-    assert "without" not in behind[0]
-    for given, (_, launches) in (((FEW, WEIGHT, None), alone), ((FEW, WEIGHT, BIAS), behind)):
-        made = op("linear").decide(*given, plan="library", chip=SMALL).launches
-        own = [each.kernel.__name__ if isinstance(each, Launch) else "library" for each in made]
-        assert [each.removeprefix("_linear_") for each in own] == launches
-
-
 def test_several_schedules_of_a_step_are_shown_by_the_first() -> None:
     partitions = [launches for label, _, launches, _ in told("rmsnorm_linear") if label in ("library", "steps")]
-    assert [launches[0] for launches in partitions] == ["rows_operand .."] * 3
+    assert {launches[0] for launches in partitions} == {"rows_operand .."}
     assert len([each for each in op("rmsnorm_linear").reaching_names if each.startswith("operand.")]) > 1
     assert not any(".." in each for _, _, launches, _ in told("linear") for each in launches)

@@ -21,6 +21,9 @@ ROOT = Path(__file__).parents[2]
 SHIPPED = ("layernorm", "linear_add_rmsnorm", "norm_gradients", "rmsnorm_quantize", "rope", "softmax")
 RANDOM = range(0, 48, 8)
 
+LOADING = (".load", ".load_row", ".load_shared", ".widen_bits")
+"""Functions that a kernel loads by."""
+
 MOST = 6
 """Operations and calls in a statement that computes a value: more than a reader follows at once."""
 
@@ -45,7 +48,7 @@ def blocks(body: list[ast.stmt]) -> Iterator[list[ast.stmt]]:
 
 
 def is_load(node: ast.AST) -> bool:
-    return isinstance(node, ast.Call) and ast.unparse(node.func).endswith((".load", ".widen_bits"))
+    return isinstance(node, ast.Call) and ast.unparse(node.func).endswith(LOADING)
 
 
 def names(node: ast.AST) -> set[str]:
@@ -71,7 +74,8 @@ def computed(node: ast.AST, of: set[str]) -> Iterator[str]:
     """The operations below a node on nothing but values and numbers, but for conversions."""
     if is_load(node):
         return
-    if isinstance(node, ast.BinOp | ast.Call | ast.Compare) and ".to(" not in ast.unparse(node)[-20:]:
+    converts = isinstance(node, ast.Call) and ast.unparse(node.func).endswith((".to", ".cast"))
+    if isinstance(node, ast.BinOp | ast.Call | ast.Compare) and not converts:
         taken = names(node) - {"tl", "device", "special", "float"}
         if taken and taken <= of:
             yield ast.unparse(node)
@@ -145,7 +149,8 @@ def test_what_is_read_again_stays_in_the_cache(body: str) -> None:
             loads = [each for each in ast.walk(kernel) if isinstance(each, ast.Call) and is_load(each)]
             for load in sorted(loads, key=lambda load: load.lineno):
                 tensor = ast.unparse(load.args[0]).partition("_")[0]
-                hint = next((each.value for each in load.keywords if each.arg == "eviction_policy"), None)
-                told.setdefault(tensor, []).append(hint.value if isinstance(hint, ast.Constant) else None)
+                given = [*load.args, *(each.value for each in load.keywords)]
+                hints = [each.value for each in given if isinstance(each, ast.Constant) and each.value in (LAST, FIRST)]
+                told.setdefault(tensor, []).append(str(hints[0]) if hints else None)
     for plan, wanted in HINTS[body].items():
         assert {name: found[plan].get(name, []) for name in wanted} == wanted, plan
