@@ -28,6 +28,8 @@ FLOAT_FORMATS = MappingProxyType(
         "bf16": FloatFormat(7, -126, (2 - 2.0**-7) * 2.0**127),
         "f8e4m3": FloatFormat(3, -6, 448.0, saturates=True, has_infinity=False),
         "f8e5m2": FloatFormat(2, -14, 57344.0, saturates=True),
+        "f8e8m0": FloatFormat(0, -127, 2.0**127, has_infinity=False),
+        "f4e2m1": FloatFormat(1, 0, 6.0, saturates=True, has_infinity=False),
     }
 )
 

@@ -24,7 +24,10 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class DType:
-    """A storage type. `mantissa` counts the stored fraction bits of a float; `packed` types share a byte."""
+    """A storage type. `mantissa` counts the stored fraction bits of a float.
+
+    Tensors of a `packed` type are bytes, which hold two numbers if these have four bits.
+    """
 
     name: str
     kind: Kind
@@ -50,6 +53,8 @@ DTYPES: dict[str, DType] = {
         DType("bf16", Kind.REAL, 16, 7),
         DType("f8e4m3", Kind.REAL, 8, 3),
         DType("f8e5m2", Kind.REAL, 8, 2),
+        DType("f8e8m0", Kind.REAL, 8, 0, packed=True),
+        DType("f4e2m1", Kind.REAL, 4, 1, packed=True),
         DType("i64", Kind.INT, 64),
         DType("i32", Kind.INT, 32),
         DType("i8", Kind.INT, 8),

@@ -18,7 +18,7 @@ from fusec.reference.rounding import torch_dtype
 from fusec.testing.buffers import Guarded, frozen, guarded
 from fusec.testing.layouts import LAYOUTS, OVERLAPPING
 from fusec.testing.positions import Positions, positions
-from fusec.testing.values import RANDOM, draw, draw_distinct, draw_positions
+from fusec.testing.values import RANDOM, draw, draw_codes, draw_distinct, draw_positions
 
 Argument: TypeAlias = torch.Tensor | float | int | bool | str | torch.dtype | None
 
@@ -132,5 +132,6 @@ def _contents(param: TensorParam, case: Case, found: Positions | None) -> torch.
         if found.distinct:
             return draw_distinct(kind, wanted, limit, generator).to(torch_dtype(dtype))
         return draw_positions(kind, wanted, limit, found.ordered, generator, found.least).to(torch_dtype(dtype))
-    # Of bytes that hold two numbers each, small ones would leave the second number at 0.
-    return draw("huge" if param.holds and kind == "normal" else kind, wanted, dtype, generator)
+    if param.holds and kind == "normal":
+        return draw_codes(param.holds, wanted, generator)
+    return draw(kind, wanted, dtype, generator)

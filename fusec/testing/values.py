@@ -29,6 +29,12 @@ def draw(kind: str, shape: Shape, dtype: DType, generator: Generator) -> Tensor:
     return finite.to(torch_dtype(dtype))
 
 
+def draw_codes(holds: str, shape: Shape, generator: Generator) -> Tensor:
+    """Bytes of what a tensor `holds`: any digits of numbers of four bits, powers of two around 1 of f8e8m0."""
+    low, high = (119, 136) if holds.startswith("f8e8m0") else (0, 256)
+    return torch.randint(low, high, shape, generator=generator, dtype=torch.int64).to(torch.uint8)
+
+
 def draw_positions(kind: str, shape: Shape, limit: int, ordered: bool, generator: Generator, least: int = 0) -> Tensor:
     """Indices from `least` to below `limit`; of the kind "stray", some outside of that.
 

@@ -93,6 +93,21 @@ def _spread(x: Row) -> Row:
     return [mp.nint(value / scale) + zero for value in x]
 
 
+def _exponent(x: mp.mpf) -> mp.mpf:
+    return mp.floor(mp.log(x, 2)) if x else mp.mpf(-119)
+
+
+def _rounded(x: mp.mpf, fraction: int, least: int, most: float) -> mp.mpf:
+    """The nearest number with so many bits of fraction, the least exponent `least`, and no more than `most`."""
+    step = mp.mpf(2) ** (max(_exponent(abs(x)), mp.mpf(least)) - fraction)
+    return max(-most, min(most, mp.nint(x / step) * step))
+
+
+def _nvfp4(x: Row) -> Row:
+    scale = _rounded(max(max(map(abs, x)) / 3, mp.mpf(2) ** -6), 3, -6, 448.0)
+    return [_rounded(value * 2 / scale, 1, 0, 6.0) for value in x]
+
+
 def _gelu(x: mp.mpf) -> mp.mpf:
     return x * mp.erfc(-x / mp.sqrt(2)) / 2 if abs(x) < 10**6 else max(x, mp.mpf(0))
 
@@ -155,6 +170,15 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             results=2,
             dtype="f8e4m3",
         ),
+        "quantize_mx": Meaning(
+            "quantize_mx(x, f8e4m3, over=N)",
+            lambda x: [value / mp.mpf(2) ** (_exponent(max(map(abs, x))) - 8) for value in x],
+            results=2,
+            dtype="f8e4m3",
+            exponents=_PRODUCTS,
+        ),
+        "quantize_nvfp4": Meaning("quantize_nvfp4(x, 0.5, over=N)", _nvfp4, results=2, exponents=_PRODUCTS),
+        "nvfp4_total": Meaning("nvfp4_total(x, over=N)", lambda x: [_scale(x) / 6], dims="M"),
         "quantize_asymmetric": Meaning(
             "quantize_asymmetric(x, u8, over=N)", _spread, results=3, dtype="u8", exponents=_PRODUCTS
         ),

@@ -6,7 +6,7 @@ GPU; scales that are powers of two leave no such room.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 import torch
 from compiled import compiled
+from quantised_rows import COLUMNS, KINDS, ROWS, ULP, draw
 from torch import Tensor
 
-P, R, G, L = 3, 4, 2, 16
-ROWS, COLUMNS = P * R, G * L
+R, L = 4, 16
+P, G = ROWS // R, COLUMNS // L
 TINY = 2.0**-96
-ULP = 2.0**-23
 E4M3, E5M2, I8, U8 = torch.float8_e4m3fn, torch.float8_e5m2, torch.int8, torch.uint8
 NAMES = {E4M3: "f8e4m3", E5M2: "f8e5m2", I8: "i8", U8: "u8"}
 BOUND = 2.5
@@ -93,53 +93,6 @@ WAYS = {
 }
 
 
-def outlier(x: Tensor) -> Tensor:
-    x[::5, 3] *= 1000
-    return x
-
-
-def holed(x: Tensor, hole: float) -> Tensor:
-    x[4, 5] = hole
-    return x
-
-
-def draw(kind: str) -> Tensor:
-    generator = torch.Generator().manual_seed(3)
-    normal = torch.randn(ROWS, COLUMNS, generator=generator)
-    uniform = torch.rand(ROWS, COLUMNS, generator=generator)
-    kinds: Mapping[str, Callable[[], Tensor]] = {
-        "normal": lambda: normal,
-        "positive": lambda: uniform + 1,
-        "negative": lambda: -1 - uniform,
-        "heavy_tailed": lambda: normal / uniform**2,
-        "outlier": lambda: outlier(normal),
-        "zero": lambda: torch.zeros_like(normal),
-        "zero_rows": lambda: torch.where(torch.arange(ROWS)[:, None] % 4 == 0, -0.0, normal),
-        "nan": lambda: holed(normal, torch.nan),
-        "infinite": lambda: holed(normal, -torch.inf),
-        "subnormal": lambda: normal * 2.0**-135,
-        "scale_of_one": lambda: torch.where(uniform < 0.5, 448.0, 57344.0) * torch.exp2((8 * normal).round()),
-        "beside_it": lambda: torch.where(uniform < 0.5, 448.0, 57344.0) * (1 + ULP * normal.sign()),
-        "ties": lambda: (normal * 16).round() / 2,
-    }
-    return kinds[kind]()
-
-
-KINDS = (
-    "normal",
-    "positive",
-    "negative",
-    "heavy_tailed",
-    "outlier",
-    "zero",
-    "zero_rows",
-    "nan",
-    "infinite",
-    "subnormal",
-    "scale_of_one",
-    "beside_it",
-    "ties",
-)
 FORMS = [
     *(("quantize", scope, E4M3) for scope in SCOPES),
     *((way, "row", dtype) for way in WAYS for dtype in (E5M2, I8)),

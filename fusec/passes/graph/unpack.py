@@ -1,8 +1,9 @@
 """Unpack: numbers that share a byte become arithmetic on bytes, and what is stored so becomes bytes.
 
 Before: `w: i4[M, N]` and what is made of it; after: `w: u8[M, N/2]`, and `interleave(low, high, over=N)` of the digits
-of each byte in its place. An output or a `mut` tensor of such a type takes the pairs of its values as one byte. Nothing
-behind this pass knows of such types: an address, a mask, a bound and a reference are those of bytes.
+of each byte in its place, decoded (`codes.py`). An output or a `mut` tensor of such a type takes the pairs of its
+values as one byte. Of eight bits, f8e8m0 is held in bytes in the same way, one for each number. Nothing behind this
+pass knows of such types: an address, a mask, a bound and a reference are those of bytes.
 
 The numbers 2i and 2i + 1 along the last dimension share byte i, the first one in its low digits.
 """
@@ -19,8 +20,6 @@ from fusec.ir.expressions import (
     OMITTED,
     Cast,
     Choose,
-    Const,
-    Elementwise,
     Expr,
     Gather,
     Input,
@@ -29,14 +28,10 @@ from fusec.ir.expressions import (
     NodeId,
     Part,
 )
-from fusec.ir.formats import limits
 from fusec.ir.graph import Graph, Node, Output, Param, ScalarParam, Scatter, TensorParam
-from fusec.ir.type_rules import TypeFault, infer, part_axes
-from fusec.ir.types import DTYPES, Axis, Computed, Dim, DType, Storage, ValueType, product_text, union
-
-_BYTE = DTYPES["u8"]
-_WHOLE = DTYPES["i8"]
-"""What every number of four bits is a number of."""
+from fusec.ir.type_rules import TypeFault, part_axes
+from fusec.ir.types import Axis, Computed, Dim, DType, Kind, ValueType, product_text, union
+from fusec.passes.graph.codes import BYTE, Writer, decoded, encoded, rounded, unsigned
 
 
 def unpack(graph: Graph) -> Graph:
@@ -53,7 +48,8 @@ class _Unpacker:
         self._graph = graph
         self._packed: Mapping[str, TensorParam] = {t.name: t for t in graph.tensors if _is_packed(t.element)}
         self._params: Mapping[str, Param] = {param.name: self._param(param) for param in graph.params}
-        self._outputs = {output.name: output for output in graph.outputs if _is_packed(output.element)}
+        self._codes: dict[NodeId, NodeId] = {}
+        """The digits of what is rounded to a real type, which are not looked for again where it is stored."""
 
     def graph(self) -> Graph:
         """The graph on bytes."""
@@ -76,13 +72,13 @@ class _Unpacker:
     def _param(self, param: Param) -> Param:
         if not isinstance(param, TensorParam) or not _is_packed(param.element):
             return param
-        return replace(param, element=_BYTE, dims=_bytes(param), holds=_text(param))
+        return replace(param, element=BYTE, dims=_bytes(param), holds=_text(param))
 
     def _output(self, builder: GraphBuilder, old: Output, new: Output) -> Output:
         if not _is_packed(old.element):
             return new
-        value = self._pairs(builder, old.element, old.dims, self._graph.nodes[old.value], new.value)
-        return replace(new, element=_BYTE, dims=_bytes(old), value=value, holds=_text(old))
+        value = self._stored(self._writer(builder, old.span), old, self._graph.nodes[old.value], new.value)
+        return replace(new, element=BYTE, dims=_bytes(old), value=value, holds=_text(old))
 
     def _scatter(self, builder: GraphBuilder, old: Scatter, new: Scatter) -> Scatter:
         tensor = self._packed.get(old.param)
@@ -90,97 +86,82 @@ class _Unpacker:
             return new
         if old.adds:
             raise _fault(old.span, f"`{old.param}` holds `{tensor.element}`, to which nothing can be added in place")
-        if len(old.indices) == len(tensor.dims):
+        if len(old.indices) == len(tensor.dims) and _share(tensor):
             message = f"two numbers of `{old.param}` share a byte: positions of its last dimension cannot be written"
             raise _fault(old.span, message, "write all of its last dimension")
-        value = self._pairs(builder, tensor.element, tensor.dims, self._graph.nodes[old.value], new.value)
+        value = self._stored(self._writer(builder, old.span), tensor, self._graph.nodes[old.value], new.value)
         return replace(new, value=value)
 
     # --- From bytes to numbers -----------------------------------------------------------------------------------
 
     def _changed(self, builder: GraphBuilder, node: Node, new: tuple[NodeId, ...]) -> NodeId:
+        write = self._writer(builder, node.span)
         match node.expr:
             case Input(param) if param in self._packed:
-                byte = self._byte(builder, self._packed[param], node.expr, node)
-                return self._numbers(builder, self._packed[param], byte, node)
+                return self._numbers(write, self._packed[param], node.expr)
             case Gather(param) if param in self._packed:
-                return self._looked_up(builder, self._packed[param], new, node)
+                return self._looked_up(write, self._packed[param], new, node)
             case Cast(dtype=DType(packed=True) as dtype):
-                return self._rounded(builder, new[0], dtype, node)
+                value = rounded(write, new[0], dtype, node.name)
+                self._codes[value] = encoded(write, new[0], dtype)
+                return value
             case _ if _is_packed(node.type.element):
                 # A choice among packed numbers, or a view of them.
                 return keep(builder, replace(node, type=ValueType(Computed(node.type.kind), node.type.axes)), new)
             case _:
                 return keep(builder, node, new)
 
-    def _looked_up(self, builder: GraphBuilder, tensor: TensorParam, indices: tuple[NodeId, ...], node: Node) -> NodeId:
-        if len(indices) < len(tensor.dims):
-            for part in part_axes(tensor.dims[-1][-1]):
-                if any(part in builder[index].type.axes for index in indices):
+    def _looked_up(self, write: Writer, tensor: TensorParam, indices: tuple[NodeId, ...], node: Node) -> NodeId:
+        if len(indices) < len(tensor.dims) or not _share(tensor):
+            for part in part_axes(tensor.dims[-1][-1]) if _share(tensor) else ():
+                if any(part in write.builder[index].type.axes for index in indices):
                     message = f"`{tensor.name}` has a byte for each position of `{part}`, and so has what looks it up"
                     raise _fault(node.span, message, f"give the index another axis: `rename(..., {part} -> NAME)`")
-            byte = self._byte(builder, tensor, Gather(tensor.name, indices), node)
-            return self._numbers(builder, tensor, byte, node)
+            if len(indices) < len(tensor.dims):
+                return self._numbers(write, tensor, Gather(tensor.name, indices))
+            return decoded(write, self._byte(write, tensor, Gather(tensor.name, indices)), _dtype(tensor))
         *outer, last = indices
-        place = self._apply(builder, "rshift", last, 1, node=node)
-        byte = self._byte(builder, tensor, Gather(tensor.name, (*outer, place)), node)
-        shift = self._apply(builder, "lshift", self._apply(builder, "bitand", last, 1, node=node), 2, node=node)
-        moved = self._add(builder, Elementwise("rshift", (byte, shift)), node)
-        return self._decoded(builder, self._apply(builder, "bitand", moved, 15, node=node), tensor.element, node)
+        byte = self._byte(write, tensor, Gather(tensor.name, (*outer, write.by("rshift", last, 1))))
+        moved = write.apply("rshift", byte, write.by("lshift", write.by("bitand", last, 1), 2))
+        return decoded(write, write.by("bitand", moved, 15), _dtype(tensor))
 
-    def _byte(self, builder: GraphBuilder, tensor: TensorParam, expr: Expr, node: Node) -> NodeId:
+    def _byte(self, write: Writer, tensor: TensorParam, expr: Expr) -> NodeId:
         """What is loaded, once for both numbers; 0 where the tensor is omitted, which nothing asks for."""
-        byte = self._add(builder, expr, node, name=tensor.name)
+        byte = write.add(expr, tensor.name)
         if not tensor.optional:
             return byte
-        none = self._add(builder, Const(0), node)
-        return self._add(builder, Choose(tensor.name, ((GIVEN, byte), (OMITTED, none))), node)
+        return write.add(Choose(tensor.name, ((GIVEN, byte), (OMITTED, write.number(0)))))
 
-    def _numbers(self, builder: GraphBuilder, tensor: TensorParam, byte: NodeId, node: Node) -> NodeId:
-        """Both numbers of each byte, in their order."""
-        digits = (
-            self._apply(builder, "bitand", byte, 15, node=node),
-            self._apply(builder, "rshift", byte, 4, node=node),
-        )
-        both = tuple(self._decoded(builder, each, tensor.element, node) for each in digits)
-        return self._add(builder, Merge(both, tensor.dims[-1][-1], Layout.PAIRS), node)
-
-    def _decoded(self, builder: GraphBuilder, digits: NodeId, element: Storage, node: Node) -> NodeId:
-        if limits(_dtype(element))[0] == 0:
-            return digits
-        return self._apply(builder, "sub", self._apply(builder, "bitxor", digits, 8, node=node), 8, node=node)
+    def _numbers(self, write: Writer, tensor: TensorParam, expr: Expr) -> NodeId:
+        """The numbers of each byte, in their order."""
+        byte = self._byte(write, tensor, expr)
+        if not _share(tensor):
+            return decoded(write, byte, _dtype(tensor))
+        both = (write.by("bitand", byte, 15), write.by("rshift", byte, 4))
+        numbers = tuple(decoded(write, code, _dtype(tensor)) for code in both)
+        return write.add(Merge(numbers, tensor.dims[-1][-1], Layout.PAIRS))
 
     # --- From numbers to bytes -----------------------------------------------------------------------------------
 
-    def _rounded(self, builder: GraphBuilder, value: NodeId, dtype: DType, node: Node) -> NodeId:
-        """A number of four bits, as one of eight."""
-        least, most = limits(dtype)
-        inside = self._apply(builder, "maximum", value, least, node=node)
-        inside = self._apply(builder, "minimum", inside, most, node=node)
-        return self._add(builder, Cast(inside, _WHOLE), node, name=node.name)
-
-    def _pairs(
-        self, builder: GraphBuilder, element: Storage, dims: tuple[Dim, ...], old: Node, value: NodeId
-    ) -> NodeId:
-        """The bytes of what is stored: pairs of neighbours along the innermost axis."""
-        if old.type.element != element:
-            value = self._rounded(builder, value, _dtype(element), replace(old, name=None))
-        inner = dims[-1][-1]
-        if inner not in builder[value].type.axes:
-            first = second = self._apply(builder, "bitand", value, 15, node=old)
+    def _stored(self, write: Writer, holder: TensorParam | Output, old: Node, value: NodeId) -> NodeId:
+        """The bytes of what is stored: the digits of a number, or of two neighbours along the innermost axis."""
+        dtype = _dtype(holder)
+        if value in self._codes and old.type.element == dtype:
+            code = self._codes[value]
+        elif dtype.kind is Kind.INT and old.type.element == dtype:
+            code = unsigned(write, value, dtype)
         else:
-            halves = (self._add(builder, Part(value, inner, Layout.PAIRS, place), old) for place in (0, 1))
-            first, second = (self._apply(builder, "bitand", half, 15, node=old) for half in halves)
-        high = self._apply(builder, "lshift", second, 4, node=old)
-        return self._add(builder, Elementwise("bitor", (first, high)), old)
+            code = encoded(write, value, dtype)
+        if not _share(holder):
+            return code
+        inner = holder.dims[-1][-1]
+        first = second = code
+        if inner in write.builder[code].type.axes:
+            first, second = (write.add(Part(code, inner, Layout.PAIRS, place)) for place in (0, 1))
+        return write.apply("add", first, write.by("mul", second, 16))
 
-    # --- Nodes ---------------------------------------------------------------------------------------------------
-
-    def _apply(self, builder: GraphBuilder, op: str, value: NodeId, number: int, node: Node) -> NodeId:
-        return self._add(builder, Elementwise(op, (value, self._add(builder, Const(number), node))), node)
-
-    def _add(self, builder: GraphBuilder, expr: Expr, node: Node, name: str | None = None) -> NodeId:
-        return builder.add(expr, infer(expr, lambda number: builder[number].type, self._typed), name, node.span)
+    def _writer(self, builder: GraphBuilder, span: Span | None) -> Writer:
+        return Writer(builder, self._typed, span)
 
     def _typed(self, name: str) -> TensorParam | ScalarParam:
         param = self._params[name]
@@ -192,13 +173,20 @@ def _is_packed(element: object) -> bool:
     return isinstance(element, DType) and element.packed
 
 
-def _dtype(element: Storage) -> DType:
-    assert isinstance(element, DType)
-    return element
+def _dtype(holder: TensorParam | Output) -> DType:
+    assert isinstance(holder.element, DType)
+    return holder.element
+
+
+def _share(holder: TensorParam | Output) -> bool:
+    """Whether two numbers share a byte."""
+    return _dtype(holder).bits < BYTE.bits
 
 
 def _bytes(holder: TensorParam | Output) -> tuple[Dim, ...]:
-    """The dimensions of the bytes: half of the innermost axis."""
+    """The dimensions of the bytes: half of the innermost axis where two numbers share one."""
+    if not _share(holder):
+        return holder.dims
     *outer, inner = _innermost(holder)
     try:
         parts = part_axes(inner)

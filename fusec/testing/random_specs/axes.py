@@ -9,7 +9,7 @@ from random import Random
 
 LEAD = "..."
 
-PACKED = {"i4": "i8", "u4": "u8"}
+PACKED = {"i4": "i8", "u4": "u8", "f4e2m1": "f8e4m3"}
 """Numbers of four bits, and what holds the same ones in a byte each."""
 
 

@@ -20,6 +20,7 @@ UNARY = {
     "sqrt(1 + abs({0}))": False,
     "log1p(abs({0}))": False,
     "log2(1 + abs({0}))": False,
+    "log2(2 + {0} * {0})": False,
     "{0} * exp2(-exponent(1 + abs({0})))": True,
     "(1 + abs({0})) ** 0.5": False,
     "where({0} > 0, {0}, {0} / 8)": False,
@@ -58,6 +59,7 @@ OF_BOUNDED = (
     "cast({0}, f16)",
     "cast(8 * {0}, f8e4m3)",
     "cast({0}, f8e5m2)",
+    "cast({0}, f4e2m1)",
     "cast(40 * {0}, i8) / 16",
     "quantize_by({0}, 1 / max_of(f8e4m3), f8e4m3) / 64",
     "dequantize(cast({0}, f8e4m3), 0.5)",
@@ -176,6 +178,8 @@ QUANTISED = (
     ("quantize_bounded({0}, 0.5, {1}, over={2})", ("f8e5m2", "i8")),
     ("quantize_pow2({0}, {1}, over={2})", ("f8e4m3", "i8", "i4")),
     ("quantize_asymmetric({0}, {1}, over={2})", ("i8", "u8", "i4", "u4")),
+    ("quantize_mx({0}, {1}, over={2})", ("f8e4m3", "f4e2m1")),
+    ("quantize_nvfp4({0}, nvfp4_total({0}, over={2}), over={2})", ("f4e2m1",)),
 )
 """Functions that give values of a storage type and their scale, and those types."""
 

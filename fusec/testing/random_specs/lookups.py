@@ -71,8 +71,9 @@ def _looked_up(draft: Draft, along: tuple[str, ...], inner: tuple[str, ...]) -> 
         table_dims.append(other)
         indices.append(_index(draft, random.choice((along, *((axis,) for axis in along))), other))
     name = draft.fresh("table")
-    dims = ", ".join((*table_dims, *filter(None, [draft.axes.dims(inner, random)])))
-    draft.params.append(f"{name}: {element(draft)}[{dims}]")
+    stored, rest = draft.axes.stored(element(draft), inner, random)
+    dims = ", ".join((*table_dims, *filter(None, [rest])))
+    draft.params.append(f"{name}: {stored}[{dims}]")
     return Value(f"{name}[{', '.join(indices)}]", draft.axes.ordered(axes))
 
 

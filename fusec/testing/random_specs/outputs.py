@@ -43,7 +43,8 @@ def _quantise(draft: Draft, value: Value, over: tuple[str, ...]) -> None:
     results = [f"q{number}", f"scale{number}", *([f"zero{number}"] if "asymmetric" in form else [])]
     draft.lines.append(f"{', '.join(results)} = {form.format(value.name, element, listed(over))}")
     left = draft.axes.dims(tuple(axis for axis in value.axes if axis not in over), draft.random)
-    kinds = (f"{element}[{dims}]", f"f32[{left}]", f"i32[{left}]")
+    scale = "f8e8m0" if "mx" in form else "f32"
+    kinds = (f"{element}[{dims}]", f"{scale}[{left}]", f"i32[{left}]")
     draft.outputs += [f"{result}: {kind}" for result, kind in zip(results, kinds, strict=False)]
 
 

@@ -8,7 +8,7 @@ from fusec.testing.random_specs.forms import ACTIVATIONS
 ELEMENTS = ("T", "T", "T", "f32", "f32", "bf16", "f16")
 """What a second tensor of reals is stored as."""
 
-_OTHER = ("f64", "f8e4m3", "f8e5m2")
+_OTHER = ("f64", "f8e4m3", "f8e5m2", "f4e2m1", "f8e8m0")
 
 _NORMS = (
     "rmsnorm({0}, {1}, eps, over={2})",
