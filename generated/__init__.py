@@ -11,10 +11,20 @@ if TYPE_CHECKING:
     from .add_rmsnorm_quantize import add_rmsnorm_quantize as add_rmsnorm_quantize
     from .add_rmsnorm_quantize import add_rmsnorm_quantize_groups as add_rmsnorm_quantize_groups
     from .add_rmsnorm_quantize import add_rmsnorm_quantize_static as add_rmsnorm_quantize_static
+    from .block_scaled_mm import block_scaled_linear as block_scaled_linear
+    from .block_scaled_mm import block_scaled_mm as block_scaled_mm
     from .bmm import bmm as bmm
     from .dequantize_fp8 import dequantize_fp8 as dequantize_fp8
     from .dequantize_fp8 import dequantize_fp8_groups as dequantize_fp8_groups
     from .dequantize_fp8 import dequantize_fp8_rows as dequantize_fp8_rows
+    from .fp8_gemm import fp8_gemm as fp8_gemm
+    from .fp8_gemm import fp8_gemm_stored as fp8_gemm_stored
+    from .fp8_linear import FP8Linear as FP8Linear
+    from .fp8_linear import fp8_gated_mlp as fp8_gated_mlp
+    from .fp8_linear import fp8_linear as fp8_linear
+    from .fp8_linear import fp8_linear_quantized as fp8_linear_quantized
+    from .fp8_linear import int8_linear as int8_linear
+    from .fp8_linear import rmsnorm_fp8_linear as rmsnorm_fp8_linear
     from .fused_gated_mlp import FusedGatedMLP as FusedGatedMLP
     from .fused_gated_mlp import fused_gated_mlp as fused_gated_mlp
     from .fused_gated_mlp import fused_gated_mlp_mixed as fused_gated_mlp_mixed
@@ -65,9 +75,15 @@ if TYPE_CHECKING:
     from .rope_qk import rope_qk_interleaved as rope_qk_interleaved
     from .rope_qk import rope_qk_interleaved_full as rope_qk_interleaved_full
     from .rope_qk import rope_qk_partial as rope_qk_partial
+    from .scaled_mm import scaled_mm as scaled_mm
+    from .scaled_mm import scaled_mm_azp as scaled_mm_azp
+    from .scaled_mm import scaled_mm_fast as scaled_mm_fast
+    from .scaled_mm import scaled_mm_int8 as scaled_mm_int8
+    from .scaled_mm import scaled_mm_tensor as scaled_mm_tensor
     from .softmax import softmax as softmax
 
 __all__ = [
+    "FP8Linear",
     "FusedGatedMLP",
     "FusedRMSNormRoPE",
     "RMSNormLinear",
@@ -76,10 +92,17 @@ __all__ = [
     "add_rmsnorm_quantize",
     "add_rmsnorm_quantize_groups",
     "add_rmsnorm_quantize_static",
+    "block_scaled_linear",
+    "block_scaled_mm",
     "bmm",
     "dequantize_fp8",
     "dequantize_fp8_groups",
     "dequantize_fp8_rows",
+    "fp8_gated_mlp",
+    "fp8_gemm",
+    "fp8_gemm_stored",
+    "fp8_linear",
+    "fp8_linear_quantized",
     "fused_gated_mlp",
     "fused_gated_mlp_mixed",
     "fused_rmsnorm_rope",
@@ -88,6 +111,7 @@ __all__ = [
     "gated_activation",
     "gated_activation_quantize",
     "gated_activation_quantize_groups",
+    "int8_linear",
     "layernorm",
     "layernorm_gradient",
     "linear",
@@ -106,6 +130,7 @@ __all__ = [
     "quantize_int8_asymmetric",
     "quantize_int8_rows",
     "rmsnorm",
+    "rmsnorm_fp8_linear",
     "rmsnorm_gated_mlp",
     "rmsnorm_gated_mlp_mixed",
     "rmsnorm_gradient",
@@ -127,12 +152,18 @@ __all__ = [
     "rope_qk_interleaved",
     "rope_qk_interleaved_full",
     "rope_qk_partial",
+    "scaled_mm",
+    "scaled_mm_azp",
+    "scaled_mm_fast",
+    "scaled_mm_int8",
+    "scaled_mm_tensor",
     "softmax",
 ]
 
 serve(
     __name__,
     {
+        "FP8Linear": "fp8_linear",
         "FusedGatedMLP": "fused_gated_mlp",
         "FusedRMSNormRoPE": "fused_rmsnorm_rope",
         "RMSNormLinear": "rmsnorm_linear",
@@ -141,10 +172,17 @@ serve(
         "add_rmsnorm_quantize": "add_rmsnorm_quantize",
         "add_rmsnorm_quantize_groups": "add_rmsnorm_quantize",
         "add_rmsnorm_quantize_static": "add_rmsnorm_quantize",
+        "block_scaled_linear": "block_scaled_mm",
+        "block_scaled_mm": "block_scaled_mm",
         "bmm": "bmm",
         "dequantize_fp8": "dequantize_fp8",
         "dequantize_fp8_groups": "dequantize_fp8",
         "dequantize_fp8_rows": "dequantize_fp8",
+        "fp8_gated_mlp": "fp8_linear",
+        "fp8_gemm": "fp8_gemm",
+        "fp8_gemm_stored": "fp8_gemm",
+        "fp8_linear": "fp8_linear",
+        "fp8_linear_quantized": "fp8_linear",
         "fused_gated_mlp": "fused_gated_mlp",
         "fused_gated_mlp_mixed": "fused_gated_mlp",
         "fused_rmsnorm_rope": "fused_rmsnorm_rope",
@@ -153,6 +191,7 @@ serve(
         "gated_activation": "gated_activation",
         "gated_activation_quantize": "gated_activation_quantize",
         "gated_activation_quantize_groups": "gated_activation_quantize",
+        "int8_linear": "fp8_linear",
         "layernorm": "layernorm",
         "layernorm_gradient": "norm_gradients",
         "linear": "linear",
@@ -171,6 +210,7 @@ serve(
         "quantize_int8_asymmetric": "quantize_fp8",
         "quantize_int8_rows": "quantize_fp8",
         "rmsnorm": "rmsnorm",
+        "rmsnorm_fp8_linear": "fp8_linear",
         "rmsnorm_gated_mlp": "rmsnorm_gated_mlp",
         "rmsnorm_gated_mlp_mixed": "rmsnorm_gated_mlp",
         "rmsnorm_gradient": "norm_gradients",
@@ -192,6 +232,11 @@ serve(
         "rope_qk_interleaved": "rope_qk",
         "rope_qk_interleaved_full": "rope_qk",
         "rope_qk_partial": "rope_qk",
+        "scaled_mm": "scaled_mm",
+        "scaled_mm_azp": "scaled_mm",
+        "scaled_mm_fast": "scaled_mm",
+        "scaled_mm_int8": "scaled_mm",
+        "scaled_mm_tensor": "scaled_mm",
         "softmax": "softmax",
     },
 )
@@ -200,15 +245,18 @@ serve(
 # 7267a72584aaa750e05d15984f52637cbd224c827670def1db5f5d02f265e9ce add_rmsnorm.py
 # 898c91e3b80ed078544c08bb749c7a9ed2e6164ac012592a2212b7b9c164e959 add_rmsnorm_linear.py
 # ac39403dbd5f9f8e99eae72f5572d5a94bcf9650aa55c1d2e653b71cf5440458 add_rmsnorm_quantize.py
+# 79fd78d52f0a0564d8292334682190252ce24258e69e98ad30904efaaf608ed5 block_scaled_mm.py
 # 7693d40973664eb4f7aa78fc386d84d1d7fd1cec08563388e20acf32b4055a68 bmm.py
 # 4614691142951d9d302e714edf29c2edd885e47d5e7d896b6bd565d91c32ce1f dequantize_fp8.py
+# 8fc336cc73aa376731d92108f953c49dfcb3137f4fcbe5f0140e43cc4115195d fp8_gemm.py
+# 71e9d2a218d5160e627e348289581c928fea7e0f411a2923afe2da3f61d346e7 fp8_linear.py
 # e2a639f3cef2080354d7547dd542e98bcd6db148c0c1bdff7d0a28f8fc4803cb fused_gated_mlp.py
 # 1798b41266918d7043e42a5e297eddf5218a586495e88755bc206421a7b04150 fused_rmsnorm_rope.py
 # 99728b4ff15e1704bc7a8dfafa7f4b03eebf5c820fad440bd380b4bb8fe89f83 gated_activation.py
 # 8afa07ef222a5bb65d2d368643fc4ebbd03730afd61b8878bd7ace3f37179162 gated_activation_quantize.py
 # 1031e2c37e45da31988ef82d2f07513bdd876d6a85cb66391f84fe5c2e7d4c7c layernorm.py
-# 7ad5786776f5e43f5eec277eabf5ae2619f1418f266893d2617539dee6f7fbed linear.py
-# a465e23888ffbc6f7ba709778b7ec2582d26b237ecff8a67a900341acf0565bb linear_add_rmsnorm.py
+# c0ba5668fdb47ab5be8c3d38249d2b26c7258f24cda66c3aaed165863f9ac1c3 linear.py
+# 6196a2a5366f8cf843a74f1a287b972b9e41dccac7446d454cd6755bc48f1061 linear_add_rmsnorm.py
 # 86e10afbdc7249e3845f9c0c1ba257855b59979e2667974caaa9dad748d81a7c norm_gradients.py
 # e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 py.typed
 # 64f77493f33d3c87e86d4de93faf66fef275df89b3c49ad254c7c953bc654886 qk_norm_rope.py
@@ -220,4 +268,5 @@ serve(
 # 3d4459df95ad5611719f994251fb59714f170e639d8105d66cb95f32ec5760e5 rmsnorm_quantize.py
 # 5b7f30f84dc3dcbbb19d155958bfd73b163726f629969e79226b129d0dc464c9 rope.py
 # cddd5278796f1958c662b548450416c9976acf4a7b4830b2cd3df7ac8622bdd7 rope_qk.py
+# f53763176d57f55afb409291ad17adc667055aef437481083dd6bf40f8e6b995 scaled_mm.py
 # 4bb446cf492fbefbbf16ea77dc25cbe76b740ee9e4a8c8f4846811571ba038aa softmax.py

@@ -620,8 +620,8 @@ _PLANS_LINEAR_RESIDUAL = Plans(
                 sums={"partial0_y": "lead1 lead0 N"},
                 combine=Elementwise(_linear_combine, rows="lead1 lead0", block="N", parts=True, splits=True),
             ),
-            Gemm(_linear_gemm, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1", again="lead0",
-                 sums={"partial0_y": "lead1 lead0 N"}),
+            Gemm(_linear_gemm, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", beside=1, few="lead1",
+                 again="lead0", sums={"partial0_y": "lead1 lead0 N"}),
             GemmTma(
                 _linear_tma, m="lead1", n="N", k="K",
                 maps={
@@ -629,9 +629,9 @@ _PLANS_LINEAR_RESIDUAL = Plans(
                     "weight_box": TensorMap(("weight",), "N K", bytes="weight", halves=True),
                     "y_box": TensorMap(("y",), "lead0 lead1 N", bytes="y"),
                 },
-                batches="lead0", halves=2,
+                batches="lead0", halves=2, beside=1,
             ),
-            Gemm(_linear_gemm, m="lead1", n="N", k="K", bytes="x weight", batches="lead0",
+            Gemm(_linear_gemm, m="lead1", n="N", k="K", bytes="x weight", batches="lead0", beside=1,
                  sums={"partial0_y": "lead1 lead0 N"}),
         )),)),
     ),

@@ -513,7 +513,7 @@ _PLANS_LINEAR_ADD_RMSNORM = Plans(
                                         splits=True),
                 ),
                 Gemm(_linear_add_rmsnorm_gemm_total, m="N", n="lead1", k="K", bytes="x weight", batches="lead0",
-                     few="lead1", again="lead0", sums={"partial0_total": "lead1 lead0 N"}),
+                     beside=1, few="lead1", again="lead0", sums={"partial0_total": "lead1 lead0 N"}),
                 GemmTma(
                     _linear_add_rmsnorm_tma_total, m="lead1", n="N", k="K",
                     maps={
@@ -521,10 +521,10 @@ _PLANS_LINEAR_ADD_RMSNORM = Plans(
                         "weight_box": TensorMap(("weight",), "N K", bytes="weight", halves=True),
                         "total_box": TensorMap(("total",), "lead0 lead1 N", bytes="total"),
                     },
-                    batches="lead0", halves=2,
+                    batches="lead0", halves=2, beside=1,
                 ),
                 Gemm(_linear_add_rmsnorm_gemm_total, m="lead1", n="N", k="K", bytes="x weight", batches="lead0",
-                     sums={"partial0_total": "lead1 lead0 N"}),
+                     beside=1, sums={"partial0_total": "lead1 lead0 N"}),
             )),
             Step("y", (
                 Rows(_linear_add_rmsnorm_rows_y, rows="lead1 lead0", tile="N"),
