@@ -18,10 +18,10 @@ import torch
 
 from fusec.diagnostics import Source
 from fusec.ir.arguments import layout_arguments
-from fusec.ir.graph import ChoiceParam, DimParam, Graph, Param, TensorParam
+from fusec.ir.graph import ChoiceParam, DimParam, DTypeParam, Graph, Param, TensorParam
 from fusec.lang.load import load
 from fusec.passes.graph.elaborate import elaborate
-from fusec.reference.rounding import TORCH_DTYPES
+from fusec.reference.rounding import TORCH_DTYPES, torch_dtype
 from fusec.runtime import H200, Op, PlanError
 from fusec.runtime.select.run import Decision
 from fusec.runtime.select.tables import BY_RULE, Choice
@@ -146,6 +146,9 @@ def _by_name(name: str, us: float) -> Iterator[Measured]:
         if isinstance(param, TensorParam):
             found = None if param.optional else next(tensors)
             given.append(None if found is None else torch.empty(found, dtype=torch.bfloat16, device="meta"))
+        elif isinstance(param, DTypeParam):
+            # What it is when nobody says; an op that was measured had no choice.
+            given.append(torch_dtype(param.default or param.variable.options[0]))
         else:
             given.append(param.default if isinstance(param, ChoiceParam) else None)
     yield Measured(name, op.decide(*given, plan=BY_RULE, chip=H200), us, False)

@@ -55,7 +55,8 @@ def texts() -> dict[str, str]:
 
 def in_f64(text: str) -> str:
     """The spec with every type variable of reals as f64, so that bounds are as narrow as they get."""
-    return re.sub(r"\b([A-Z]) in \{[^}i]*\}", r"\1 in {f64}", text)
+    text = re.sub(r"\b([A-Z]) in \{[^}i]*\}", r"\1 in {f64}", text)
+    return re.sub(r"(dtype\([A-Z]\)) = [fb]\w+", r"\1 = f64", text)
 
 
 def differ(one: Interval, other: Interval) -> torch.Tensor:

@@ -15,7 +15,7 @@ from reference_specs import graphs
 
 from fusec.diagnostics import Source
 from fusec.ir.expressions import Elementwise, Reduce
-from fusec.ir.graph import ChoiceParam, DimParam, Graph, ScalarParam, TensorParam
+from fusec.ir.graph import ChoiceParam, DimParam, DTypeParam, Graph, ScalarParam, TensorParam
 from fusec.ir.ops import ELEMENTWISE
 from fusec.ir.reserved import BUILTINS
 from fusec.lang.load import load
@@ -26,6 +26,7 @@ from fusec.passes.graph.simplify import simplify
 from fusec.passes.partition.prepare import prepare
 from fusec.reference.emit import Function, emit, emit_all
 from fusec.reference.emit.spelling import NUMBER_SPELLINGS, SPELLINGS
+from fusec.reference.rounding import TORCH_DTYPES
 from fusec.testing.cases import Argument, Case, build
 from fusec.testing.strategies import cases
 
@@ -160,6 +161,8 @@ def test_parameters_are_those_of_the_op(name: str) -> None:
                 expected = None if inferred else inspect.Parameter.empty
             case ScalarParam(default=default) | ChoiceParam(default=default):
                 expected = inspect.Parameter.empty if default is None else default
+            case DTypeParam(default=chosen):
+                expected = inspect.Parameter.empty if chosen is None else TORCH_DTYPES[chosen.name]
         assert seen.default == expected
 
 

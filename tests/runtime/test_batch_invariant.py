@@ -45,7 +45,7 @@ for width in (96, 1000, 4096, 6000, 20000, 70000):
         f"layernorm {width}": ("layernorm", lambda m, t, n=width: (empty(t, m, n), empty(t, n), None)),
         f"softmax {width}": ("softmax", lambda m, t, n=width: (empty(t, m, n),)),
         f"add_rmsnorm {width}": ("add_rmsnorm", lambda m, t, n=width: (empty(t, m, n), empty(t, m, n), empty(t, n))),
-        f"quantize {width}": ("quantize_fp8_rows", lambda m, t, n=width: (empty(t, m, n),)),
+        f"quantize {width}": ("quantize_fp8_rows", lambda m, t, n=width: (empty(t, m, n), torch.float8_e4m3fn)),
     }
 for k, n in ((64, 40), (4096, 1024), (136, 4096)):
     CALLS |= {
