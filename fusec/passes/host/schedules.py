@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from fusec.ir import schedule as ir
 from fusec.ir.expressions import GIVEN, OMITTED, Choose, Dot, NodeId
+from fusec.ir.expressions import Elementwise as Arithmetic
 from fusec.ir.fixed_extents import known_extent
-from fusec.ir.flow import Flow, Load, Partial, flow_operands, store_axes, store_inputs
+from fusec.ir.flow import Flow, FlowNode, Load, Partial, flow_operands, store_axes, store_inputs
 from fusec.ir.host.names import Name
 from fusec.ir.host.schedules import (
     ColumnSums,
@@ -416,10 +417,18 @@ def _stores_bytes(stage: Stage) -> bool:
 
 
 def _reads_beside(stage: Stage) -> int:
-    """How many tiles as large as the output are read behind the products of a stage."""
+    """How many tiles as large as the output are read behind the products of a stage, or made there of integers.
+
+    These may be of 64 bits.
+    """
     cut = {stage.side, stage.block}
-    loads = (node for n in stage.live if isinstance((node := stage.flow.nodes[n]).expr, Load))
-    return sum(cut <= set(node.type.axes) for node in loads)
+    nodes = (stage.flow.nodes[n] for n in stage.live)
+    found = (node for node in nodes if isinstance(node.expr, Load) or _is_of_integers(node))
+    return sum(cut <= set(node.type.axes) for node in found)
+
+
+def _is_of_integers(node: FlowNode) -> bool:
+    return isinstance(node.expr, Arithmetic) and node.type.kind is Kind.INT
 
 
 def _matrix_beside(plan: ir.Gemv) -> tuple[Axis, ...]:
