@@ -29,7 +29,7 @@ where T in {{bf16, f32}}:
     y = dot(x, weight, over=K) + bias
 """
 
-FAULT = ("total_acc += x * weight", "total_acc += x * weight * 1.5")
+FAULT = ("product += x * weight", "product += x * weight * 1.5")
 """What the streamed kernel does, and what it must not."""
 
 CHOICES = [
@@ -116,7 +116,7 @@ def test_rules_that_are_wrong_are_no_start(tmp_path: Path) -> None:
 
 
 def test_nothing_right_is_left_in_memory_for_a_way_that_writes_nothing(tmp_path: Path) -> None:
-    about = subject(tmp_path, "silent", "tl.store(y_row, y)", "tl.store(y_row, y, mask=N < 0)")
+    about = subject(tmp_path, "silent", "n * y_stride_N, y)", "n * y_stride_N, y, mask=N < 0)")
     with tune_worker.exact():
         answer = tune_worker.measure(tune_worker.subject_of(about), CHOICES, by_clock({}), 1)
     assert list(answer["refused"]) == [2]
