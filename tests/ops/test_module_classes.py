@@ -123,7 +123,7 @@ def test_help_tells_of_arguments_attributes_and_weights(
     assert found["Args"] == arguments | ALWAYS | dtype
     assert found.get("Attributes", {}) == attributes
     assert found["Parameters"] == weights
-    assert "ShapeMismatchError" in next(iter(found["Raises"]))
+    assert "FusecError" in next(iter(found["Raises"]))
 
 
 def _entries(text: str) -> dict[str, str]:
