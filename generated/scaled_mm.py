@@ -1354,8 +1354,8 @@ _PLANS_SCALED_MM_AZP = Plans(
                                                              words=4.5)),
         )),)),
         Partition((Step("y", (
-            Gemm(_scaled_mm_int8_gemm, m="N", n="lead1", k="K", bytes="a b", batches="lead0", most=131071, few="lead1",
-                 again="lead0"),
+            Gemm(_scaled_mm_int8_gemm, m="N", n="lead1", k="K", bytes="a b", batches="lead0", most=131071, beside=2,
+                 few="lead1", again="lead0"),
             GemmTma(
                 _scaled_mm_int8_tma, m="lead1", n="N", k="K",
                 maps={
@@ -1363,9 +1363,9 @@ _PLANS_SCALED_MM_AZP = Plans(
                     "b_box": TensorMap(("b",), "N K", bytes="b", halves=True),
                     "y_box": TensorMap(("y",), "lead0 lead1 N", bytes="y"),
                 },
-                batches="lead0", itemsize=1, most=131071, halves=2,
+                batches="lead0", itemsize=1, most=131071, halves=2, beside=2,
             ),
-            Gemm(_scaled_mm_int8_gemm, m="lead1", n="N", k="K", bytes="a b", batches="lead0", most=131071),
+            Gemm(_scaled_mm_int8_gemm, m="lead1", n="N", k="K", bytes="a b", batches="lead0", most=131071, beside=2),
             RowLoop(_scaled_mm_azp_row_loop, rows="lead1 lead0 N", loop="K", words=2.5),
             SplitRows(
                 (Partial(_scaled_mm_int8_partial0, rows="lead1 lead0 N", loop="K", sums={"partial0": "lead1 lead0 N"},
