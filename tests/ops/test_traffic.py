@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
-from unittest import mock
 
 import pytest
 import torch
@@ -14,7 +12,7 @@ from compiled import compiled
 from fusec.forcing import CHIPS, on_chip
 from fusec.interpreter import interpreting
 from fusec.passes.schedule.traffic import crossings, excess_traffic
-from fusec.testing.memory import Memory, watched
+from fusec.testing.memory import watched
 
 pytestmark = pytest.mark.skipif(not interpreting(), reason="counts loads in the interpreter")
 
@@ -42,20 +40,11 @@ def test_tensors_are_read_as_often_as_is_told(body: str, shape: str, tmp_path: P
         pytest.skip("no such plan")
     sizes = {name: (3, 200) if name in "xz" else (200,) for name in "xzwb"}
     arguments = {name: torch.ones(size) for name, size in sizes.items()}
-    loaded: Counter[str] = Counter()
-    judged = Memory._judge
-
-    def count(self: Memory, access: str, argument: str, regions: Any, addresses: Any, lanes: Any) -> Any:
-        if access == "load":
-            # Programs that run side by side share the lanes that are the same for all of them.
-            several = (len(self._positions) - self._first) // len(lanes) if self._are_several else 1
-            loaded[regions[0].name] += int(lanes.sum()) * several
-        return judged(self, access, argument, regions, addresses, lanes)
-
-    with on_chip(op.module, CHIPS[shape]), mock.patch.object(Memory, "_judge", count), watched(arguments):
+    with on_chip(op.module, CHIPS[shape]), watched(arguments) as memory:
         op.call(**arguments)
+    loaded = sum((each.read for each in memory.moved), Counter[str]())
     told = crossings(built)
-    read = {name: loaded[name] / arguments[name].numel() for name in "xz" if loaded[name]}
+    read = {name: loaded[name] / arguments[name].nbytes for name in "xz" if loaded[name]}
     assert read == {name: told[name] for name in read} != {}
     above = {name for name, times in read.items() if times > 1}
     assert above == {part.split(" ")[-1] for part in excess_traffic(built).split(" + ") if part} & {"x", "z"}

@@ -120,7 +120,9 @@ def _tiles(tiled: Sequence[Tiled], chip: Chip) -> list[dict[str, int]]:
 def _row_tiles(first: Tiled, chip: Chip) -> list[dict[str, int]]:
     """Tiles of rows beside that of the rule, those first that differ least: the model does not tell them apart."""
     own = {**{name: size for name, size in first.sizes.items() if size > 1}, "num_warps": first.options["num_warps"]}
-    most = {"num_warps": chip.program_warps, "block": first.facts["row"], "splits": chip.most_splits}
+    # A block that holds a whole row need not be longer, but may be as long as the rule has it.
+    longest = max(first.facts["row"], own.get("block", 1))
+    most = {"num_warps": chip.program_warps, "block": longest, "splits": chip.most_splits}
     found: list[tuple[int, dict[str, int]]] = []
     for factors in product((1, 0.5, 2), repeat=len(own)):
         tile = {name: int(size * factor) for (name, size), factor in zip(own.items(), factors, strict=True)}
