@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -87,6 +88,21 @@ where T in {f16, bf16}:
 """,
 }
 
+REDUCED = {
+    "the largest": "dot(x, w, over=K) + amax(w, over=K)",
+    "the least": "dot(x, w, over=K) + amin(abs(w), over=K)",
+    "a sum": "dot(x, w, over=K) + sum(w * w, over=K)",
+    "a mean": "dot(x, w, over=K) + mean(w * w, over=K)",
+    "of columns": "dot(x, w / maximum(amax(abs(w), over=N), 1), over=K, precision=T)",
+    "of columns of two axes": "dot(x, w / maximum(amax(cast(v, f32) + w, over=(N, L)), 1), over=K, precision=T)",
+    "of all": "dot(x, w / maximum(amax(abs(w), over=(N, K)), 1), over=K, precision=T)",
+    "of a fixed axis": "dot(x, w / maximum(amax(f, over=L), 1), over=K, precision=T)",
+    "of integers": "dot(x, w * where(amax(v, over=(K, L)) == amin(v, over=(K, L)), 2, 3), over=K, precision=T)",
+    "of none that are above": "dot(x, w, over=K) + where(amax(v, over=(K, L)) < 0, 1, 2)",
+    "a norm": "dot(x, cast(rmsnorm(w, 1.0, 1e-6, over=K), T), over=K, precision=T)",
+}
+"""What is prepared of reductions: of rows, which may be empty, of columns, which may be, of both."""
+
 READING = ("library", "tma", "swap_ab")
 """Limits under which calls take plans that read what is prepared."""
 
@@ -147,6 +163,22 @@ def test_results_lie_within_their_bound(op: Compiled, shape: str, device: torch.
     with on_chip(op.module, CHIPS[shape]), computing(op.module) as times:
         run_and_compare(op.call, op.program.forms, of_many_rows(op), device=device)
     assert reads or times or shape not in ("library", "swap_ab")
+
+
+@pytest.mark.parametrize("form", REDUCED)
+def test_reductions_of_no_elements_are_prepared(form: str, tmp_path: Path, device: torch.device) -> None:
+    text = (
+        "op f(x: T[M, K], weight w: T[N, K], weight v: i32[N, K, L], weight f: T[N, K, L]) -> y: T[M, N]\n"
+        f"where T in {{f16, bf16, f32}}, L == 4:\n    y = {REDUCED[form]}\n"
+    )
+    (op,) = compiled(text, tmp_path)
+    for empty in ({"K"}, {"N"}, {"K", "N"}, set()):
+        extents = {"M": 40, "L": 4} | {name: 0 if name in empty else 16 for name in ("N", "K")}
+        known = {solve.name for solve in op.program.graph.solves}
+        case = Case(op="f", seed=0, extents={n: s for n, s in extents.items() if n in known}, dtypes={"T": "bf16"})
+        with on_chip(op.module, CHIPS["library"]), computing(op.module) as times:
+            run_and_compare(op.call, op.program.forms, case, device=device)
+        assert times or "N" in empty, empty
 
 
 def arguments(op: Compiled, device: torch.device, dtype: str = "bf16", seed: int = 0) -> dict[str, Any]:

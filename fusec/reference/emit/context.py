@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from fusec.ir.fixed_extents import fixed_extents, known_extent
 from fusec.ir.formats import FLOAT_FORMATS, TORCH_NAMES
 from fusec.ir.graph import DimParam, Graph
 from fusec.ir.types import Axis, Dim, DType, Kind, Lead, Storage
@@ -18,7 +19,8 @@ from fusec.reference.emit.spelling import Text
 class Context:
     """Names and needs of one reference.
 
-    With `declared` the arguments have types that the spec admits; else they may be f64 as well. `real`, `lead`, `axes`
+    With `declared` the arguments are those that the spec admits; else they may be f64 as well, and what torch refuses
+    of empty tensors is refused. `real`, `lead`, `axes`
     and `types` are the variables of the compute type, of the sizes that `...` stands for, of the extents and of the
     type variables. `needs` are those that the text has used, `prelude` the functions it calls, of Python or above it,
     which have the names in `functions`.
@@ -99,6 +101,11 @@ class Context:
     def computes_in(self, storage: Storage) -> bool:
         """Whether values of a storage type need no widening and no rounding; only said where types are `declared`."""
         return self.declared and isinstance(storage, DType) and self.dtype(storage) == self.compute()
+
+    def may_be_empty(self, axes: tuple[Axis, ...]) -> bool:
+        """Whether a call may have no positions along `axes`; only said where types are `declared`."""
+        fixed = fixed_extents(self.graph)
+        return self.declared and not all(known_extent(axis, fixed) for axis in axes)
 
     def widening(self) -> str:
         """The method call that takes a tensor to the compute type."""

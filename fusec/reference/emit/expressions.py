@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from string import ascii_lowercase
 
 from fusec.diagnostics import InternalError
@@ -24,10 +25,11 @@ from fusec.ir.expressions import (
 )
 from fusec.ir.formats import FLOAT_FORMATS, TORCH_NAMES, largest_of
 from fusec.ir.graph import Node
+from fusec.ir.ops import REDUCTIONS
 from fusec.ir.types import DTYPES, Axis, DType, DTypeVar, Kind, Lead, Storage, union, without
 from fusec.reference.emit.arithmetic import apply
 from fusec.reference.emit.context import Context, saturates
-from fusec.reference.emit.layout import split_axes
+from fusec.reference.emit.layout import Layout, split_axes
 from fusec.reference.emit.moves import merge, part
 from fusec.reference.emit.spelling import COMPARISON, SUM, Text, call, infix, literal
 from fusec.reference.emit.values import Value, aligned
@@ -54,7 +56,7 @@ def expression(context: Context, node: Node, args: list[Value], keep: bool) -> V
         case Cast(_, storage):
             return cast(context, args[0].tensor(context), storage)
         case Reduce():
-            return _reduce(expr, args[0].of_kind(node.type.kind, context), keep)
+            return _reduce(context, expr, args[0].of_kind(node.type.kind, context), keep)
         case Dot():
             return _dot(expr, [arg.of_kind(node.type.kind, context) for arg in args])
         case Part():
@@ -133,9 +135,9 @@ def _positions(context: Context, axis: Axis) -> Text:
     return call("torch.arange", f"{context.extent((axis,)).code}{context.device}")
 
 
-def _reduce(expr: Reduce, value: Value, keep: bool) -> Value:
+def _reduce(context: Context, expr: Reduce, value: Value, keep: bool) -> Value:
     if not without(value.axes, expr.axes):
-        return value.then(f".{expr.op}()", ())
+        return _reduced(context, expr, value, "", ())
     if Lead() in expr.axes:
         # `[None]` makes one dimension more, so that there is something to flatten where `...` stands for nothing.
         value = value.then(f"[None].flatten(0, {-len(value.layout)})")
@@ -143,9 +145,17 @@ def _reduce(expr: Reduce, value: Value, keep: bool) -> Value:
     dims = str(places[0]) if len(places) == 1 else f"({', '.join(map(str, places))})"
     if keep:
         layout = tuple(None if axis in expr.axes else axis for axis in value.layout)
-        return value.then(f".{expr.op}({dims}, keepdim=True)", layout)
+        return _reduced(context, expr, value, f"{dims}, keepdim=True", layout)
     layout = tuple(axis for axis in value.layout if axis is None or axis not in expr.axes)
-    return value.then(f".{expr.op}({dims})", layout)
+    return _reduced(context, expr, value, dims, layout)
+
+
+def _reduced(context: Context, expr: Reduce, value: Value, arguments: str, layout: Layout) -> Value:
+    """A method of the tensor; a function where one of no elements is to be picked, which torch refuses."""
+    if not (REDUCTIONS[expr.op].picks and context.may_be_empty(expr.axes)):
+        return value.then(f".{expr.op}({arguments})", layout)
+    text = call(context.function(f"_{expr.op}"), value.text.code, *([arguments] if arguments else []))
+    return replace(value, text=text, layout=layout)
 
 
 def _dot(expr: Dot, args: list[Value]) -> Value:

@@ -34,6 +34,22 @@ def _inside(table: torch.Tensor, *index: torch.Tensor) -> torch.Tensor:
     each = [(i >= 0) & (i < size) for i, size in zip(index, table.shape, strict=False)]
     return torch.stack(torch.broadcast_tensors(*each)).all(0)
 ''',
+        "_amax": '''
+def _amax(x: torch.Tensor, dim: int | tuple[int, ...] = (), keepdim: bool = False) -> torch.Tensor:
+    """`x.amax(dim, keepdim)`, and of no elements the least number, which torch refuses."""
+    if x.numel():
+        return x.amax(dim, keepdim)
+    least = -torch.inf if x.is_floating_point() else torch.iinfo(x.dtype).min
+    return x.new_full(x.sum(dim, keepdim).shape, least)
+''',
+        "_amin": '''
+def _amin(x: torch.Tensor, dim: int | tuple[int, ...] = (), keepdim: bool = False) -> torch.Tensor:
+    """`x.amin(dim, keepdim)`, and of no elements the largest number, which torch refuses."""
+    if x.numel():
+        return x.amin(dim, keepdim)
+    largest = torch.inf if x.is_floating_point() else torch.iinfo(x.dtype).max
+    return x.new_full(x.sum(dim, keepdim).shape, largest)
+''',
         "_look_up": '''
 def _look_up(table: torch.Tensor, *index: torch.Tensor) -> torch.Tensor:
     """`table[index]`, with NaN (0 in a table of integers) where the index is out of range."""
