@@ -316,6 +316,11 @@ where T in {f32}:
     s = sum(a, over=M)
     t = sum(b * b, over=(B, N))
 """,
+    "a sum that another sum reads, and a tensor that may be given": """
+op scaled(x: T[M, G, L], s: f32[M, G], bias: f32[M] = 0) -> y: T[M]
+where T in {f32}:
+    y = sum(sum(x, over=L) * s, over=G) + bias
+""",
     "an output with less than the finish of a split": """
 op statistics(x: T[M, K, N]) -> (y: T[M, K, N], s: f32[M, N], t: f32[M])
 where T in {f32}:

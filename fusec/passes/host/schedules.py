@@ -9,7 +9,7 @@ from fusec.ir import schedule as ir
 from fusec.ir.expressions import GIVEN, OMITTED, Choose, Dot, NodeId
 from fusec.ir.expressions import Elementwise as Arithmetic
 from fusec.ir.fixed_extents import known_extent
-from fusec.ir.flow import Flow, FlowNode, Load, Partial, flow_operands, store_axes, store_inputs
+from fusec.ir.flow import FlowNode, Load, Partial, flow_operands, store_axes, store_inputs
 from fusec.ir.host.names import Name
 from fusec.ir.host.schedules import (
     ColumnSums,
@@ -358,17 +358,17 @@ def _at_least_one(stage: Stage) -> str:
 def _unless(stage: Stage, later: Iterable[Stage]) -> str:
     """The optional tensor which, where it is given, leaves none of the partial results of a stage to be read."""
     left = {partial.scratch for partial in stage.partials}
-    flows = [each.flow for each in later]
-    selectors = {
-        node.expr.selector: node.expr for flow in flows for node in flow.nodes if isinstance(node.expr, Choose)
-    }
-    given = (name for name, choose in selectors.items() if OMITTED in dict(choose.cases))
-    return next((name for name in given if not any(left & _read_where_given(flow, name) for flow in flows)), "")
+    stages = tuple(later)
+    chosen = (node.expr for each in stages for node in each.flow.nodes if isinstance(node.expr, Choose))
+    given = {choose.selector for choose in chosen if OMITTED in dict(choose.cases)}
+    return next((name for name in sorted(given) if not any(left & _read_where_given(s, name) for s in stages)), "")
 
 
-def _read_where_given(flow: Flow, selector: str) -> set[str]:
-    """The buffers of partial results that a call reads which gives the tensor `selector`."""
+def _read_where_given(stage: Stage, selector: str) -> set[str]:
+    """The buffers of partial results that a stage reads, for its own and what it stores, where `selector` is given."""
+    flow = stage.flow
     stack = [number for store in flow.stores for number in store_inputs(store)]
+    stack += [partial.value for partial in stage.partials]
     seen: set[NodeId] = set()
     while stack:
         number = stack.pop()
