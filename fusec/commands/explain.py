@@ -13,6 +13,7 @@ from fusec.commands.explain_steps import show
 from fusec.commands.find import OpArgument, SpecsOption, find_op
 from fusec.commands.outcome import DebugOption, JsonOption, UsageError, describe, print_json, reporting, tell_warnings
 from fusec.diagnostics import Source
+from fusec.driver.compile import plan_source
 from fusec.ir.graph import Graph
 from fusec.passes.explain.op import explain
 from fusec.passes.explain.words import lines, title
@@ -82,7 +83,7 @@ def run(
             for step in shown:
                 print(f"--- {step.name} ({step.seconds * 1e3:.1f} ms)\n{show(step.result)}\n")
             return
-        explained = explain(graph)
+        explained = explain(graph, plan_source(source, path.parent).program(graph.name))
         if as_json:
             plain = {**asdict(explained), "ir": {step.name: show(step.result) for step in shown}}
             print_json({**plain, "warnings": list(map(describe, warnings))})

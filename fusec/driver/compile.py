@@ -42,6 +42,10 @@ class Planned:
     programs: tuple[Program, ...]
     names: FileNames
 
+    def program(self, op: str) -> Program:
+        """The kernels of the op of that name, as they are called in the file."""
+        return next(program for program in self.programs if program.graph.name == op)
+
 
 def plan_source(source: Source, folder: Path | None) -> Planned:
     """Every op of a spec, with all its kernels. `folder` is where `use NAME` looks for files; None admits no `use`.

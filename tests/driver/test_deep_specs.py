@@ -11,6 +11,7 @@ from fusec.lang.load import load
 from fusec.numerics.envelope import envelope
 from fusec.passes.explain.op import explain
 from fusec.passes.graph.elaborate import elaborate
+from fusec.passes.pipeline import compile_graph
 from fusec.passes.warnings import warnings_of
 
 ROWS = "x: T[..., N], s: f32 = 0.5) -> y: T[..., N]\nwhere T in {f16, f32}"
@@ -64,7 +65,7 @@ def elaborated(text: str) -> None:
     graphs = elaborate(load(Source("f.fuse", text), None))
     warnings_of(graphs)
     for graph in graphs:
-        explain(graph)
+        explain(graph, compile_graph(graph))
 
 
 @pytest.mark.timeout(60)

@@ -158,5 +158,6 @@ def test_features_meet(feature: str, shape: str, tmp_path: Path, device: torch.d
 @pytest.mark.parametrize("feature", MEETING)
 def test_every_feature_is_explained(feature: str) -> None:
     (graph,) = elaborate(load(Source("f.fuse", MEETING[feature][1]), None))
-    found = explain(graph)
-    assert {plan.plan.name for plan in found.plans} >= {plan.name for plan in compile_graph(graph).whole.plans}
+    program = compile_graph(graph)
+    found = explain(graph, program)
+    assert {plan.plan.name for plan in found.plans} >= {plan.name for plan in program.whole.plans}

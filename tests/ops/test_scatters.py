@@ -116,9 +116,9 @@ def test_explain_tells_what_is_written_last() -> None:
     texts = {READ_BEFORE["a row copied"]: "elsewhere than it is written", SUMS["rows"]: "first writer of the place"}
     for text, reason in texts.items():
         (one,) = compile_source(Source("written.fuse", text), None)
-        assert any("is written last" in line and reason in line for line in lines(explain(one.graph)))
+        assert any("is written last" in line and reason in line for line in lines(explain(one.graph, one.program)))
     (one,) = compile_source(Source("written.fuse", IN_PLACE["a norm"]), None)
-    explained = explain(one.graph)
+    explained = explain(one.graph, one.program)
     assert not any("written last" in line for line in lines(explained))
     moved = {plan.plan.name: (plan.plan.moved, plan.plan.excess) for plan in explained.plans}
     assert moved["resident"] == ("2 x + g + peak", "")

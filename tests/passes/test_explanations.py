@@ -11,11 +11,10 @@ import torch
 from compiled import compiled
 
 from fusec.diagnostics import Source
+from fusec.driver.compile import plan_source
 from fusec.forcing import SMALL
-from fusec.lang.load import load
 from fusec.passes.explain.op import Explanation, explain
 from fusec.passes.explain.words import lines
-from fusec.passes.graph.elaborate import elaborate
 from fusec.runtime import Launch, Op, PlanError
 from fusec.runtime.traffic.count import traffic
 
@@ -42,22 +41,54 @@ where N > 0:
 """
 
 
+TWINS = """
+op f(x: f32[M, N], weight w: f32[N]) -> y: f32[M, N]:
+    y = rmsnorm(x, w, 1e-6, over=N)
+
+op g(a: f32[L, H], weight b: f32[H]) -> c: f32[L, H]:
+    c = rmsnorm(a, b, 1e-6, over=H)
+"""
+"""The kernels of the second op are those of the first, for tensors and axes that are called otherwise."""
+
+MERGED = """
+op f(x: f16[M, K], weight w: f16[N, K], weight bias: f16[N] = 0) -> y: f16[M, N]:
+    y = dot(x, w, over=K) + bias
+
+op g(x: f16[M, K], weight w: f16[N, K], r: f16[M, N], weight bias: f16[N] = 0) -> y: f16[M, N]:
+    y = dot(x, w, over=K) + bias + r
+"""
+"""The kernels of both ops differ in a few statements, so they are one, with branches."""
+
+
 def explained(spec: str) -> Explanation:
-    (graph,) = elaborate(load(Source("f.fuse", spec), None))
-    return explain(graph)
+    (found,) = all_explained(spec)
+    return found
 
 
-@pytest.mark.parametrize("spec", [ROWS, LAST], ids=["rows", "last"])
-def test_plans_have_the_kernels_of_the_file(spec: str, tmp_path: Path) -> None:
+def all_explained(spec: str) -> list[Explanation]:
+    planned = plan_source(Source("f.fuse", spec), None)
+    return [explain(graph, planned.program(graph.name)) for graph in planned.graphs]
+
+
+FILES = {"rows": ROWS, "last": LAST, "prepared": PREPARED, "twins": TWINS, "merged": MERGED}
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_plans_have_the_kernels_of_the_file(file: str, tmp_path: Path) -> None:
+    text = Path(compiled(FILES[file], tmp_path)[0].module.__file__ or "").read_text()
+    defined = {*re.findall(r"^@triton\.jit.*\ndef (\w+)\(", text, re.MULTILINE)}
+    names = {kernel for found in all_explained(FILES[file]) for plan in found.plans for kernel in plan.plan.kernels}
+    assert names <= defined
+    # What is no kernel is a function that kernels share.
+    assert all(re.search(rf"^ +.*{each}\(", text, re.MULTILINE) for each in defined - names)
+    assert {name[:3] for name in names} == {"_f_"}, "the second op of a file has no kernels of its own"
+
+
+@pytest.mark.parametrize("spec", [ROWS, LAST, PREPARED], ids=["rows", "last", "prepared"])
+def test_every_plan_is_told_in_words(spec: str) -> None:
     found = explained(spec)
-    (op,) = compiled(spec, tmp_path)
-    text = Path(op.module.__file__ or "").read_text()
     names = [kernel for plan in found.plans for kernel in plan.plan.kernels]
     assert names
-    defined = re.findall(r"^def (_f_\w+)\(", text, re.MULTILINE)
-    assert {*names} <= {*defined}
-    # What is no kernel is a function that kernels share.
-    assert all(re.search(rf"^ +.*{each}\(", text, re.MULTILINE) for each in {*defined} - {*names})
     written = [*lines(found)]
     assert [line.split()[1] for line in written if line.startswith("    kernel ")] == names
     heads = [line for line in written if line.startswith("plan ")]

@@ -80,12 +80,12 @@ class Explanation:
     modules: tuple[tuple[str, ...], ...]
 
 
-def explain(graph: Graph) -> Explanation:
-    """The explanation of an op that compiles."""
+def explain(graph: Graph, written: Program) -> Explanation:
+    """The explanation of an op that compiles, and is `written` to a file, where its kernels have their last names."""
     steps: list[StepReport] = []
     program = compile_graph(marked(graph), steps.append)
     made = {step.name: step.result for step in steps}
-    plans = (_plan(plan, record) for plan, record in zip(program.plans, plan_records(program), strict=True))
+    plans = (_plan(plan, record) for plan, record in zip(program.plans, plan_records(written), strict=True))
     (whole,) = (each for each in made["resolve_views"] if each.name == FUSED)
     flow = whole.steps[0].flow
     assert flow is not None

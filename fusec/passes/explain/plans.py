@@ -26,7 +26,11 @@ class PlanRecord:
 
 
 def plan_records(program: Program) -> tuple[PlanRecord, ...]:
-    """The plans of an op in words and figures, in the order of `Program.plans`."""
+    """The plans of an op in words and figures, in the order of `Program.plans`.
+
+    Kernels are called as the program has them: by other names before a file has them than in it, where one that is the
+    same as another, be it of another op, is not written again.
+    """
     return tuple(
         PlanRecord(
             name=_plan_name(program, plan),
