@@ -13,7 +13,7 @@ from fusec.commands.explain_steps import show
 from fusec.commands.find import OpArgument, SpecsOption, find_op
 from fusec.commands.outcome import DebugOption, JsonOption, UsageError, describe, print_json, reporting, tell_warnings
 from fusec.diagnostics import Source
-from fusec.driver.compile import plan_source
+from fusec.driver.plan import plan_source
 from fusec.ir.graph import Graph
 from fusec.passes.explain.op import explain
 from fusec.passes.explain.words import lines, title

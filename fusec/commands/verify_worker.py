@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from fusec.diagnostics import Source
-from fusec.driver.compile import Planned, plan_source
+from fusec.driver.plan import Planned, plan_source
 from fusec.interpreter import exact, interpreting
 from fusec.testing import interpreter_selftest
 from fusec.testing.exercise import Effort, Record, exercise

@@ -146,12 +146,13 @@ def test_building_waits_for_no_torch(specs: Path, tmp_path: Path) -> None:
     assert result.stdout.splitlines()[-1] == "set()", result.stderr
 
 
-def test_explaining_waits_for_nothing_that_writes_or_runs_kernels(specs: Path) -> None:
+def test_explaining_waits_for_nothing_that_writes_files_or_runs_kernels(specs: Path) -> None:
+    """But for jinja2: which kernels of a file are one, and so what they are called, is seen from their text."""
     code = (
         "import sys; from fusec.cli import application\n"
         f"words = ['explain', 'scaled', '--specs', {str(specs)!r}]\n"
         "application(words)(words, standalone_mode=False)\n"
-        "print({'torch', 'triton', 'jinja2', 'numpy', 'fusec.reference.emit'} & set(sys.modules))"
+        "print({'torch', 'triton', 'numpy', 'fusec.reference.emit'} & set(sys.modules))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.stdout.splitlines()[-1] == "set()", result.stderr

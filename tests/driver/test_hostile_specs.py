@@ -58,7 +58,7 @@ def test_a_hostile_docstring_stays_text(doc: str) -> None:
     def documented(tree: object) -> tuple[object, ...]:
         return tuple(replace(graph, doc=doc) for graph in elaborate(tree))
 
-    with mock.patch("fusec.driver.compile.elaborate", documented):
+    with mock.patch("fusec.driver.plan.elaborate", documented):
         (compiled,) = compile_source(Source("scaled.fuse", SPEC.format(doc="plain")), None)
     tree = ast.parse(compiled.text)
     assert shape(compiled.text) == shape(PLAIN)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from compiled import compiled
 
-from fusec.driver import compile as compiling
+from fusec.driver import plan as planning
 from fusec.forcing import CHIPS, on_chip
 from fusec.ir.expressions import GIVEN, Choose, Const
 from fusec.ir.graph import Graph
@@ -37,8 +37,8 @@ def unread(graph: Graph) -> Graph:
 def test_a_tensor_that_no_case_reads_is_passed(
     text: str, shape: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: torch.device
 ) -> None:
-    made = compiling.compile_graphs
-    monkeypatch.setattr(compiling, "compile_graphs", lambda graphs: made(tuple(map(unread, graphs))))
+    made = planning.compile_graphs
+    monkeypatch.setattr(planning, "compile_graphs", lambda graphs: made(tuple(map(unread, graphs))))
     (op,) = compiled(text, tmp_path)
     x = torch.arange(12.0, device=device).reshape(3, 4)
     base = x - x.amax(1, keepdim=True) if "amax" in text else x

@@ -11,7 +11,7 @@ import torch
 from compiled import compiled
 
 from fusec.diagnostics import Source
-from fusec.driver.compile import plan_source
+from fusec.driver.plan import plan_source
 from fusec.forcing import SMALL
 from fusec.passes.explain.op import Explanation, explain
 from fusec.passes.explain.words import lines
