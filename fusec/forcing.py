@@ -95,11 +95,9 @@ class Forcing:
 
     @property
     def kind(self) -> str:
-        """What calls are drawn for: sums that several programs share are long, as those are that TMA moves.
-
-        The library takes operands of 8 bits whose extents are multiples of 16, as TMA does.
-        """
-        return "tma" if self.plan is not None and self.plan.endswith(("tma", "split_k", "library")) else "rows"
+        """What calls are drawn for: sums that several programs share are long, as those are that TMA moves."""
+        name = self.plan or ""
+        return "library" if name.endswith("library") else "tma" if name.endswith(("tma", "split_k")) else "rows"
 
     def of(self, op: Op) -> AbstractContextManager[None]:
         """Within, an op chooses its plans this way."""

@@ -42,6 +42,12 @@ BOXED_INNER = (8, 16, 24, 40, 64, 72, 128, 136, 200)
 BOXED_OUTER = (1, 3, 17, 64, 129)
 """Extents of axes that it counts rows by."""
 
+LIBRARY_INNER = (16, 32, 48, 64, 80, 128)
+"""Extents of axes that the vendor's library takes in products of 8 bits."""
+
+LIBRARY_OUTER = (17, 18, 20, 24, 31, 32, 33, 40, 1, 2, 3)
+"""Extents of rows, most of them more than it wants of integers."""
+
 
 @dataclass(frozen=True, slots=True)
 class Budget:
@@ -54,6 +60,8 @@ class Budget:
     inner: tuple[int, ...] = INNER
     outer: tuple[int, ...] = OUTER
     """What extents are drawn from."""
+    multiple: int = 1
+    """Of what those of inner axes are multiples, where they are free to be."""
 
 
 @st.composite
@@ -86,6 +94,7 @@ def cases(draw: st.DrawFn, graph: Graph, budget: Budget = Budget()) -> Case:
 
 
 _BOXES = Budget(rows=129, elements=1 << 15, inner=BOXED_INNER, outer=BOXED_OUTER)
+_PRODUCTS = Budget(rows=80, elements=1 << 13, inner=LIBRARY_INNER, outer=LIBRARY_OUTER, multiple=16)
 
 
 @st.composite
@@ -106,7 +115,14 @@ def boxed_cases(draw: st.DrawFn, graph: Graph, budget: Budget = _BOXES) -> Case:
 
 def reaching(kind: str, graph: Graph, budget: Budget = Budget()) -> st.SearchStrategy[Case]:
     """Calls of an op that take its plans of a kind, on the chip of `forcing.CHIPS` of that name."""
-    return boxed_cases(graph) if kind == "tma" else cases(graph, budget)
+    match kind:
+        case "tma":
+            return boxed_cases(graph)
+        case "library":
+            # It multiplies 16 bits and more in any layout, 8 bits where operands lie as the copy engine has them.
+            return st.one_of(boxed_cases(graph, _PRODUCTS), cases(graph, budget))
+        case _:
+            return cases(graph, budget)
 
 
 def _extents(draw: st.DrawFn, graph: Graph, budget: Budget, random: Random) -> tuple[dict[str, int], tuple[int, ...]]:
@@ -123,6 +139,8 @@ def _extents(draw: st.DrawFn, graph: Graph, budget: Budget, random: Random) -> t
     for name in random.sample(signature.free, len(signature.free)):
         pool = (0,) if name == empty else budget.inner if name in signature.inner else budget.outer
         allowed = room.allowed(name, pool)
+        if name in signature.inner:
+            allowed = [extent for extent in allowed if extent % budget.multiple == 0] or allowed
         assume(allowed)
         room.extents[name] = draw(st.sampled_from(allowed))
     assume(room.settle())
