@@ -1,0 +1,188 @@
+"""Products of 8 bits beside the library's: rows and columns scaled, groups scaled, quantised in the call.
+
+    python -m benchmarks.low_precision --out low_precision.json [--only NAME ...] [--rounds 9]
+
+All candidates of a case are CUDA graphs, replayed by turns with a cold L2; the median of the rounds counts. Each result
+is held to f64 on the tensors that are timed. A candidate with a plan behind its name is our op with that plan forced.
+Peers that quantise are compiled by `torch.compile`, with PyTorch's own product of scaled operands.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, TypeAlias
+
+import torch
+
+import generated
+from benchmarks.cold import ColdTimer, about, called, captured, interleaved, relative_error
+from fusec.runtime import Op
+
+F8, BF16 = torch.float8_e4m3fn, torch.bfloat16
+GROUP = 128
+EPS = 1e-6
+
+Call: TypeAlias = Callable[[], torch.Tensor]
+Candidates: TypeAlias = tuple[dict[str, Call], torch.Tensor]
+"""What is timed, and what it should give."""
+
+
+def drawn(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, device="cuda")
+
+
+def scales(*shape: int) -> torch.Tensor:
+    return torch.rand(*shape, device="cuda") + 0.5
+
+
+def planned(function: Callable[..., torch.Tensor], plan: str, *given: Any) -> Call:
+    """A call of an op with one of its plans."""
+    ops = vars(sys.modules[function.__module__]).values()
+    op = next(each for each in ops if isinstance(each, Op) and each.name == function.__name__)
+
+    def call() -> torch.Tensor:
+        with op.forced(plan):
+            return function(*given)
+
+    return call
+
+
+def product(a: torch.Tensor, b: torch.Tensor, s: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    """a @ b.T in f64, with scales of rows of both."""
+    return (a.double() @ b.double().T) * s.double()[:, None] * t.double()
+
+
+def row_scaled(n: int) -> Candidates:
+    a, b, s, t = drawn(n, n).to(F8), drawn(n, n).to(F8), scales(n), scales(n)
+    library = partial(torch._scaled_mm, a, b.T, s[:, None], t[None], out_dtype=BF16)
+    calls: dict[str, Call] = {
+        "_scaled_mm": library,
+        "_scaled_mm fast": partial(library, use_fast_accum=True),
+        "fusec": partial(generated.scaled_mm, a, b, s, t),
+        "fusec fast": partial(generated.scaled_mm_fast, a, b, s, t),
+        "fusec, tma": planned(generated.scaled_mm, "tma", a, b, s, t),
+        "fusec fast, tma": planned(generated.scaled_mm_fast, "tma", a, b, s, t),
+    }
+    return calls, product(a, b, s, t)
+
+
+def integers(n: int) -> Candidates:
+    a, b = (torch.randint(-127, 128, (n, n), device="cuda", dtype=torch.int8) for _ in range(2))
+    s, t = scales(n), scales(n)
+    scaled = torch.compile(lambda sums: (sums * s[:, None] * t).to(BF16), dynamic=False)
+    calls: dict[str, Call] = {
+        "_int_mm + compiled": lambda: scaled(torch._int_mm(a, b.T)),
+        "fusec": partial(generated.scaled_mm_int8, a, b, s, t),
+    }
+    return calls, product(a, b, s, t)
+
+
+def group_scaled(m: int, n: int) -> Candidates:
+    a, b = drawn(m, n).to(F8), drawn(n, n).to(F8)
+    s, t = scales(n // GROUP, m), scales(n // GROUP, n // GROUP)
+    calls: dict[str, Call] = {
+        "_scaled_mm": partial(torch._scaled_mm, a, b.T, s.T, t.T, out_dtype=BF16),
+        "fusec": partial(generated.block_scaled_mm, a, b, s.T.contiguous(), t),
+    }
+    wide = a.double() * s.T.double().repeat_interleave(GROUP, 1)
+    across = t.double().repeat_interleave(GROUP, 0).repeat_interleave(GROUP, 1)
+    return calls, wide @ (b.double() * across).T
+
+
+def quantised(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    scale = x.float().abs().amax(-1, keepdim=True).clamp_min(1e-12) / 448
+    return (x.float() / scale).clamp(-448, 448).to(F8), scale
+
+
+def linear(m: int, n: int, k: int = 4096, normed: bool = False) -> Candidates:
+    """Inputs quantised in the call, weights before it; M = 1 has no peer in the library."""
+    x, weight, gain, t = drawn(m, k).to(BF16), drawn(n, k).to(F8), scales(k).to(BF16), scales(n)
+
+    def peer(x: torch.Tensor) -> torch.Tensor:
+        q, scale = quantised(torch.nn.functional.rms_norm(x, x.shape[-1:], gain, EPS) if normed else x)
+        return torch._scaled_mm(q, weight.T, scale, t[None], out_dtype=BF16)
+
+    calls: dict[str, Call] = {"fusec": partial(generated.fp8_linear_quantized, x, weight, t)}
+    wide = x.double()
+    if normed:
+        calls["fusec"] = partial(generated.rmsnorm_fp8_linear, x, gain, weight, t, EPS)
+        wide = wide * (wide.square().mean(-1, keepdim=True) + EPS).rsqrt() * gain.double()
+    if m > 1:
+        calls["torch.compile"] = partial(torch.compile(peer, dynamic=False), x)
+    q, scale = quantised(wide)
+    return calls, product(q, weight, scale[:, 0], t)
+
+
+def in_bf16(m: int, n: int, k: int = 4096) -> Candidates:
+    """The same product without a quantiser."""
+    x, weight = drawn(m, k).to(BF16), drawn(n, k).to(BF16)
+    calls: dict[str, Call] = {
+        "fusec": partial(generated.linear, x, weight),
+        "torch.mm": partial(torch.mm, x, weight.T),
+    }
+    return calls, x.double() @ weight.double().T
+
+
+def gated(m: int, n: int, k: int = 4096) -> Candidates:
+    """Beside its parts: the input quantised once, two products of the library, and what is behind them."""
+    x, gate, up = drawn(m, k).to(BF16), drawn(n, k).to(F8), drawn(n, k).to(F8)
+    s, t = scales(n) / 64, scales(n)
+
+    def parts(x: torch.Tensor) -> torch.Tensor:
+        q, scale = quantised(x)
+        left, right = (torch._scaled_mm(q, w.T, scale, v[None], out_dtype=BF16) for w, v in ((gate, s), (up, t)))
+        return torch.nn.functional.silu(left) * right
+
+    q, scale = quantised(x)
+    exact = torch.nn.functional.silu(product(q, gate, scale[:, 0], s)) * product(q, up, scale[:, 0], t)
+    calls: dict[str, Call] = {
+        "fusec": partial(generated.fp8_gated_mlp, x, gate, s, up, t),
+        "torch.compile": partial(torch.compile(parts, dynamic=False), x),
+    }
+    return calls, exact
+
+
+def cases() -> Iterator[tuple[str, Callable[[], Candidates]]]:
+    for n in (1024, 2048, 4096, 8192):
+        yield f"row-scaled {n}", partial(row_scaled, n)
+    for n in (2048, 4096, 8192):
+        yield f"int8 {n}", partial(integers, n)
+    for m, n in ((1024, 1024), (2048, 2048), (4096, 4096), (8192, 8192), (16, 4096), (64, 4096)):
+        yield f"groups {m}x{n}", partial(group_scaled, m, n)
+    for m in (1, 16, 2048, 8192):
+        for n in (4096, 14336):
+            yield f"linear {m}x{n}", partial(linear, m, n)
+            yield f"linear {m}x{n} in bf16", partial(in_bf16, m, n)
+            yield f"linear {m}x{n} behind rmsnorm", partial(linear, m, n, normed=True)
+    yield "gated 2048x14336", partial(gated, 2048, 14336)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--only", nargs="*", default=[""])
+    parser.add_argument("--rounds", type=int, default=9)
+    arguments = parser.parse_args()
+    torch.manual_seed(0)
+    timer, found = ColdTimer(), {}
+    for name, make in cases():
+        if not any(word in name for word in arguments.only):
+            continue
+        calls, exact = make()
+        errors = {who: relative_error(call(), exact) for who, call in calls.items()}
+        graphs = {who: captured(call) for who, call in calls.items()}
+        times = interleaved(graphs, timer, arguments.rounds)
+        found[name] = {"microseconds": times, "errors": errors}
+        for who, us in sorted(times.items(), key=lambda each: each[1]):
+            print(f"{name:36} {who:20} {us:9.1f} us  error {errors[who]:.1e}", flush=True)
+    with open(arguments.out, "w") as file:
+        head = about(called("benchmarks.low_precision"), arguments.rounds)
+        json.dump({"about": head, "cases": found}, file, indent=1)
+
+
+if __name__ == "__main__":
+    main()
