@@ -60,6 +60,8 @@ class Budget:
     inner: tuple[int, ...] = INNER
     outer: tuple[int, ...] = OUTER
     """What extents are drawn from."""
+    leading: int = 0
+    """How many axes `...` stands for at least."""
     multiple: int = 1
     """Of what those of inner axes are multiples, where they are free to be."""
 
@@ -94,7 +96,7 @@ def cases(draw: st.DrawFn, graph: Graph, budget: Budget = Budget()) -> Case:
 
 
 _BOXES = Budget(rows=129, elements=1 << 15, inner=BOXED_INNER, outer=BOXED_OUTER)
-_PRODUCTS = Budget(rows=80, elements=1 << 13, inner=LIBRARY_INNER, outer=LIBRARY_OUTER, multiple=16)
+_PRODUCTS = Budget(rows=80, elements=1 << 13, inner=LIBRARY_INNER, outer=LIBRARY_OUTER, leading=1, multiple=16)
 
 
 @st.composite
@@ -113,14 +115,21 @@ def boxed_cases(draw: st.DrawFn, graph: Graph, budget: Budget = _BOXES) -> Case:
     )
 
 
+@st.composite
+def library_cases(draw: st.DrawFn, graph: Graph, budget: Budget = Budget()) -> Case:
+    """Calls of an op with dots that the library makes: of 16 bits and more in any layout, of 8 bits of some extents."""
+    return draw(
+        cases(graph, budget) if draw(st.sampled_from(_often(False, [True], 3))) else boxed_cases(graph, _PRODUCTS)
+    )
+
+
 def reaching(kind: str, graph: Graph, budget: Budget = Budget()) -> st.SearchStrategy[Case]:
     """Calls of an op that take its plans of a kind, on the chip of `forcing.CHIPS` of that name."""
     match kind:
         case "tma":
             return boxed_cases(graph)
         case "library":
-            # It multiplies 16 bits and more in any layout, 8 bits where operands lie as the copy engine has them.
-            return st.one_of(boxed_cases(graph, _PRODUCTS), cases(graph, budget))
+            return library_cases(graph, budget)
         case _:
             return cases(graph, budget)
 
@@ -130,7 +139,7 @@ def _extents(draw: st.DrawFn, graph: Graph, budget: Budget, random: Random) -> t
     room = Room(signature, budget.rows, budget.elements)
     lead: tuple[int, ...] = ()
     if signature.has_lead:
-        for _ in range(draw(st.integers(0, 3))):
+        for _ in range(draw(st.integers(budget.leading, 3))):
             fitting = [extent for extent in (*budget.outer, 0) if extent * prod(lead) <= budget.rows]
             lead = (*lead, draw(st.sampled_from(fitting)))
         room.extents[LEAD] = prod(lead)
