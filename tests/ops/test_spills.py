@@ -79,6 +79,20 @@ def test_nothing_spills_where_a_residual_is_read_behind_a_product() -> None:
     assert [verdict for verdict in measure(compiled, workers=1) if verdict.failure] == []
 
 
+NORM_IN_BYTES = """op f(x: T[..., N], r: T[..., N], weight w: T[N], s: f32[]) -> (total: T[..., N], q: f8e4m3[..., N])
+where T in {f16, bf16}:
+    total = cast(x + r, T)
+    q = cast(rmsnorm(total, w, 1e-6, over=N) / s, f8e4m3)
+"""
+
+
+def test_nothing_spills_where_bytes_are_stored_beside_a_wider_output() -> None:
+    """They change their layout for it: the longest row that registers hold of two such outputs is shorter."""
+    found = jobs_of([compile_file(Source("f.fuse", NORM_IN_BYTES), None)], re.compile("_f_resident"))
+    assert {job.target.name for job in found} == {"sm_80", "sm_90"}
+    assert [verdict for verdict in measure(found, workers=1) if verdict.failure] == []
+
+
 def looped(job: Job, inner: int, few: bool) -> Job:
     """The kernel of a gemm as it is compiled to contract so many positions."""
     step = dict(job.variant.constexprs)["BLOCK_K"]

@@ -35,6 +35,29 @@ def test_inputs_wait_in_their_own_dtype(body: str, formula: str) -> None:
     assert str(held(body)["resident"]) == formula
 
 
+BESIDE = """op f(x: f16[M, N], w: f16[N]) -> (first: f16[{kept}], q: {narrow}[M, N]):
+    first = {first}
+    q = cast(x * rsqrt(mean(x * x, over=N) + 1) * w, {narrow})
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "kept", "narrow", "words"),
+    [
+        ("x", "M, N", "f8e4m3", 1.75),
+        ("x", "M, N", "i8", 1.75),
+        ("x", "M, N", "f16", 1.5),
+        ("amax(x, over=N)", "M", "f8e4m3", 1.5),
+    ],
+)
+def test_bytes_change_their_layout_beside_a_wider_output(first: str, kept: str, narrow: str, words: float) -> None:
+    """A thread has all of them when it stores them: a sum of 16 bits and its norm in f8 spilled at 32 elements each."""
+    (graph,) = elaborate(load(Source("f.fuse", BESIDE.format(first=first, kept=kept, narrow=narrow)), None))
+    plans = [plan for group in compile_graph(graph).groups for plan in group.all_plans()]
+    (stage,) = (stage for plan in plans for stage in plan.stages if stage.name == "resident")
+    assert residency(stage, widest).words == words
+
+
 def test_the_fullest_point_counts() -> None:
     """`x` and `w` are under way together; after the sum their product is left."""
     op = held("x * w / sum(x, over=N)")["resident"]

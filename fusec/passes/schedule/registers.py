@@ -3,6 +3,9 @@
 A reduction is a point that every thread waits at: what is computed before it and needed after it has to stay. Between
 two reductions a thread has the tiles it loads there under way; what it computes from them it computes element by
 element, and not before it is needed. A loop keeps only its accumulators from one step to the next.
+
+What is stored in bytes beside a wider output lies in the layout of that one, and changes it for its store: all threads
+wait for that as well, so that they have all of it at once.
 """
 
 from __future__ import annotations
@@ -12,7 +15,17 @@ from dataclasses import dataclass
 from math import ceil, inf
 
 from fusec.ir.expressions import Const, Elementwise, Index, MaxOf, NodeId, Reduce, Scalar
-from fusec.ir.flow import LEAD_AXES, FlowExpr, FlowNode, Load, Size, flow_operands, flow_reachable, store_inputs
+from fusec.ir.flow import (
+    LEAD_AXES,
+    FlowExpr,
+    FlowNode,
+    Load,
+    Size,
+    flow_operands,
+    flow_reachable,
+    store_axes,
+    store_inputs,
+)
 from fusec.ir.ops import ELEMENTWISE
 from fusec.ir.stage import Stage
 from fusec.ir.types import Axis, Computed, Element, Kind, union
@@ -23,6 +36,10 @@ _OVERHEAD = 16
 
 _REDUCED_ARGUMENTS = 32
 """The same for a periodic function (sine, cosine), which first brings its argument into one period."""
+
+
+_BYTE = 8 / 32
+"""Words of an element that is stored in a byte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +119,8 @@ def _points(stage: Stage, live: list[NodeId], bits: Callable[[Element], int]) ->
             dims, count = _held(stage, number, point, depth[number], needed[number], bits)
             if dims and count:
                 words[dims] = words.get(dims, 0) + count
+        for dims in _bytes_beside(stage, point, depth, bits):
+            words[dims] = words.get(dims, 0) + _BYTE
         yield tuple(Held(dims, count) for dims, count in words.items())
 
 
@@ -127,6 +146,20 @@ def _held(
             # What is needed later alone can be computed later, of what came from memory.
             least = 1.0 if depth in needed else min(1.0, _loaded(stage, number, bits))
             return _dims(stage, node.type.axes), least
+
+
+def _bytes_beside(
+    stage: Stage, point: int, depth: dict[NodeId, int], bits: Callable[[Element], int]
+) -> Iterator[tuple[str, ...]]:
+    """The tiles that a point stores in bytes, and some other point or itself as something wider, outside of loops."""
+    flow = stage.flow
+    axes = {store: store_axes(flow, store) for store in flow.stores}
+    tiles = {store: _dims(stage, of) for store, of in axes.items() if not _spans(stage, of)}
+    wide = {dims for store, dims in tiles.items() if bits(store.element) > 8}
+    for store, dims in tiles.items():
+        is_here = max(depth[n] for n in store_inputs(store)) == point
+        if dims and dims in wide and bits(store.element) <= 8 and is_here:
+            yield dims
 
 
 def _loaded(stage: Stage, number: NodeId, bits: Callable[[Element], int]) -> float:
