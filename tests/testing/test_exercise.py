@@ -89,7 +89,9 @@ def stores(text: str) -> dict[str, list[ast.expr]]:
         calls = [node for node in ast.walk(functions[name]) if isinstance(node, ast.Call)]
         called = {call.func.id for call in calls if isinstance(call.func, ast.Name)} & functions.keys()
         own = [(call.func.attr, call.args) for call in calls if isinstance(call.func, ast.Attribute)]
-        found = [arguments[1] for attribute, arguments in own if attribute == "store" or "atomic" in attribute]
+        # A tile of a row is stored at offsets, which stand before what is stored.
+        found = [arguments[2] for attribute, arguments in own if attribute == "store_row"]
+        found += [arguments[1] for attribute, arguments in own if attribute == "store" or "atomic" in attribute]
         return found + [value for each in sorted(called) for value in stored(each)]
 
     return {name: stored(name) for name, node in functions.items() if node.decorator_list}
