@@ -618,7 +618,7 @@ _PLANS_ADD_RMSNORM_QUANTIZE_STATIC = Plans(
                    read="x residual", shared="weight", held="x residual"),
         RowTiles(_add_rmsnorm_quantize_static_row_loop, rows="lead1 lead0", loop="N", bytes="x", inputs=2),
         Resident(_add_rmsnorm_quantize_static_resident, rows="lead1 lead0", tile="N", bytes="x", inputs=2, compact=True,
-                 words=1, words_per_byte=0.25),
+                 words=1.25, words_per_byte=0.25),
         RowLoop(_add_rmsnorm_quantize_static_row_loop, rows="lead1 lead0", loop="N", inputs=2, words=3),
         SplitRows(
             (Partial(_add_rmsnorm_quantize_static_partial0, rows="lead1 lead0", loop="N",

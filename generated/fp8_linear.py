@@ -454,6 +454,14 @@ def fp8_linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None 
     return _OP_FP8_LINEAR((x, weight, bias))
 
 
+def _amax(x: torch.Tensor, dim: int | tuple[int, ...] = (), keepdim: bool = False) -> torch.Tensor:
+    """`x.amax(dim, keepdim)`, and of no elements the least number, which torch refuses."""
+    if x.numel():
+        return x.amax(dim, keepdim)
+    least = -torch.inf if x.is_floating_point() else torch.iinfo(x.dtype).min
+    return x.new_full(x.sum(dim, keepdim).shape, least)
+
+
 def _prepare_fp8_linear(weight):
     """What follows from weights alone, computed once for them and kept.
 
@@ -461,7 +469,7 @@ def _prepare_fp8_linear(weight):
     Returns quantized: f8e4m3[N, K]; scale: f32[N].
     """
     weight = weight.float()  # [N, K]
-    scale = weight.abs().amax(-1, keepdim=True).clamp(min=2.0**-96) / 448.0  # [N, 1]
+    scale = _amax(weight.abs(), -1, keepdim=True).clamp(min=2.0**-96) / 448.0  # [N, 1]
     quantized = (weight * (1.0 / scale)).clamp(-448.0, 448.0).to(torch.float8_e4m3fn)  # [N, K]
     return quantized, scale.squeeze(-1)
 
