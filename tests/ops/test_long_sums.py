@@ -30,7 +30,7 @@ where T in {f16, bf16, f32}:
 
 PLANS: dict[str, tuple[str, int, str]] = {
     "resident": ("resident", 1, "gemv"),
-    "streamed": ("row_loop", 1, "gemv_loop"),
+    "streamed": ("row_loop", 1, "gemv"),
     "product": ("rows", 8, "gemm"),
     "swapped": ("swap_ab", 8, "gemm"),
     "dealt": ("swap_ab", 8, "combine"),

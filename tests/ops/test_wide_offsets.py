@@ -117,8 +117,11 @@ def last_of_many(row: Tensor, dim: int, count: int) -> Tensor:
 
 
 def last_ones(count: int) -> Sequence[int]:
-    """The first program, and the last ones of either half: a launch for two groups of outputs deals a half to each."""
-    ends = (count // 2, count)
+    """The first program, and the last ones of every half and third.
+
+    A launch for two groups of outputs deals a half to each, and one with an axis of three in front of rows a third.
+    """
+    ends = {count * part // parts for parts in (2, 3) for part in range(1, parts + 1)}
     return sorted({0, *(program for end in ends for program in range(max(end - 16, 0), end))})
 
 
