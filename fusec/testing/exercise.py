@@ -107,7 +107,7 @@ def exercise(module: ModuleType, program: Program, effort: Effort, device: torch
     """
     subject = _Subject(module, program, device, record)
     own, few = Forcing(), max(effort.own, effort.planned // 4)
-    for candidate in subject.ordered(subject.candidates(own, few))[: effort.own]:
+    for candidate in subject.ordered(subject.candidates(own, effort.planned))[: effort.own]:
         subject.make(candidate, effort.smaller)
     names = [kernel.name for kernel in program.kernels]
     # Most plans are found among few calls; what is left is searched for.
