@@ -1,5 +1,6 @@
 # make build   set up a virtual environment, build specs/ into generated/, verify every op, print the table
 # make test    the same environment, then linters, types and all tests
+# make test-install  wheel, sdist and editable install, each in a fresh environment
 # make test-oldest   all tests with the oldest Triton that fusec supports, with which the gate compiles then
 #
 # Variables:
@@ -17,7 +18,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 BIN := $(VENV)/bin
 READY := $(VENV)/.fusec-ready
 
-.PHONY: build test test-oldest lint check clean
+.PHONY: build test test-install test-oldest lint check clean
 .DEFAULT_GOAL := build
 
 build: $(READY)
@@ -25,6 +26,9 @@ build: $(READY)
 
 test: lint
 	$(BIN)/pytest -n $(JOBS)
+
+test-install: $(READY)
+	FUSEC_TEST_INSTALL=$(abspath $(VENV))/constraints.txt $(BIN)/pytest -n0 tests/install
 
 OLDEST := $(VENV)/triton-oldest
 OLDEST_TRITON := $(shell sed -n 's/.*"triton>=\([0-9.]*\)".*/\1/p' pyproject.toml)

@@ -10,6 +10,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from fusec.extra import compiler_needed
+
 if TYPE_CHECKING:
     from fusec.driver.load import load as load
     from fusec.runtime import batch_invariant as batch_invariant
@@ -28,5 +30,6 @@ _HOMES = {"load": "fusec.driver.load", **dict.fromkeys(_OF_THE_RUNTIME, "fusec.r
 
 def __getattr__(name: str) -> object:
     if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+        with compiler_needed():
+            return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'fusec' has no attribute {name!r}")

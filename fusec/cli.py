@@ -1,4 +1,4 @@
-"""The command line: `fusec build`, `check`, `explain`, `bench`, `tune`, `doctor`."""
+"""The command line: `fusec build`, `check`, `explain`, `bench`, `tune`, `cache`, `doctor`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import typer
 from fusec import __version__
 from fusec.commands.outcome import Exit
 
-COMMANDS = ("build", "check", "explain", "bench", "tune", "doctor")
+COMMANDS = ("build", "check", "explain", "bench", "tune", "cache", "doctor")
 
 HELP = """Build fused Triton ops from specs of a few lines.
 
@@ -35,7 +35,7 @@ fusec explain rmsnorm_quantize
 
 
 def main() -> None:
-    """The entry point of the command `fusec`."""
+    """Run the command that the arguments of the process name."""
     try:
         # What modules make while they load stays: looking for garbage there takes a tenth of the time of a command.
         gc.disable()
@@ -91,7 +91,3 @@ def _print_version(asked: bool) -> None:
     if asked:
         print(f"fusec {__version__}")
         raise typer.Exit
-
-
-if __name__ == "__main__":
-    main()

@@ -116,8 +116,11 @@ LAYERS = (
         ("rich", "torch", "triton", "typer"),
     ),
     Layer("cli", ("__version__", "commands"), ("typer",)),
-    Layer("__main__", ("cli",)),
-    Layer("", ("driver.load", "runtime")),
+    Layer("extra"),
+    # The package of ops: in a wheel it stands in the place of this module.
+    Layer("ops", (), ("generated",)),
+    Layer("__main__", ("extra",)),
+    Layer("", ("extra", "driver.load", "runtime")),
 )
 """The first entry whose place fits a module is its layer. `codegen.gate_worker` is a process of its own."""
 
