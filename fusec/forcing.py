@@ -43,7 +43,7 @@ CHIPS: dict[str, Chip] = {
         SMALL, short_row=0, small_row=0, resident_row=0, chunk=16, few_rows=1 << 20, long_row=0, live_words=0
     ),
     "column_sums": replace(SMALL, short_row=0, resident_row=0),
-    "library": replace(SMALL, library_work=0, int8_work=0),
+    "library": replace(SMALL, library_work=0, int8_work=0, copying_work=0),
     "tma": replace(SMALL, gemv_matrix=-1),
     "swap_ab": replace(SMALL, skinny=NEVER, few_tiles=1 << 10, skinny_block_k=16),
 }

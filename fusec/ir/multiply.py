@@ -23,6 +23,9 @@ I8, I32 = DTYPES["i8"], DTYPES["i32"]
 MULTIPLIED = frozenset(DTYPES[name] for name in ("f16", "bf16", "f32"))
 """The types of operands that matrix units multiply with sums in f32, both operands in one of them."""
 
+SCALED_GROUP = 128
+"""Numbers along what is contracted that share a scale in products of the library; of one operand, as many rows, too."""
+
 MOST_I8 = (2**31 - 1) // 2**14
 """Products of numbers of i8 whose sum is sure to fit 32 bits, as which a matrix unit adds them."""
 

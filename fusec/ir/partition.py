@@ -19,11 +19,15 @@ from fusec.ir.types import Dim, Storage
 
 @dataclass(frozen=True, slots=True)
 class Intermediate:
-    """A row-major tensor that an op allocates and keeps between two of its steps."""
+    """A row-major tensor that an op allocates and keeps between two of its steps; or one whose `...` lies `innermost`.
+
+    Of that the positions of `...` are row-major side by side, and so are such lines.
+    """
 
     name: str
     element: Storage
     dims: tuple[Dim, ...]
+    innermost: bool = False
 
 
 @dataclass(frozen=True, slots=True)

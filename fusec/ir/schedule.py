@@ -190,8 +190,9 @@ class Library:
     """A dot by the vendor's library: `out = sum(a * b, over=inner)` for each position of `batch`.
 
     `rows` are the axes of `out` that `a` alone has, `columns` those that `b` alone has. `precision` and `sums` are
-    those of the dot. A product of f8 may have `scales`: of rows and of columns, or one number for each operand. To any
-    other `addends` are added before it is rounded.
+    those of the dot. A product of f8 may have `scales`: of rows and of columns, or one number for each operand, or of
+    the `groups` that some of `inner` are, for each row or column or a block of them. To any other `addends` are added
+    before it is rounded.
     """
 
     name: ClassVar[str] = "library"
@@ -207,6 +208,7 @@ class Library:
     columns: tuple[Axis, ...]
     inner: tuple[Axis, ...]
     precision: str
+    groups: tuple[Axis, ...] = ()
     sums: Sums = Sums.SINGLE
     scales: tuple[Matrix | None, Matrix | None] = (None, None)
     addends: tuple[Matrix, ...] = ()

@@ -21,7 +21,8 @@ def _lines(partition: Partition) -> Iterator[str]:
         without = f", without {' and '.join(partition.omits)}" if partition.omits else ""
         yield f"partition {partition.name}{without}"
     for tensor in partition.holds:
-        yield f"hold {tensor.name}: {tensor.element}[{', '.join(map(product_text, tensor.dims))}]"
+        how = ", ... innermost" if tensor.innermost else ""
+        yield f"hold {tensor.name}: {tensor.element}[{', '.join(map(product_text, tensor.dims))}]{how}"
     yield from map(_step, partition.steps)
 
 

@@ -50,7 +50,8 @@ def _library(plan: Library) -> Iterator[str]:
         yield f"  adds {', '.join(map(_matrix, plan.addends))}"
     if plan.sums is not Sums.SINGLE:
         scales = (_matrix(scale) for scale in plan.scales if scale is not None)
-        yield f"  sums {plan.sums.value}; {', '.join(('scales', *scales))}"
+        of = f" of groups {_axes(plan.groups)}" if plan.groups else ""
+        yield f"  sums {plan.sums.value}; {', '.join((f'scales{of}', *scales))}"
 
 
 def _matrix(matrix: Matrix) -> str:

@@ -18,11 +18,21 @@ _MOST_ROWS_OF_INT_MM = 16
 """`torch._int_mm` takes more rows than this."""
 
 
-def takes(product: Product, dtypes: tuple[torch.dtype, ...], in_every_type: bool) -> bool:
+_GROUP = 128
+"""Positions of a group with scales of its own; rows of a block that share them."""
+
+_LINE = 4
+"""What numbers of scales side by side are multiples of: those of 16 bytes."""
+
+_SCALES_GROUPS = torch.version.cuda is None or tuple(map(int, torch.version.cuda.split(".")[:2])) >= (12, 9)
+"""Whether the library that PyTorch was built for scales groups."""
+
+
+def takes(product: Product, dtypes: tuple[torch.dtype, ...], on_hopper: bool) -> bool:
     """Whether the library multiplies operands of 8 bits that lie so; `dtypes` are those of a, b and out.
 
-    Both operands lie along what is summed up, and the result row by row. Products with scales of rows may be
-    `in_every_type`, or else of bf16.
+    Both operands lie along what is summed up, and the result row by row. Products with scales of rows are of every type
+    `on_hopper`, or else of bf16; those with scales of groups are made there alone.
     """
     a, b, out = product.a, product.b, product.out
     count, rows, inner = a.shape
@@ -35,26 +45,71 @@ def takes(product: Product, dtypes: tuple[torch.dtype, ...], in_every_type: bool
         return False
     if product.in_8_bits == "i8":
         return rows > _MOST_ROWS_OF_INT_MM
+    if product.groups:
+        known = dtypes == (torch.float8_e4m3fn, torch.float8_e4m3fn, torch.bfloat16)
+        return on_hopper and _SCALES_GROUPS and known and _has_scales_of_groups(product)
     sizes = [(max(scale.shape), (rows, columns)[place]) for place, scale in enumerate(product.scales) if scale]
     if any(size > 1 for size, _ in sizes):
         if any(size != wanted for size, wanted in sizes):
             return False
-        is_written = in_every_type or dtypes[2] == torch.bfloat16
+        is_written = on_hopper or dtypes[2] == torch.bfloat16
         return is_written and dtypes[0] == dtypes[1] == torch.float8_e4m3fn
     return torch.float8_e4m3fn in dtypes[:2]
+
+
+def _has_scales_of_groups(product: Product) -> bool:
+    """Whether the library has scales of groups like these: of one operand's rows at least, in whole vectors of memory.
+
+    It reads those of several blocks in lines of a multiple of 4 groups.
+    """
+    if product.a.shape[-1] != product.groups * _GROUP or None in product.scales:
+        return False
+    lines = [0]
+    for place, scale in enumerate(product.scales):
+        assert scale is not None
+        size, length = scale.shape[1 + place], product.out.shape[1 + place]
+        is_block = size * _GROUP == length
+        if not is_block and (size != length or length % _LINE):
+            return False
+        lines += [product.groups if size > 1 else 0] if is_block else []
+    return len(lines) <= 2 and lines[-1] % _LINE == 0
+
+
+def _steps(scale: Matrix, place: int, length: int) -> tuple[int, int]:
+    """The strides that the library wants of scales of groups: rows of one group side by side, or groups of a block."""
+    size, groups = scale.shape[1 + place], scale.shape[2 - place]
+    own, other = (1, size) if size == length else (groups, 1)
+    return (own, other) if place == 0 else (other, own)
+
+
+def copied(product: Product) -> tuple[tuple[int, int] | None, ...]:
+    """The strides that scales of groups are copied to before the library reads them; None for those that lie so."""
+    found: list[tuple[int, int] | None] = []
+    for place, scale in enumerate(product.scales if product.groups else ()):
+        assert scale is not None
+        wanted = _steps(scale, place, product.out.shape[1 + place])
+        axes = zip(scale.shape[1:], scale.strides[1:], wanted, strict=True)
+        found.append(None if all(size <= 1 or step == other for size, step, other in axes) else wanted)
+    return tuple(found)
+
+
+def copies(product: Product) -> bool:
+    """Whether scales are copied first, a launch more."""
+    return any(steps is not None for steps in copied(product))
 
 
 @dataclass(frozen=True, slots=True)
 class OfEightBits:
     """A product as the library is asked for it: of integers, or with `fast` sums, and scales of these shapes.
 
-    Where one of the two `scales` is not there, the library is given ones.
+    Where one of the two `scales` is not there, the library is given ones. Those of groups may be `copied` first.
     """
 
     whole: bool
     fast: bool
     scales: tuple[bool, bool]
     shapes: tuple[tuple[int, int], tuple[int, int]]
+    copied: tuple[tuple[int, int] | None, ...]
 
     @staticmethod
     def of(product: Product) -> OfEightBits:
@@ -63,14 +118,17 @@ class OfEightBits:
         rows, columns = product.out.shape[-2:]
         vectors = any(scale is not None and scale.shape[-2:] != (1, 1) for scale in product.scales)
         shapes = ((rows, 1), (1, columns)) if vectors else ((1, 1), (1, 1))
-        return OfEightBits(product.in_8_bits == "i8", product.in_8_bits == "fast", (given[0], given[1]), shapes)
+        kind = product.in_8_bits
+        return OfEightBits(kind == "i8", kind == "fast", (given[0], given[1]), shapes, copied(product))
 
     def multiplication(self, device: torch.device) -> Callable[..., object]:
         """The function of `a`, `b`, the scales that there are, and `out`."""
         if device.type == "cpu":
-            return _exactly
+            return _exactly_in_groups if self.copied else _exactly
         if self.whole:
             return _whole
+        if self.copied:
+            return partial(_scaled_in_groups, self.copied, self.fast)
         ones = tuple(
             None if given else torch.ones(shape, dtype=torch.float32, device=device)
             for given, shape in zip(self.scales, self.shapes, strict=True)
@@ -85,6 +143,16 @@ def _exactly(a: Tensor, b: Tensor, *scales: Tensor, out: Tensor) -> None:
     out.copy_(product)
 
 
+def _exactly_in_groups(a: Tensor, b: Tensor, rows: Tensor, columns: Tensor, out: Tensor) -> None:
+    factors = []
+    for matrix, scale in ((a, rows), (b, columns)):
+        wide = scale.double()
+        for axis in (0, 1):
+            wide = wide.repeat_interleave(matrix.shape[axis] // scale.shape[axis], axis)
+        factors.append(matrix.double() * wide)
+    out.copy_(factors[0] @ factors[1])
+
+
 def _whole(a: Tensor, b: Tensor, out: Tensor) -> None:
     torch._int_mm(a, b, out=out)
 
@@ -93,6 +161,32 @@ def _scaled(ones: tuple[Tensor | None, ...], fast: bool, a: Tensor, b: Tensor, *
     left = iter(scales)
     rows, columns = (next(left) if one is None else one for one in ones)
     torch._scaled_mm(a, b, rows, columns, out_dtype=out.dtype, use_fast_accum=fast, out=out)
+
+
+def _scaled_in_groups(
+    copied: tuple[tuple[int, int] | None, ...], fast: bool, a: Tensor, b: Tensor, *scales: Tensor, out: Tensor
+) -> None:
+    rows, columns = (
+        scale if steps is None else torch.empty_strided(scale.shape, steps, device=scale.device).copy_(scale)
+        for scale, steps in zip(scales, copied, strict=True)
+    )
+    torch._scaled_mm(a, b, rows, columns, out_dtype=out.dtype, use_fast_accum=fast, out=out)
+
+
+def group_scale(
+    name: str,
+    offset: int,
+    place: int,
+    axes: list[tuple[int, tuple[int, ...]]],
+    groups: list[tuple[int, tuple[int, ...]]],
+) -> Matrix | None:
+    """Scales of groups as a matrix, of rows by groups (`place` 0) or of groups by columns (1)."""
+    if len(axes) > 1 or len(groups) > 1:
+        return None
+    (size, (step,)), (count, (along,)) = (each[0] if each else (1, (0,)) for each in (axes, groups))
+    if place == 0:
+        return Matrix(name, (1, size, count), (0, step, along), offset)
+    return Matrix(name, (1, count, size), (0, along, step), offset)
 
 
 def scale(name: str, offset: int, place: int, axes: list[tuple[int, tuple[int, ...]]]) -> Matrix | None:

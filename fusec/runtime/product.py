@@ -88,7 +88,8 @@ class Product:
     sum is no launch: with K = 0 the result is all zeros. Raises `ShapeMismatchError`.
 
     Operands may be `in_8_bits`: "f8", or "fast" where sums may have fewer digits than f32, both with `scales` of rows
-    and of columns, or of all of `a` and `b`, in float32; or "i8", whose `out` is int32.
+    and of columns, or of all of `a` and `b`, in float32; or "i8", whose `out` is int32. What is summed may be so many
+    `groups`, each with scales of its own: of rows and columns, or of blocks of them.
 
     To any other product `addends` may be added before it is rounded: matrices of the shape and dtype of `out`.
     """
@@ -99,6 +100,7 @@ class Product:
     tf32: bool = False
     in_8_bits: str = ""
     scales: tuple[Matrix | None, Matrix | None] = (None, None)
+    groups: int = 0
     addends: tuple[Matrix, ...] = ()
 
     def __post_init__(self) -> None:

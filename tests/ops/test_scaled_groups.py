@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from compiled import compiled
 
 from fusec.runtime import Op as RuntimeOp
+from fusec.runtime import PlanError, Product
+from fusec.runtime.eight_bits import copies
 from fusec.testing.cases import Case
 from fusec.testing.compare import run_and_compare
 
@@ -77,5 +81,107 @@ def test_groups_are_multiplied_by_the_tensor_core(types: str, tmp_path: Path) ->
         a, b = (torch.empty(size, 1024, dtype=dtype, device="meta") for size in (rows, 1024))
         s, t = (torch.empty(size, 8, device="meta") for size in (rows, 8))
         (step,) = op.module.f.plan(a, b, s, t).report.steps
-        assert step.schedule == "gemm"
+        assert step.schedule in ("gemm", "library")
         assert step.launches[0].traffic.flops == 2 * rows * 1024 * 1024 or rows % 16
+
+
+LIBRARY = {
+    "rows by blocks": FORMS["rows by blocks"],
+    "rows by rows": "op f(a: {t}[M, G*L], b: {t}[N, G*L], s: f32[M, G], t: f32[N, G]) -> y: bf16[M, N]\n"
+    "where L == 32:\n    y = sum(dot(a, b, over=L) * s * t, over=G)",
+    "blocks by rows": "op f(a: {t}[B*R, G*L], b: {t}[N, G*L], s: f32[B, G], t: f32[N, G]) -> y: bf16[B*R, N]\n"
+    "where L == 32, R == 16:\n    y = sum(t * dot(a, b, over=L) * s, over=G)",
+    "fast": FORMS["rows by blocks"].replace("over=L)", "over=L, accum=fast)"),
+    "several dimensions": "op f(a: {t}[I, M, G*L], b: {t}[P, R, G*L], s: f32[I, M, G], t: f32[P, G])\n"
+    "-> y: bf16[I, M, P, R]\nwhere L == 32, R == 16:\n    y = sum(dot(a, b, over=L) * s * t, over=G)",
+    "quantised": "op f(a: bf16[..., G*L], weight b: {t}[P*R, G*L], weight t: f32[P, G]) -> y: bf16[..., P*R]\n"
+    "where L == 32, R == 16:\n    q, s = quantize(a, {t}, over=L)\n    y = sum(dot(q, b, over=L) * s * t, over=G)",
+    "behind": "op f(a: {t}[M, G*L], b: {t}[P*R, G*L], s: f32[M, G], t: f32[P, G], bias: f32[P*R]) -> y: bf16[M, P*R]\n"
+    "where L == 32, R == 16:\n    y = silu(cast(sum(dot(a, b, over=L) * s * t, over=G), bf16) + bias)",
+    "made scales": "op f(a: {t}[M, G*L], b: {t}[N, G*L], s: i8[M, G], t: f32[N, G]) -> y: bf16[M, N]\nwhere L == 32:\n"
+    "    y = sum(dot(a, b, over=L) * exp2(cast(s, f32) / 16) * t, over=G)",
+}
+"""Products that the library scales group by group, where groups and blocks are of 128."""
+
+
+def of_128(form: str) -> str:
+    text = LIBRARY[form].format(t="f8e4m3")
+    return text.replace("L == 32", "L == 128").replace("R == 16", "R == 128")
+
+
+@pytest.mark.parametrize("form", LIBRARY)
+def test_the_library_scales_groups(form: str, tmp_path: Path, device: torch.device) -> None:
+    """Scales that do not lie as it reads them are copied, by itself or by who makes them."""
+    (op,) = compiled(of_128(form), tmp_path)
+    own = next(value for value in vars(op.module).values() if isinstance(value, RuntimeOp))
+    names = {solve.name for solve in op.program.graph.solves}
+    sizes = {"M": 8, "I": 2, "N": 48, "B": 1, "P": 2, "G": 4, "L": 128, "R": 128}
+    extents = {name: size for name, size in sizes.items() if name in names}
+    for seed, layout in enumerate(("contiguous", "transposed", "sliced_all_over")[: 1 if "I" in names else 3]):
+        layouts = {name: layout for name in ("s", "t") if name in {p.name for p in op.program.graph.tensors}}
+        case = Case(op=op.name, seed=seed, extents=extents, lead=(3, 8), layouts=layouts)
+        with own.forced("library"):
+            run_and_compare(op.call, op.program.forms, case, device=device)
+
+
+UNLIKE = {
+    "groups of 64": ("rows by blocks", "L == 128", "L == 64"),
+    "blocks of 64": ("rows by blocks", "R == 128", "R == 64"),
+    "one side": ("rows by rows", " * t,", ","),
+    "scales in f16": ("rows by rows", "s: f32", "s: f16"),
+    "a factor more": ("rows by rows", "* t, over=G", "* t * t, over=G"),
+    "another operation": ("rows by rows", "* t, over=G", "+ t, over=G"),
+}
+
+
+@pytest.mark.parametrize("name", UNLIKE)
+def test_no_other_groups_are_the_librarys(name: str, tmp_path: Path) -> None:
+    form, before, after = UNLIKE[name]
+    text = of_128(form)
+    assert before in text
+    (op,) = compiled(text.replace(before, after), tmp_path)
+    own = next(value for value in vars(op.module).values() if isinstance(value, RuntimeOp))
+    assert "library" not in own.reaching_names
+
+
+@pytest.mark.parametrize(
+    "change", [{"rows": 17}, {"groups": 6}, {"out": torch.float16}, {"pitch": 8}], ids=lambda change: next(iter(change))
+)
+def test_calls_that_the_library_does_not_take(change: dict[str, Any], tmp_path: Path) -> None:
+    text = of_128("rows by blocks").replace("f32[P, G])", "f32[P, G], out: dtype(T) = bf16)").replace("bf16[M", "T[M")
+    (op,) = compiled(text.replace("where ", "where T in {f16, bf16}, "), tmp_path)
+    own = next(value for value in vars(op.module).values() if isinstance(value, RuntimeOp))
+    for asked, is_taken in (({}, True), (change, False)):
+        sizes = {"rows": 16, "groups": 8, "out": torch.bfloat16, "pitch": 0} | asked
+        inner = sizes["groups"] * 128
+        a, b = (
+            torch.empty(n, inner + sizes["pitch"], dtype=torch.float8_e4m3fn, device="meta")
+            for n in (sizes["rows"], 256)
+        )
+        s, t = (torch.empty(n, sizes["groups"], device="meta") for n in (sizes["rows"], 2))
+        with nullcontext() if is_taken else pytest.raises(PlanError, match="library"):
+            own.decide(a[:, :inner], b[:, :inner], s, t, sizes["out"], plan="library")
+
+
+@pytest.mark.parametrize("rows", [64, 1000, 8192])
+def test_scales_that_are_made_lie_as_the_library_reads_them(rows: int, tmp_path: Path) -> None:
+    """Nothing is copied: `...` of such a tensor lies innermost."""
+    (op,) = compiled(of_128("quantised"), tmp_path)
+    own = next(value for value in vars(op.module).values() if isinstance(value, RuntimeOp))
+    x, b = torch.empty(2, rows, 4096, dtype=torch.bfloat16, device="meta"), torch.empty(4096, 4096, device="meta")
+    t = torch.empty(32, 32, device="meta")
+    launches = own.decide(x, b.to(torch.float8_e4m3fn), t, plan=None).launches
+    (product,) = (launch for launch in launches if isinstance(launch, Product))
+    assert not copies(product)
+    assert product.scales[0] is not None
+    assert product.scales[0].strides == (0, 1, 2 * rows)
+
+
+def test_few_multiplications_are_not_worth_a_copy_of_scales(tmp_path: Path) -> None:
+    (op,) = compiled(of_128("rows by blocks"), tmp_path)
+    for size, laid, plan in ((1024, False, "gemm"), (1024, True, "library"), (2048, False, "library")):
+        a, b = (torch.empty(size, size, dtype=torch.float8_e4m3fn, device="meta") for _ in range(2))
+        s, t = torch.empty(size, size // 128, device="meta"), torch.empty(size // 128, size // 128, device="meta")
+        s = s.T.contiguous().T if laid else s
+        (step,) = op.module.f.plan(a, b, s, t).report.steps
+        assert step.schedule == plan, (size, laid)

@@ -61,6 +61,7 @@ OTHER_FIGURES: dict[str, dict[float, str]] = {
         2**25: "bytes of workspace, as PyTorch allows",
         512: "arguments kept",
     },
+    "runtime/eight_bits.py": {128: "numbers that share a scale in the library"},
     "runtime/invariant.py": {1024: "rows that calls are planned for, whatever rows they have"},
     "runtime/modules.py": {-0.5: "the exponent of a root"},
     "runtime/multiplier.py": {512: "views kept", 2**36: "multiplications that take longer than a call"},

@@ -18,7 +18,8 @@ class Library:
     """A product by the vendor's library: `out = sum(a * b, over inner)` for each position of `batch`.
 
     One of operands `in_8_bits`, "f8", "fast" or "i8", may have a scale of rows and one of columns, or of all of `a` and
-    `b`. Those of `addends` that a call gives are added to any other product before it is rounded.
+    `b`; with `groups`, which some of `inner` are, those of each group, of rows or columns or blocks of them. Those of
+    `addends` that a call gives are added to any other product before it is rounded.
     """
 
     a: str | Matrix
@@ -32,6 +33,7 @@ class Library:
     in_8_bits: str = ""
     row_scale: str | Matrix = ""
     column_scale: str | Matrix = ""
+    groups: str = ""
     addends: tuple[str | Matrix, ...] = ()
 
 
@@ -95,10 +97,14 @@ class Partition:
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """A row-major tensor that an op allocates, or prepares, for its own use: shape by keys, `lead` all of `...`."""
+    """A row-major tensor that an op allocates, or prepares, for its own use: shape by keys, `lead` all of `...`.
+
+    That may lie `innermost` instead.
+    """
 
     shape: str
     dtype: Any
+    innermost: bool = False
 
 
 @dataclass(frozen=True, slots=True)

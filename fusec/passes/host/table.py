@@ -54,7 +54,7 @@ def host_table(program: Program) -> HostTable:
         flat=keys.axes(() if kept else _flat_axes(stages)),
         repeats=" ".join(repeated(graph)),
         reduces_lead=walks and any(a in LEAD_AXES for stage in stages for a in (*stage.tile, *stage.stream)),
-        workspace={each.name: Workspace(keys.shape(each.name), _dtype(each.element)) for each in kept},
+        workspace={each.name: Workspace(keys.shape(each.name), _dtype(each.element), each.innermost) for each in kept},
         partitions=tuple(_partition(partition, keys, scheduler) for partition in program.cut),
         steps=tuple(_step(group, keys, scheduler) for group in program.groups if program.whole not in program.cut),
         waiting=" ".join(each.name for each in program.waiting),
@@ -115,8 +115,9 @@ def _library(product: Product, keys: Keys) -> Library:
         batch=keys.axes(product.batch),
         tf32=product.precision == "tf32",
         in_8_bits=_IN_8_BITS.get(product.sums, ""),
-        row_scale=scale(product.scales[0], product.rows),
-        column_scale=scale(product.scales[1], product.columns),
+        row_scale=scale(product.scales[0], (*product.rows, *product.groups)),
+        column_scale=scale(product.scales[1], (*product.columns, *product.groups)),
+        groups=keys.axes(product.groups),
         addends=tuple(keys.matrix(addend, seen[2][1]) for addend in product.addends),
     )
 

@@ -36,14 +36,12 @@ from fusec.passes.partition.store_operands import readers
 def dots_alone(graph: Graph, intermediates: Intermediates | None = None) -> Partition | None:
     """The steps, or None where there is no dot, or one whose operands are not stored in a type.
 
-    What is summed up over groups is no product for the library: all of them would have to be stored.
+    Nor where a sum over groups goes on with a dot that the library does not scale by group: all of the groups' products
+    would have to be stored.
     """
     multiplied = multiplications(graph)
     depth = depths(graph)
     dots = {number: expr for number in multiplied if isinstance(expr := graph.nodes[number].expr, Dot)}
-    live = reachable(graph.nodes, graph.roots)
-    if any(isinstance(expr := graph.nodes[n].expr, Reduce) and continues(graph, expr) for n in live):
-        return None
     if not dots or any(_is_optional(graph, factor) for dot in dots.values() for factor in (dot.a, dot.b)):
         return None
     made = intermediates or Intermediates(graph)
@@ -52,11 +50,17 @@ def dots_alone(graph: Graph, intermediates: Intermediates | None = None) -> Part
     levels = [deep * step for deep in depth]
     values: dict[NodeId, Stored] = {}
     read = readers(graph)
+    products = {number: scaled(graph, number, read, depth) for number in multiplied}
+    if not _continued(graph).issubset(top for top, _ in products.values()):
+        return None
     for place, (number, types) in enumerate(multiplied.items()):
-        top, scales = scaled(graph, number, read, depth)
+        top, scales = products[number]
         node, tensor = _result(graph, top, types[0], read, made)
         values[node] = Stored(tensor, levels[number] - step + 1 + place)
         for scale in scales:
+            if isinstance(graph.nodes[top].expr, Reduce):
+                # The library reads the scales of a group for one row after the other.
+                made.put_lead_innermost(scale)
             if not isinstance(graph.nodes[scale].expr, Input):
                 values[scale] = Stored(made.of(scale, F32, (), "scale"), levels[scale])
     for number in _reduced_before(graph, levels):
@@ -69,6 +73,12 @@ def dots_alone(graph: Graph, intermediates: Intermediates | None = None) -> Part
             if not is_result and not is_stored(graph, factor, storage, dot.axes):
                 stored[factor, storage] = Stored(made.of(factor, storage, dot.axes, "operand"), levels[factor])
     return cut(LIBRARY, graph, Cuts(levels, multiplied, stored, values))
+
+
+def _continued(graph: Graph) -> set[NodeId]:
+    """The sums that go on with what dots add up."""
+    live = ((number, graph.nodes[number].expr) for number in reachable(graph.nodes, graph.roots))
+    return {number for number, expr in live if isinstance(expr, Reduce) and continues(graph, expr)}
 
 
 def _reduced_before(graph: Graph, levels: list[int]) -> list[NodeId]:

@@ -21,6 +21,11 @@ class Intermediates:
         self._order = union(*(dim for output in graph.outputs for dim in output.dims))
         self._taken = {named.name for named in (*graph.params, *graph.outputs, *graph.variables, *graph.solves)}
         self._made: dict[tuple[NodeId, Storage, tuple[Dim, ...]], Intermediate] = {}
+        self._innermost: set[NodeId] = set()
+
+    def put_lead_innermost(self, value: NodeId) -> None:
+        """From now on tensors for a value have the positions of `...` next to each other, for who reads them so."""
+        self._innermost.add(value)
 
     def of(self, value: NodeId, storage: Storage, inner: tuple[Axis, ...], otherwise: str) -> Intermediate:
         """The output that a value is, or a tensor for it, with the axes `inner` innermost; it has the value's name."""
@@ -35,7 +40,7 @@ class Intermediates:
         key = value, storage, dims
         if key not in self._made:
             name = self._free(self._nodes[value].name or otherwise)
-            self._made[key] = Intermediate(name, storage, dims)
+            self._made[key] = Intermediate(name, storage, dims, value in self._innermost and dims[0] == (Lead(),))
         return self._made[key]
 
     def is_stored_whole(self, name: str) -> bool:

@@ -2,6 +2,8 @@
 
 It takes a scale for each row of the product and one for each column, or one number for each operand: so
 `dot(q, w, over=K) * s * t` with `s: f32[M]` and `t: f32[N]`, or with `s: f32[]` and `t: f32[]`, is one product for it.
+So is `sum(dot(q, w, over=L) * s * t, over=G)`, whose groups of 128 have scales of their own: `s: f32[M, G]` for each
+row and `t: f32[N, G]`, or `t: f32[P, G]` for the 128 rows of each block of `w: f8e4m3[P*R, G*L]`.
 """
 
 from __future__ import annotations
@@ -9,23 +11,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from fusec.ir.expressions import Choose, Dot, Elementwise, Input, NodeId, Reduce
+from fusec.ir.fixed_extents import fixed_extents, known_extent
 from fusec.ir.graph import Graph, Output
-from fusec.ir.multiply import F32, Sums, sums_of
-from fusec.ir.ops import ELEMENTWISE
+from fusec.ir.multiply import F32, SCALED_GROUP, Sums, sums_of
+from fusec.ir.ops import ELEMENTWISE, REDUCTIONS
 from fusec.ir.types import Axis, Computed, without
 
 Readers = Mapping[NodeId, Sequence[NodeId | Output | None]]
 
 
 def scaled(graph: Graph, number: NodeId, read: Readers, depth: Sequence[int]) -> tuple[NodeId, tuple[NodeId, ...]]:
-    """The dot `number` with all scales behind it, and these; itself where there are none."""
+    """The dot `number` with all scales behind it, and the sum over groups, and these scales.
+
+    Itself where there are none.
+    """
     dot = graph.nodes[number].expr
     assert isinstance(dot, Dot)
     if sums_of(graph.nodes, dot) not in (Sums.PARTS, Sums.FAST):
         return number, ()
     a, b = (set(without(graph.nodes[operand].type.axes, dot.axes)) for operand in (dot.a, dot.b))
     node, found, left = number, list[NodeId](), [a, b]
-    if a & b or not (a and b):
+    if a & b:
+        return _scaled_groups(graph, number, dot, read, depth)
+    if not (a and b):
         return number, ()
     while (step := _factor(graph, node, read)) is not None:
         reader, factor = step
@@ -37,6 +45,43 @@ def scaled(graph: Graph, number: NodeId, read: Readers, depth: Sequence[int]) ->
         left[side] = set[Axis]()
         node, found = reader, [*found, factor]
     return node, tuple(found)
+
+
+def _scaled_groups(
+    graph: Graph, number: NodeId, dot: Dot, read: Readers, depth: Sequence[int]
+) -> tuple[NodeId, tuple[NodeId, ...]]:
+    """The same of a dot over 128 positions of each group, with a scale of both operands for every group."""
+    known = fixed_extents(graph)
+    sides = [without(graph.nodes[operand].type.axes, dot.axes) for operand in (dot.a, dot.b)]
+    groups = tuple(axis for axis in sides[0] if axis in sides[1])
+    if [known_extent(axis, known) for axis in dot.axes] != [SCALED_GROUP] or len(groups) != 1:
+        return number, ()
+    node, found, shared = number, list[NodeId](), list[tuple[Axis, ...]]()
+    while sides and (step := _factor(graph, node, read)) is not None:
+        reader, factor = step
+        axes = graph.nodes[factor].type.axes
+        side = next((own for own in sides if set(groups) <= set(axes) <= set(own)), None)
+        if side is None or depth[factor] >= depth[number] or not _is_single(graph, factor):
+            return number, ()
+        sides.remove(side)
+        shared.append(without(side, axes))
+        node, found = reader, [*found, factor]
+    # One of the two may have its scales by blocks.
+    are_blocks = sorted([known_extent(axis, known) for axis in axes] for axes in shared) in (
+        [[], []],
+        [[], [SCALED_GROUP]],
+    )
+    top = _sum_over(graph, node, groups, read) if not sides and are_blocks else None
+    return (number, ()) if top is None else (top, tuple(found))
+
+
+def _sum_over(graph: Graph, node: NodeId, axes: tuple[Axis, ...], read: Readers) -> NodeId | None:
+    """The sum over some axes that alone reads a node."""
+    match read[node]:
+        case [int(reader)]:
+            expr = graph.nodes[reader].expr
+            return reader if isinstance(expr, Reduce) and REDUCTIONS[expr.op].adds and expr.axes == axes else None
+    return None
 
 
 def _factor(graph: Graph, node: NodeId, read: Readers) -> tuple[NodeId, NodeId] | None:

@@ -1,17 +1,17 @@
 """Library: the schedule of a step that is a dot alone, by the vendor's library.
 
 Before: the flow of a step that stores one dot of two loads, with a matrix and a vector added to it, or one of f8 times
-a scale of its rows and one of its columns.
+a scale of its rows and one of its columns; or the sum over groups of such a product, whose scales are those of a group.
 After: where each of the three matrices lies, and which axes are rows, columns, contracted and a batch. Every axis has
 to have one stride in each matrix.
 """
 
 from __future__ import annotations
 
-from fusec.ir.expressions import GIVEN, OMITTED, Cast, Choose, Const, Dot, Elementwise, NodeId
+from fusec.ir.expressions import GIVEN, OMITTED, Cast, Choose, Const, Dot, Elementwise, NodeId, Reduce
 from fusec.ir.flow import Affine, Flow, Load, Position
 from fusec.ir.multiply import Sums, sums_of
-from fusec.ir.ops import ELEMENTWISE
+from fusec.ir.ops import ELEMENTWISE, REDUCTIONS
 from fusec.ir.schedule import Library
 from fusec.ir.stage import Matrix
 from fusec.ir.types import Axis, without
@@ -25,6 +25,7 @@ def library(flow: Flow) -> Library | str:
     value = flow.nodes[store.value].expr
     number = value.arg if isinstance(value, Cast) and value.dtype == store.element else store.value
     number, terms = _behind(flow, number, "is_sum")
+    number, groups = _summed(flow, number)
     number, factors = _behind(flow, number, "is_product")
     dot = flow.nodes[number].expr
     if not isinstance(dot, Dot):
@@ -35,10 +36,12 @@ def library(flow: Flow) -> Library | str:
         return "an operand is computed or looked up"
     left, right = (flow.nodes[operand].type.axes for operand in (dot.a, dot.b))
     kept = without(tuple(axis for position in out.positions for axis in position.axes), dot.axes)
+    if groups and (groups != tuple(axis for axis in left if axis in right and axis not in dot.axes) or len(terms) > 0):
+        return "its groups are not those of both operands"
     addends = [_loaded(flow, _given(flow, term)) for term in terms]
     if None in addends or (addends and sums_of(flow.nodes, dot) is not Sums.SINGLE):
         return "what is added to the dot is computed, or its operands are of 8 bits"
-    scales = _scales(flow, factors, without(left, dot.axes), without(right, dot.axes))
+    scales = _scales(flow, factors, without(left, dot.axes), without(right, dot.axes), groups)
     if scales is None:
         return "a factor behind the dot is no scale of its rows or columns"
     return Library(
@@ -48,7 +51,8 @@ def library(flow: Flow) -> Library | str:
         batch=tuple(axis for axis in kept if axis in left and axis in right),
         rows=tuple(axis for axis in kept if axis in left and axis not in right),
         columns=tuple(axis for axis in kept if axis in right and axis not in left),
-        inner=dot.axes,
+        inner=(*groups, *dot.axes),
+        groups=groups,
         precision=dot.precision,
         sums=sums_of(flow.nodes, dot),
         scales=scales,
@@ -69,6 +73,12 @@ def _behind(flow: Flow, number: NodeId, trait: str) -> tuple[NodeId, list[NodeId
         number, others = before[0], [*others, *(arg for arg in expr.args if arg != before[0])]
 
 
+def _summed(flow: Flow, number: NodeId) -> tuple[NodeId, tuple[Axis, ...]]:
+    """What a sum adds up, and over which axes; a value itself where it is none."""
+    expr = flow.nodes[number].expr
+    return (expr.arg, expr.axes) if isinstance(expr, Reduce) and REDUCTIONS[expr.op].adds else (number, ())
+
+
 def _given(flow: Flow, number: NodeId) -> NodeId:
     """The tensor that a value is in calls that give it, if it is 0 in others."""
     match flow.nodes[number].expr:
@@ -79,13 +89,14 @@ def _given(flow: Flow, number: NodeId) -> NodeId:
 
 
 def _scales(
-    flow: Flow, factors: list[NodeId], left: tuple[Axis, ...], right: tuple[Axis, ...]
+    flow: Flow, factors: list[NodeId], left: tuple[Axis, ...], right: tuple[Axis, ...], groups: tuple[Axis, ...]
 ) -> tuple[Matrix | None, Matrix | None] | None:
-    """Factors as scales of rows and of columns; None where one is neither."""
+    """Factors as scales of rows and of columns, or of groups of either; None where one is neither."""
     found: list[Matrix | None] = [None, None]
     for factor in factors:
         matrix, axes = _loaded(flow, factor), set(flow.nodes[factor].type.axes)
-        own = (place for place, kept in enumerate((left, right)) if found[place] is None and axes in (set(), set(kept)))
+        free = [(place, set(kept)) for place, kept in enumerate((left, right)) if found[place] is None]
+        own = (place for place, kept in free if axes in (set(), kept) or set() < set(groups) <= axes < kept)
         side = next(own, None)
         if matrix is None or side is None:
             return None

@@ -307,9 +307,13 @@ def _flatten(call: Call) -> None:
 def _lead_strides(call: Call, name: str, rank: int) -> tuple[int, ...]:
     if name not in call.tensors:
         made = call.outputs[name] if name in call.outputs else call.workspace(name)
-        return contiguous(made.shape)[:rank]
+        return contiguous(made.shape[:rank] if _has_lead_innermost(call, name) else made.shape)[:rank]
     tensor = call.tensors[name]
     return tuple(tensor.stride()[:rank]) if tensor is not None else (0,) * rank
+
+
+def _has_lead_innermost(call: Call, name: str) -> bool:
+    return name in call.plans.workspace and call.plans.workspace[name].innermost
 
 
 def _strides(call: Call, name: str, keys: tuple[str, ...]) -> list[int]:
@@ -317,7 +321,8 @@ def _strides(call: Call, name: str, keys: tuple[str, ...]) -> list[int]:
     lead = list(call.walks.strides[call.led[name]]) if name in call.led and call.walks else []
     rest = keys[len(lead) :]
     if name not in call.tensors:
-        return [*lead, *(call.count(" ".join(rest[place + 1 :])) for place in range(len(rest)))]
+        between = prod(call.sizes["lead"]) if _has_lead_innermost(call, name) else 1
+        return [*lead, *(between * call.count(" ".join(rest[place + 1 :])) for place in range(len(rest)))]
     tensor = call.tensors[name]
     if tensor is None:
         return [*lead, *(0 for _ in rest)]

@@ -141,6 +141,8 @@ class Chip:
     """Multiplications from which on the library's faster product pays for the launches around it."""
     int8_work: int = 1 << 60
     """The same of integers of 8 bits, of which ours were faster wherever they were measured."""
+    copying_work: int = 2**31
+    """The same where scales of groups are copied for it first."""
     untiled_share: int = 1024
     several_share: int = 16
     """Such a part of it where kernels of ours do not multiply in tiles, and where they are several."""

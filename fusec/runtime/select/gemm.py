@@ -12,6 +12,7 @@ from typing import Any
 
 from fusec.ir.host.names import block_name
 from fusec.ir.host.schedules import Gemm, GemmTma, Gemv, RowLoop
+from fusec.runtime.eight_bits import copies
 from fusec.runtime.invariant import counted, is_invariant
 from fusec.runtime.launch import Launch
 from fusec.runtime.product import Product
@@ -72,6 +73,8 @@ def prefers_library(
     if not several and any(is_vector(chip, min(product.out.shape[-2:])) for product in found):
         return False
     work = chip.int8_work if any(product.in_8_bits == "i8" for product in found) else chip.library_work
+    if any(map(copies, found)):
+        work = max(work, chip.copying_work)
     least = work // (chip.untiled_share if not tiled else chip.several_share if several else 1)
     return sum(product.work for product in found) >= least
 

@@ -160,14 +160,20 @@ class Partitions:
                 scales.append(None)
                 continue
             axes = join_axes(tuple(axis) for axis in self._seen(keys, given) if axis[1])
-            scales.append(eight_bits.scale(_tensor(given), call.offset(given), place, axes))
+            name, offset = _tensor(given), call.offset(given)
+            if library.groups:
+                groups = join_axes(tuple(axis) for axis in self._seen(library.groups, given))
+                scales.append(eight_bits.group_scale(name, offset, place, axes, groups))
+            else:
+                scales.append(eight_bits.scale(name, offset, place, axes))
             if scales[-1] is None:
                 return None
-        found = replace(product, in_8_bits=library.in_8_bits, scales=(scales[0], scales[1]))
+        count = call.count(library.groups) if library.groups else 0
+        found = replace(product, in_8_bits=library.in_8_bits, scales=(scales[0], scales[1]), groups=count)
         dtypes = tuple(call.dtype(_tensor(matrix)) for matrix in (library.a, library.b, library.out))
-        is_hopper = call.chip.capability == TMA_SINCE
+        on_hopper = call.chip.capability == TMA_SINCE
         multiplies = call.chip.capability >= FP8_SINCE or library.in_8_bits == "i8"
-        return found if multiplies and eight_bits.takes(found, dtypes, is_hopper) else None
+        return found if multiplies and eight_bits.takes(found, dtypes, on_hopper) else None
 
     def _seen(self, keys: str, *matrices: str | Matrix) -> list[tuple[int, ...]]:
         """Axes, each with its size and its strides in matrices."""

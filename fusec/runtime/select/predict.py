@@ -8,6 +8,7 @@ from math import prod
 
 import torch
 
+from fusec.runtime.eight_bits import copies
 from fusec.runtime.launch import Launch
 from fusec.runtime.overlap import OVERLAP
 from fusec.runtime.product import Product
@@ -88,6 +89,8 @@ def _predict(
 
 def _launch_us(launch: Launch | Product, before: Launch | Product | None, chip: Chip) -> float:
     """What passes until a launch runs: less where it begins before the one in front of it has ended."""
+    if isinstance(launch, Product) and copies(launch):
+        return 2 * chip.launch_us
     if not isinstance(launch, Launch) or not isinstance(before, Launch):
         return chip.launch_us
     again = launch.kernel is before.kernel
