@@ -8,9 +8,12 @@ comparing what the weights hold with what they held, at each call on the CPU; on
 for the device, at one call of `COMPARED` that read the values. Until then plans that read the values go by the old
 weights, and those that read the weights themselves by the new.
 
-Where nobody could notice a change, values are not kept but computed in every call: for weights made in inference mode,
-which have no version, and while a CUDA graph is captured, for its replays do not come by here. The graph then holds
-the computation and follows the weights. `frozen_weights` is for those who know that the weights stay as they are.
+A CUDA graph is captured with the values that a call before it left, so a replay computes none. Replays do not come by
+here: when weights were written since, `weights_changed()`, or a call outside of the graph, renews the values where they
+are. Where there was no call before, or the weights were written after it, the graph holds the computation itself.
+
+Weights made in inference mode have no version, so nobody could notice a change: values are computed in every call.
+`frozen_weights` is for those who know that such weights stay as they are.
 """
 
 from __future__ import annotations
@@ -40,17 +43,15 @@ COMPARED = 1000
 _told = count(1)
 _changes = 0
 """How often weights were said to have changed."""
+_captured: weakref.WeakSet[Prepared] = weakref.WeakSet()
+"""What has values that CUDA graphs read."""
 
 _EXACT = settings(torch.float32, tf32=False)
 
 
 @contextmanager
 def frozen_weights() -> Iterator[None]:
-    """Within, weights are promised to stay as they are for as long as CUDA graphs that are captured here are replayed.
-
-    So graphs read the values that a call before the capture left, and values of inference tensors are kept. Should the
-    weights change in place after all, one call outside of a graph renews the values where they are.
-    """
+    """Within, weights that were made in inference mode are promised to stay as they are, so that values are kept."""
     token = _frozen.set(True)
     try:
         yield
@@ -62,10 +63,13 @@ def weights_changed() -> None:
     """Say that weights were written in a way that PyTorch does not count, through `.data` for instance.
 
     From now on calls of all ops see what their weights hold now, whatever plan they take. Values that CUDA graphs read
-    are renewed where they are, by the next call outside of a graph.
+    are computed again at once, where they are, so that replays see it too: say it as well when weights of a captured
+    graph were written in any other way.
     """
     global _changes
     _changes = next(_told)
+    for prepared in list(_captured):
+        prepared.renew_captured()
 
 
 class Prepare:
@@ -112,15 +116,25 @@ class Prepared:
 
         They are for use on the current stream of their device.
         """
-        captured = self._captures and _capturing()
         entry = self._kept.get(addresses)
-        if entry is not None and not captured:
+        if self._captures and _capturing():
+            if entry is None or not entry.holds(weights):
+                return Entry(self._values(weights))  # nothing may wait for the device here
+            entry.captured = _way_to(weights)
+            _captured.add(self)
+            return entry
+        if entry is not None:
             entry.calls += 1
             if entry.calls % self._compared == 0:
                 entry.compare(weights)
-        if entry is None or not entry.holds(weights):
-            return Entry(self._values(weights)) if captured else self._renew(weights, addresses)
-        return Entry(self._values(weights)) if captured and not _frozen.get() else entry
+        return self._renew(weights, addresses) if entry is None or not entry.holds(weights) else entry
+
+    def renew_captured(self) -> None:
+        """Compute the values that CUDA graphs read again, where they are."""
+        for addresses, entry in list(self._kept.items()):
+            weights = entry.captured and entry.captured()
+            if weights:
+                self._renew(weights, addresses)
 
     def _renew(self, weights: Weights, addresses: object) -> Entry:
         if not _frozen.get() and any(weight.is_inference() for weight in weights):
@@ -146,7 +160,9 @@ class Prepared:
                 values = old.values
             if stream is not None:
                 stream.synchronize()  # the next call may be on another stream
-        return Entry(values, weights, versions, contents, changes, lambda _: self._kept.pop(addresses, None))
+        entry = Entry(values, weights, versions, contents, changes, lambda _: self._kept.pop(addresses, None))
+        entry.captured = old.captured if old is not None and values is old.values else None
+        return entry
 
     def dtypes(self, weights: Weights) -> dict[str, torch.dtype]:
         """What the values are, by name; nothing is computed where the weights are on the meta device."""
@@ -165,9 +181,15 @@ class Prepared:
 
 
 class Entry:
-    """Prepared values and, if they are kept, what they were computed from."""
+    """Prepared values and, if they are kept, what they were computed from.
 
-    __slots__ = ("_changes", "_contents", "_ids", "_sources", "_storages", "_versions", "addresses", "calls", "values")
+    Those that a CUDA graph was `captured` with know the way to their weights.
+    """
+
+    __slots__ = (
+        *("_changes", "_contents", "_ids", "_sources", "_storages", "_versions"),
+        *("addresses", "calls", "captured", "values"),
+    )
 
     def __init__(
         self,
@@ -184,6 +206,7 @@ class Entry:
         """
         self.values = values
         self.calls = 0
+        self.captured: Callable[[], Weights | None] | None = None
         self.addresses = [value.data_ptr() for value in values]
         self._versions = versions
         self._contents = contents
@@ -218,6 +241,29 @@ def _contents(weights: Weights) -> list[torch.Tensor]:
 
 
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+def _way_to(weights: Weights) -> Callable[[], Weights | None]:
+    """A function that finds weights again as they are while the tensors that they are views of live; it keeps none."""
+    known = [(weakref.ref(_source(w)), w.dtype, w.shape, w.stride(), w.storage_offset()) for w in weights]
+
+    def found() -> Weights | None:
+        sources = [source() for source, *_ in known]
+        there = [source for source in sources if source is not None]
+        if len(there) < len(sources):
+            return None
+        return tuple(_seen(source, *form) for source, (_, *form) in zip(there, known, strict=True))
+
+    return found
+
+
+def _seen(source: torch.Tensor, dtype: Any, *form: Any) -> torch.Tensor:
+    """`source`, or a view of it, of this dtype, shape, stride and offset."""
+    if (source.dtype, source.shape, source.stride(), source.storage_offset()) == (dtype, *form):
+        return source
+    with torch.no_grad():
+        typed = source if source.dtype == dtype else source.view(dtype)
+        return typed.as_strided(*form)
 
 
 def _source(weight: torch.Tensor) -> torch.Tensor:

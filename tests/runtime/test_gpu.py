@@ -15,7 +15,8 @@ from sample_ops import rmsnorm as normalizing
 from sample_ops import rmsnorm_linear as projecting
 from sample_ops import rope_like as rotating
 
-from fusec.runtime import Buffer, Matrix, Plan, Product, frozen_weights
+import fusec
+from fusec.runtime import Buffer, Matrix, Plan, Product
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -158,9 +159,10 @@ def linear_check(y: torch.Tensor, x: torch.Tensor, gain: torch.Tensor, proj: tor
     torch.testing.assert_close(y, projecting.reference(x, gain, proj), rtol=1e-4, atol=1e-4)
 
 
-def test_a_graph_follows_its_weights() -> None:
+def test_a_graph_that_no_call_was_before_follows_its_weights() -> None:
     x, gain, proj = linear_arguments()
     projecting.rmsnorm_linear(x, gain, proj)
+    gain.normal_()
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         y = projecting.rmsnorm_linear(x, gain, proj)
@@ -173,25 +175,26 @@ def test_a_graph_follows_its_weights() -> None:
     linear_check(projecting.rmsnorm_linear(x, gain, proj), x, gain, proj)
 
 
-def test_a_graph_of_frozen_weights_reads_what_a_call_renews() -> None:
+@pytest.mark.parametrize("renew", [fusec.weights_changed, None], ids=["said", "called"])
+def test_a_graph_reads_what_is_renewed(renew: Callable[[], None] | None) -> None:
     x, gain, proj = linear_arguments()
     projecting.rmsnorm_linear(x, gain, proj)
-    graph, kernels = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
-    with frozen_weights(), torch.cuda.graph(graph):
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
         y = projecting.rmsnorm_linear(x, gain, proj)
     graph.replay()
     linear_check(y, x, gain, proj)
-    old = proj.clone()
-    proj.neg_()
-    graph.replay()
-    linear_check(y, x, gain, old)
-    with torch.cuda.graph(kernels):
-        fresh = projecting.rmsnorm_linear(x, gain, proj)
-    kernels.replay()
-    linear_check(fresh, x, gain, proj)
-    projecting.rmsnorm_linear(x, gain, proj)
-    graph.replay()
-    linear_check(y, x, gain, proj)
+    for _ in range(2):
+        old = proj.clone()
+        proj.neg_()
+        graph.replay()
+        linear_check(y, x, gain, old)
+        if renew:
+            renew()
+        else:
+            projecting.rmsnorm_linear(x, gain, proj)
+        graph.replay()
+        linear_check(y, x, gain, proj)
 
 
 def test_compiled_into_graphs() -> None:
@@ -203,6 +206,7 @@ def test_compiled_into_graphs() -> None:
             torch.compiler.cudagraph_mark_step_begin()
             linear_check(compiled(x) / 2, x + 1, gain, proj)
         proj.neg_()
+        fusec.weights_changed()
 
 
 def test_values_prepared_on_one_stream_serve_another() -> None:

@@ -380,29 +380,60 @@ def test_an_error_of_the_preparation_is_the_caller_s(device: torch.device) -> No
             prepare.like(weight).of((weight,), (weight.data_ptr(),))
 
 
-def test_what_is_captured_is_computed_in_the_graph(
-    computed: list[torch.Tensor], device: torch.device, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def capturing(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    """Say whether a CUDA graph is captured."""
+
+    def say(captures: bool) -> None:
+        monkeypatch.setattr("fusec.runtime.prepare._capturing", lambda: captures)
+
+    return say
+
+
+def test_a_graph_is_captured_with_the_values_of_the_call_before(
+    computed: list[torch.Tensor], device: torch.device, capturing: Callable[[bool], None]
 ) -> None:
     layer, x = Layer(device), torch.randn(3, K, device=device)
-    monkeypatch.setattr("fusec.runtime.prepare._capturing", lambda: True)
     with torch.no_grad():
         linear._PREPARE.like(layer.gain, layer.proj)._captures = True
+        capturing(True)
         for times in (1, 2):
             check(layer, layer(x), x)
-            assert len(computed) == times
+            assert len(computed) == times  # no call was before
         assert not kept()
-        monkeypatch.setattr("fusec.runtime.prepare._capturing", lambda: False)
+        capturing(False)
         layer(x)
-        monkeypatch.setattr("fusec.runtime.prepare._capturing", lambda: True)
-        assert len(computed) == 3
-        with frozen_weights():
-            check(layer, layer(x), x)
-            assert len(computed) == 3
-            layer.proj.mul_(2)
-            check(layer, layer(x), x)
-            assert len(computed) == 4
+        capturing(True)
         check(layer, layer(x), x)
-        assert len(computed) == 5
+        assert len(computed) == 3
+        layer.proj.mul_(2)
+        check(layer, layer(x), x)
+        assert len(computed) == 4  # what was written since is in the graph
+
+
+@pytest.mark.parametrize("part", [None, 1], ids=["whole", "view"])
+@pytest.mark.usefixtures("computed")
+def test_what_graphs_read_is_renewed_where_it_is(
+    part: int | None, device: torch.device, capturing: Callable[[bool], None]
+) -> None:
+    x, gain, stacked = (torch.randn(shape, device=device) for shape in ((3, K), (K,), (3, N, K)))
+    proj = stacked[part] if part is not None else stacked[0].clone()
+    linear._PREPARE.like(gain, proj)._captures = True
+    capturing(False)
+    linear.rmsnorm_linear(x, gain, proj)
+    capturing(True)
+    linear.rmsnorm_linear(x, gain, proj)
+    capturing(False)
+    (before,) = kept()
+    for changed in (proj, proj.data, gain):
+        changed.mul_(3)
+        fusec.weights_changed()
+        (after,) = kept()
+        assert after.addresses == before.addresses
+        assert torch.equal(after.values[0], linear._prepare_rmsnorm_linear(gain, proj))
+    del proj, stacked, changed
+    fusec.weights_changed()
+    assert not kept()
 
 
 def test_dtypes_need_no_data() -> None:
