@@ -282,6 +282,12 @@ op reduced(mut c: f32[P], distinct at: i64[N], x: f32[N]) -> y: f32[]:
 """What is read where it is written, by the same programs: one step, whatever the plan."""
 
 READ_BEFORE = {
+    "a sum over other axes than it is written with": """
+op read_by_others(mut c: f32[N], x: f32[M, N], w: f32[N]) -> (z: f32[N], y: f32[M]):
+    z = c * w
+    y = sum(x * c, over=N)
+    c[...] = c + w
+""",
     "rows that move": """
 op moved(mut c: T[P, D], src: i32[L], dst: i32[L]) -> y: T[L, D]
 where T in {f16, f32}:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from built import built
+from compiled import compiled
 
 from fusec.forcing import SMALL
 from fusec.runtime import Launch, Op, PlanError
@@ -140,3 +142,20 @@ def test_several_schedules_of_a_step_are_shown_by_the_first() -> None:
     assert {launches[0] for launches in partitions} == {"rows_operand .."}
     assert len([each for each in op("rmsnorm_linear").reaching_names if each.startswith("operand.")]) > 1
     assert not any(".." in each for _, _, launches, _ in told("linear") for each in launches)
+
+
+@pytest.mark.parametrize(
+    ("over", "words"),
+    [
+        ("N", {"rows": "N is short", "resident": "registers hold N"}),
+        ("M", {"rows": "registers hold M of many N", "row_loop": "many rows, or none very long"}),
+    ],
+)
+def test_rows_are_short_and_columns_many(over: str, words: dict[str, str], tmp_path: Path) -> None:
+    """Neighbours in memory are of one row, or of as many."""
+    (op,) = compiled(
+        f"op f(x: f32[M, N]) -> y: f32[{'MN'.replace(over, '')}]:\n    y = sum(x, over={over})\n", tmp_path
+    )
+    lines = (op.module.__doc__ or "").split("\n")
+    for plan, taken in words.items():
+        assert any(line.split("  ")[1:2] == [plan] and f"  {taken}  " in line for line in lines), lines

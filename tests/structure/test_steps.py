@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
 
 from fusec.commands.explain_steps import show
-from fusec.diagnostics import InternalError, Source
+from fusec.diagnostics import Source
 from fusec.ir.graph import Graph
 from fusec.ir.kernel import Kernel
-from fusec.ir.partition import LIBRARY, STORED, Partition, Split
-from fusec.ir.schedule import Group
-from fusec.ir.types import BOOL, REAL, ValueType
-from fusec.ir.verify import verify_graph
-from fusec.ir.verify_partition import verify_partition
+from fusec.ir.partition import Partition
 from fusec.lang.load import load
-from fusec.passes import pipeline
 from fusec.passes.graph.add_up import add_up
 from fusec.passes.graph.elaborate import elaborate
 from fusec.passes.graph.omit import omit
@@ -75,93 +68,6 @@ def test_partitions_go_from_pass_to_pass() -> None:
     assert get_type_hints(build_kernels)["return"] == dict[str, Kernel]
 
 
-def test_the_runner_tells_of_every_step_in_order() -> None:
-    rewrites = [step.__name__ for step in GRAPH_STEPS]
-    names = [*rewrites, "resolve_views", "schedule", "build_kernels", "host_table"]
-    assert [report.name for report in reports()] == names
-
-
-def test_the_runner_tells_of_the_partitions_of_an_op_with_dots() -> None:
-    names = [report.name for report in reports(DOTS)]
-    assert names[4:7] == ["prepare", "partition", "resolve_views"]
-
-
-DOTS = """op f(x: T[M, K], weight w: T[K, N], bias: T[N] = 0) -> y: T[M, N]
-where T in {bf16}:
-    y = dot(rmsnorm(x, 1.0, 0.1, over=K), w * 2, over=K, precision=T) + bias
-"""
-
-
-def ill_typed(graph: Graph) -> Graph:
-    """A graph of which an output has another type than the node that it reads."""
-    node = replace(graph.nodes[-1], type=ValueType(BOOL))
-    return replace(graph, nodes=(*graph.nodes[:-1], node))
-
-
-def broken(step: Callable[..., Any]) -> Callable[..., Any]:
-    """The step with an ill-typed graph somewhere in what it makes."""
-
-    def wrong(*given: Any) -> Any:
-        match step(*given):
-            case Graph() as graph:
-                return ill_typed(graph)
-            case Split() as split:
-                return replace(split, each=ill_typed(split.each))
-            case (Partition(steps=(first, *rest)) as made, *others):
-                return (replace(made, steps=(replace(first, graph=ill_typed(first.graph)), *rest)), *others)
-
-    wrong.__name__ = step.__name__
-    return wrong
-
-
-@pytest.mark.parametrize("name", ["simplify", "commute", "defer", "reciprocate", "prepare", "partition"])
-def test_the_runner_says_which_step_broke_which_rule(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    (graph,) = elaborate(load(Source("f.fuse", DOTS), None))
-    monkeypatch.setattr(pipeline, name, broken(getattr(pipeline, name)))
-    monkeypatch.setattr(pipeline, "GRAPH_STEPS", tuple(getattr(pipeline, step.__name__) for step in GRAPH_STEPS))
-    with pytest.raises(InternalError, match=f"internal error in {name}: %\\d+ is said to be bool"):
-        compile_graph(graph)
-
-
-def partitions() -> dict[str, Partition]:
-    """The partitions of an op with a step that stores what is multiplied, one that multiplies, one behind it."""
-    (made,) = [report.result for report in reports(DOTS) if report.name == "partition"]
-    return {each.name: each for each in made if not each.omits}
-
-
-def without_step(partition: Partition, place: int) -> Partition:
-    return replace(partition, steps=(*partition.steps[:place], *partition.steps[place + 1 :]))
-
-
-def without_group(partition: Partition) -> Partition:
-    other = Group(("other",), ())
-    return replace(partition, steps=tuple(replace(step, groups=(other,)) for step in partition.steps))
-
-
-WRONG: dict[str, tuple[Callable[[Partition], Partition], str]] = {
-    "steps in another order": (lambda p: replace(p, steps=p.steps[::-1]), "is read before it is stored"),
-    "a step twice": (lambda p: replace(p, steps=(*p.steps, p.steps[-1])), "is stored by two steps"),
-    "no step that stores": (lambda p: without_step(p, 0), "is read before it is stored"),
-    "no step that reads": (lambda p: without_step(p, len(p.steps) - 1), "is stored for nobody"),
-    "an intermediate twice": (lambda p: replace(p, holds=p.holds * 2), "two intermediates have one name"),
-    "an intermediate of another shape": (
-        lambda p: replace(p, holds=tuple(replace(tensor, dims=tensor.dims[1:]) for tensor in p.holds)),
-        "in another shape",
-    ),
-    "a group of something else": (without_group, "the groups of a step make other"),
-}
-
-
-@pytest.mark.parametrize("wrong", WRONG)
-@pytest.mark.parametrize("name", [STORED, LIBRARY])
-def test_the_verifier_tells_a_partition_that_does_not_run(name: str, wrong: str) -> None:
-    change, message = WRONG[wrong]
-    partition = partitions()[name]
-    verify_partition(partition)
-    with pytest.raises(InternalError, match=message):
-        verify_partition(change(partition))
-
-
 @pytest.mark.parametrize("report", reports(), ids=lambda report: report.name)
 def test_what_a_step_makes_has_a_form_to_show(report: StepReport) -> None:
     assert len(show(report.result).splitlines()) > 3
@@ -178,13 +84,3 @@ def test_a_step_says_what_stands_before_and_after_it(step: Callable[..., Any]) -
 @pytest.mark.parametrize("step", [*STEPS, *OTHERS], ids=lambda step: step.__name__)
 def test_a_step_has_cases(step: Callable[..., Any]) -> None:
     assert list((ROOT / "tests" / "passes" / step.__name__).glob("*.case"))
-
-
-@pytest.mark.parametrize(("reduction", "is_part_of_a_mean"), [("sum", True), ("amax", False), ("amin", False)])
-def test_integers_are_added_as_reals_and_not_compared_as_such(reduction: str, is_part_of_a_mean: bool) -> None:
-    text = f"op f(x: i8[M, N]) -> y: i64[M]:\n    y = {reduction}(x, over=N)\n"
-    (graph,) = elaborate(load(Source("f.fuse", text), None))
-    node = replace(graph.nodes[-1], type=replace(graph.nodes[-1].type, element=REAL))
-    wrong = replace(graph, nodes=(*graph.nodes[:-1], node))
-    with nullcontext() if is_part_of_a_mean else pytest.raises(InternalError, match="is said to be real"):
-        verify_graph(wrong)
