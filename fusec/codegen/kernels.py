@@ -11,8 +11,9 @@ from fusec.codegen.skeletons import kernel_lines
 from fusec.codegen.wrap import LIMIT, filled
 from fusec.ir.flow import axes_text
 from fusec.ir.graph import Graph, ScalarParam
-from fusec.ir.kernel import Elementwise, Gemm, Kernel
+from fusec.ir.kernel import Elementwise, Kernel
 from fusec.ir.program import Program
+from fusec.ir.schedule import GemmTile
 from fusec.ir.sizes import symbols_in
 from fusec.ir.stage import Stage
 from fusec.ir.types import Kind, extent, without
@@ -84,7 +85,7 @@ def _kernel_view(kernel: Kernel, stage: Stage, graph: Graph, wide: bool) -> Kern
     parameters = (
         *filled(
             [
-                *kernel.boxes,
+                *kernel.maps,
                 *(f"{name}_ptr" for name in kernel.pointers),
                 *map(_scalar_parameter, scalars),
                 *(f"{name}_ptr" for name in kernel.sums),
@@ -102,7 +103,7 @@ def _kernel_view(kernel: Kernel, stage: Stage, graph: Graph, wide: bool) -> Kern
         tuple(quoted(fill(f"{doc[0].upper()}{doc[1:]}.", LIMIT - 10)).split("\n")),
         tuple(body),
         (
-            *kernel.boxes,
+            *kernel.maps,
             *(f"{name}_ptr" for name in kernel.pointers),
             *(p.name for p in scalars),
             *(f"{name}_ptr" for name in kernel.sums),
@@ -121,21 +122,21 @@ def _assigned(line: str) -> list[str]:
 
 def _kernel_doc(kernel: Kernel, stage: Stage) -> str:
     """What a kernel does; of several that make up a plan, which part of it."""
-    if isinstance(kernel.skeleton, Gemm):
+    if isinstance(stage.whole, GemmTile):
         return _gemm_doc(stage.whole)
-    if stage.within is not None:
-        rows, k = axes_text(stage.rows), axes_text(stage.whole.stream)
+    if stage.whole is not stage:
+        rows, k = axes_text(stage.rows), axes_text(stage.whole.loop)
         return f"one program per {rows}, {k} in a loop, of one step where registers hold it"
-    if stage.split:
+    if stage.is_split:
         return f"partial results: {kernel.doc}"
     if isinstance(kernel.skeleton, Elementwise) and "SPLITS" in kernel.blocks:
         return "what stands behind a product, of the library or of SPLITS programs that share a tile"
     return "the result, from the partial results" if "SPLITS" in kernel.blocks else kernel.doc
 
 
-def _gemm_doc(stage: Stage) -> str:
+def _gemm_doc(stage: GemmTile) -> str:
     """What a gemm does, whichever plan it is of."""
-    m, n, k = (axes_text(axis for axis in axes if axis) for axes in ((stage.side,), (stage.block,), stage.stream))
+    m, n, k = map(axes_text, ((stage.m,), (stage.n,), stage.k))
     shared = "; SPLIT_K programs leave sums" if stage.sums else ""
     return f"a tile of {m} by {n} per program, {k} in a loop; with SWAP_AB {n} by a few {m}{shared}"
 

@@ -20,7 +20,7 @@ from fusec.ir.tile_values import Name
 from fusec.passes.kernel.blocks import OP, VEC
 
 _STATEMENTS = get_args(Statement)
-_SAME = ("scalars", "chained", "boxes", "varying", "sums")
+_SAME = ("scalars", "chained", "maps", "varying", "sums")
 """What kernels that are merged have to have in common."""
 
 MOST_BRANCHES = 3

@@ -22,7 +22,7 @@ MOST_INPUTS, MOST_RESULTS = 12, 2
 LEAST_GAIN = 8
 """Lines that a function has to save."""
 
-_OPAQUE = ("_box",)
+_OPAQUE = ("_map",)
 """What stays in kernels: a tensor map is an argument of a launch."""
 
 

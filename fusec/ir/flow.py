@@ -92,13 +92,13 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Partial:
-    """The result of a reduction of an earlier kernel: partial results in the buffer `scratch`, combined when read.
+    """The result of a reduction of an earlier kernel: partial results in a `workspace`, combined when read.
 
     They lie next to each other, or `apart`: those of a split together, which are then added `as_product`, as a tensor
     that has strides and is left by one split or several. Its `noun` is what is reduced there.
     """
 
-    scratch: str
+    workspace: str
     op: str
     axes: tuple[Axis, ...]
     apart: bool = False

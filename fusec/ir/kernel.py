@@ -147,7 +147,7 @@ class RowLoop:
 
 @dataclass(frozen=True, slots=True)
 class SplitRows:
-    """Split rows: several programs to a row, each of which leaves the partial results of its tiles in scratch."""
+    """Split rows: several programs to a row, each of which leaves the partial results of its tiles in workspaces."""
 
     template: ClassVar[str] = "split_rows"
     variables: ClassVar[frozenset[str]] = ORDER | {"split", "start", "step", "outer"}
@@ -255,11 +255,11 @@ VARIABLES = frozenset[str]().union(*(family.variables for family in FAMILIES))
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """One Triton kernel: pointers (tensor or scratch names), scalars, integers, compile-time extents, blocks and flags.
+    """One Triton kernel: pointers (tensors or workspaces), scalars, integers, compile-time extents, blocks and flags.
 
     The extents in `structure` stand in addresses as factors: the head width in `h * D + d`. The integers in `aligned`
     say where rows begin and end, which decides how wide an access may be. Where something is `rounded` before more
-    arithmetic, products and sums must not be contracted: that skips the rounding. `boxes` come before the pointers;
+    arithmetic, products and sums must not be contracted: that skips the rounding. Tensor `maps` come before pointers;
     the integers in `varying` change from call to call, and a kernel is not compiled anew for them. A kernel that is
     `chained` waits for the one before it, and lets the next one begin. The pointers to `sums` are None where no
     programs share a tile.
@@ -277,7 +277,7 @@ class Kernel:
     skeleton: Skeleton
     rounded: bool = False
     chained: bool = False
-    boxes: tuple[str, ...] = ()
+    maps: tuple[str, ...] = ()
     varying: tuple[str, ...] = ()
     sums: tuple[str, ...] = ()
 

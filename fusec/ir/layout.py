@@ -19,9 +19,9 @@ def strides(tensor: str, dims: tuple[Dim, ...]) -> tuple[sympy.Symbol, ...]:
     return tuple(map(symbol, stride_names(tensor, tuple(map(product_text, stored_dims(dims))))))
 
 
-def sum_strides(scratch: str, axes: tuple[Axis, ...]) -> tuple[sympy.Symbol, ...]:
+def sum_strides(workspace: str, axes: tuple[Axis, ...]) -> tuple[sympy.Symbol, ...]:
     """One symbol for each axis of the sums that several splits leave, and one for the splits."""
-    return tuple(map(symbol, stride_names(scratch, (*map(str, axes), SPLITS))))
+    return tuple(map(symbol, stride_names(workspace, (*map(str, axes), SPLITS))))
 
 
 def split_stride(tensor: str) -> sympy.Symbol:

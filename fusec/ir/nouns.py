@@ -66,10 +66,8 @@ def _word(nodes: tuple[FlowNode, ...], number: NodeId) -> str:
             return param
         case Partial(noun=noun):
             return noun
-        case Dot():
-            return "product"
-        case Reduce(op=op, arg=arg):
-            return _summed(nodes, arg) if _adds(op) else REDUCTIONS[op].noun
+        case Dot() | Reduce():
+            return reduction_noun(nodes, node.expr)
         case Elementwise(op=op, args=args):
             return _made(nodes, op, args)
         case Cast():
@@ -78,6 +76,13 @@ def _word(nodes: tuple[FlowNode, ...], number: NodeId) -> str:
             return f"by_{selector}"
         case _:
             return "value"
+
+
+def reduction_noun(nodes: tuple[FlowNode, ...], expr: Dot | Reduce) -> str:
+    """What a reduction makes, whatever the spec calls it: none of these words, with another one behind it, is one."""
+    if isinstance(expr, Dot):
+        return "product"
+    return _summed(nodes, expr.arg) if _adds(expr.op) else REDUCTIONS[expr.op].noun
 
 
 def _adds(op: str) -> bool:

@@ -72,7 +72,7 @@ class Program:
         last = (plan for group in self.last_groups for plan in group.all_plans())
         others = (plan for partition in self.cut for plan in partition.plans)
         plans = (plan for plan in (*self.whole.plans, *last, *others) if plan.stages)
-        return tuple({(plan.name, *(stage.name for stage in plan.stages)): plan for plan in plans}.values())
+        return tuple({(plan.name, *(stage.kernel for stage in plan.stages)): plan for plan in plans}.values())
 
     @property
     def held(self) -> tuple[Intermediate, ...]:
@@ -106,7 +106,7 @@ class Program:
 
     def kernels_of(self, plan: Schedule) -> tuple[Kernel, ...]:
         """The kernels that a schedule launches, in order."""
-        return tuple(self.built[stage.name] for stage in plan.stages)
+        return tuple(self.built[stage.kernel] for stage in plan.stages)
 
     def holds_tiles(self, plan: Schedule) -> bool:
         """Whether the kernel of a loop can also keep a row in registers, as tiles of one size."""

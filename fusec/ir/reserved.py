@@ -68,8 +68,8 @@ MODULE = frozenset(
 )
 """Attributes of every module, and what constructors of ours call arguments and variables of their own."""
 
-_MADE = re.compile(r"(BLOCK_.*|EVEN_.*|partial\d.*|.*_stride_.*|.*_ptr|.*_lead[01])(?<!_)")
-"""Words that are made: tile sizes, scratch buffers, strides, pointers. With `_` behind it none is."""
+_MADE = re.compile(r"(BLOCK_.*|EVEN_.*|partial_.*|.*_stride_.*|.*_ptr|.*_lead[01])(?<!_)")
+"""Words that are made: tile sizes, workspaces of partial results, strides, pointers. With `_` behind it none is."""
 
 
 def is_made_word(name: str) -> bool:

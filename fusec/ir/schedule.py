@@ -1,8 +1,8 @@
 """Schedule: how a group of outputs is computed, before a line of a kernel exists.
 
-A schedule is of one of the classes below. Each has the stages that it launches, every one a kernel, and what else its
-launches depend on. Its `name` is that of its class in the host table (`ir/host/`), where a rule of `runtime/select/`
-says when it is taken, and in which tiles.
+A schedule is of one of the classes below. Each has the `stages` that it launches, every one a kernel, and what else its
+launches depend on; one of a single kernel is that stage itself (`ir/stage.py`). Its `name` is that of its class in the
+host table (`ir/host/`), where a rule of `runtime/select/` says when it is taken, and in which tiles.
 """
 
 from __future__ import annotations
@@ -13,88 +13,121 @@ from typing import ClassVar, TypeAlias
 
 from fusec.ir.flow import axes_text
 from fusec.ir.multiply import Sums
-from fusec.ir.stage import Matrix, Stage
+from fusec.ir.stage import PartialResult, Stage
+from fusec.ir.tensor_map import Matrix, TensorMaps
 from fusec.ir.types import Axis
 
 SHORT_ROW = 1024
 """Rows known to be at most this long never need a program of their own."""
 
 
-class _InWords:
-    """Says what a schedule is, by where its first kernel has which axes."""
+@dataclass(frozen=True, slots=True)
+class _Rowwise(Stage):
+    """A schedule of one kernel, which is its own stage. Says what it is by which axes it has where."""
 
-    __slots__ = ()
     said: ClassVar[str] = ""
-
-    @property
-    def words(self) -> str:
-        """What a reader is told of the schedule, and of its kernels."""
-        return self.said.format_map(_axes_in_words(self.stages[0]))
+    few: ClassVar[tuple[Axis, ...]] = ()
+    is_chained: ClassVar[bool] = False
 
     @property
     def stages(self) -> tuple[Stage, ...]:
         """What is launched, in order."""
-        raise NotImplementedError
-
-
-@dataclass(frozen=True, slots=True)
-class _OfOneKernel(_InWords):
-    few: ClassVar[tuple[Axis, ...]] = ()
-    is_chained: ClassVar[bool] = False
-    stage: Stage
+        return (self,)
 
     @property
-    def stages(self) -> tuple[Stage, ...]:
-        return (self.stage,)
+    def words(self) -> str:
+        """What a reader is told of the schedule, and of its kernels."""
+        return self.said.format(
+            rows=axes_text(self.rows) or "launch",
+            order=axes_text(self.order) or "one element",
+            tile=axes_text(self.tile),
+            inner=axes_text(self.tile or self.order[-1:]),
+            loop=axes_text(self.loop),
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class Elementwise(_OfOneKernel):
+class Elementwise(_Rowwise):
     """No reduction: blocks of the innermost axis, of several rows."""
 
     name: ClassVar[str] = "elementwise"
     said: ClassVar[str] = "blocks of {order}"
+    block: Axis | None = None
+
+    @property
+    def lanes(self) -> bool:
+        return bool(self.rows)
 
 
 @dataclass(frozen=True, slots=True)
-class Tile(_OfOneKernel):
+class Tile(_Rowwise):
     """No reduction, or outputs of different axes: the inner axes of a row in registers."""
 
     name: ClassVar[str] = "tile"
     said: ClassVar[str] = "one program per {rows}, {tile} in registers"
+    tile: tuple[Axis, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Rows(_OfOneKernel):
+class Rows(_Rowwise):
     """Several short rows per program, each in registers."""
 
     name: ClassVar[str] = "rows"
     said: ClassVar[str] = "several rows ({rows}) per program, {tile} in registers"
+    tile: tuple[Axis, ...] = ()
+    block: Axis | None = None
+
+    @property
+    def lanes(self) -> bool:
+        return bool(self.rows)
 
 
 @dataclass(frozen=True, slots=True)
-class Resident(_OfOneKernel):
-    """One program per row, the row in registers."""
+class Resident(_Rowwise):
+    """One program per row, the row in registers: by a kernel of its own, or by that of a `loop_of` it in one step."""
 
     name: ClassVar[str] = "resident"
     said: ClassVar[str] = "one program per {rows}, {tile} in registers"
+    tile: tuple[Axis, ...] = ()
+    loop_of: RowLoop | None = None
+
+    @property
+    def whole(self) -> Stage:
+        return self.loop_of or self
 
 
 @dataclass(frozen=True, slots=True)
-class RowLoop(_OfOneKernel):
+class RowLoop(_Rowwise):
     """One program per row, the row in a loop."""
 
     name: ClassVar[str] = "row_loop"
     said: ClassVar[str] = "one program per {rows}, {loop} in a loop"
+    tile: tuple[Axis, ...] = ()
+    block: Axis | None = None
+    loop: tuple[Axis, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class GemmTma(_OfOneKernel):
-    """Persistent gemm: programs that make tile after tile, of operands that TMA loads."""
+class PartialRows(Stage):
+    """One kernel of `SplitRows`: several programs per row, which leave what they have of some reductions."""
 
-    name: ClassVar[str] = "tma"
-    is_chained: ClassVar[bool] = True
-    said: ClassVar[str] = "programs that make tile after tile of {m} by {n}, whose operands TMA loads"
+    tile: tuple[Axis, ...] = ()
+    block: Axis | None = None
+    loop: tuple[Axis, ...] = ()
+    partials: tuple[PartialResult, ...] = ()
+    is_split = True
+
+
+@dataclass(frozen=True, slots=True)
+class Combine(Stage):
+    """What is made of the partial results of other kernels, of several rows per program."""
+
+    tile: tuple[Axis, ...] = ()
+    block: Axis | None = None
+
+    @property
+    def lanes(self) -> bool:
+        return bool(self.rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +138,8 @@ class SplitRows:
     few: ClassVar[tuple[Axis, ...]] = ()
     is_chained: ClassVar[bool] = False
     rows: tuple[Axis, ...]
-    partials: tuple[Stage, ...]
-    combine: Stage
+    partials: tuple[PartialRows, ...]
+    combine: Combined
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -118,19 +151,22 @@ class SplitRows:
 
 
 @dataclass(frozen=True, slots=True)
-class ColumnSums(_InWords):
+class ColumnSums(_Rowwise):
     """Rows with column sums: programs take rows in turn, sums over all rows in registers, which a `combine` adds up."""
 
     name: ClassVar[str] = "column_sums"
     said: ClassVar[str] = "programs take {loop} in turn, {inner} and what is summed over {loop} in registers"
-    few: ClassVar[tuple[Axis, ...]] = ()
     is_chained: ClassVar[bool] = True
-    stage: Stage
-    combine: Stage
+    combine: Combined
+    tile: tuple[Axis, ...] = ()
+    block: Axis | None = None
+    loop: tuple[Axis, ...] = ()
+    partials: tuple[PartialResult, ...] = ()
+    is_split = True
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        return self.stage, self.combine
+        return self, self.combine
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,34 +191,98 @@ class Gemv:
 
 
 @dataclass(frozen=True, slots=True)
+class GemmStage(Stage):
+    """Tiles of `m` by `n` of a product on tensor cores, `k` in a loop; `order` is that of their dimensions, m, k, n."""
+
+    m: Axis
+    n: Axis
+    k: tuple[Axis, ...]
+
+    @property
+    def loop(self) -> tuple[Axis, ...]:
+        return self.k
+
+    @property
+    def spread(self) -> tuple[Axis, ...]:
+        return (*self.rows, self.m, self.n)
+
+
+@dataclass(frozen=True, slots=True)
+class GemmTile(GemmStage):
+    """The kernel of every plan of a gemm: a tile per program, or per several, which then leave its `sums`."""
+
+    sums: tuple[PartialResult, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GemmShare(GemmStage):
+    """What the kernel of a gemm computes where several programs share each `tile`: its sums."""
+
+    of: GemmTile
+    partials: tuple[PartialResult, ...] = ()
+    is_split = True
+
+    @property
+    def whole(self) -> Stage:
+        return self.of
+
+
+@dataclass(frozen=True, slots=True)
+class SplitK:
+    """Split-K: the `share` of a tile that a program has, and the `combine` that adds up the sums in fixed order."""
+
+    share: GemmShare
+    combine: Combined
+
+
+@dataclass(frozen=True, slots=True)
 class Gemm:
     """Gemm: tiles of the output on tensor cores, the contracted axes in a loop.
 
     Swap-AB: for `few` positions of some axes, the first of which is the columns of a tile; the others are in no tile.
-    Split-K: several programs share a tile, and a `combine` adds up their sums in fixed order.
+    Split-K: several programs share a tile.
     """
 
     is_chained: ClassVar[bool] = True
-    stage: Stage
+    tile: GemmTile
     few: tuple[Axis, ...] = ()
-    combine: Stage | None = None
+    split_k: SplitK | None = None
 
     @property
     def name(self) -> str:
-        return "split_k" if self.combine else "swap_ab" if self.few else "gemm"
+        return "split_k" if self.split_k else "swap_ab" if self.few else "gemm"
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        return (self.stage, self.combine) if self.combine else (self.stage,)
+        return (self.split_k.share, self.split_k.combine) if self.split_k else (self.tile,)
 
     @property
     def words(self) -> str:
-        said = {
-            "split_k": "several programs per tile of {n} by a few {m}, combined in fixed order",
-            "swap_ab": "one program per tile of {n} by a few {m}, {k} in a loop",
-            "gemm": "one program per tile of {m} by {n}, {k} in a loop",
-        }
-        return said[self.name].format_map(_axes_in_words(self.stage.whole))
+        m, n, k = map(axes_text, ((self.tile.m,), (self.tile.n,), self.tile.k))
+        return {
+            "split_k": f"several programs per tile of {n} by a few {m}, combined in fixed order",
+            "swap_ab": f"one program per tile of {n} by a few {m}, {k} in a loop",
+            "gemm": f"one program per tile of {m} by {n}, {k} in a loop",
+        }[self.name]
+
+
+@dataclass(frozen=True, slots=True)
+class GemmTma(GemmStage):
+    """Persistent gemm: programs that make tile after tile, of operands that TMA loads through `maps`."""
+
+    name: ClassVar[str] = "tma"
+    few: ClassVar[tuple[Axis, ...]] = ()
+    is_chained: ClassVar[bool] = True
+    maps: TensorMaps
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        return (self,)
+
+    @property
+    def words(self) -> str:
+        m, n = axes_text((self.m,)), axes_text((self.n,))
+        return f"programs that make tile after tile of {m} by {n}, whose operands TMA loads"
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +313,9 @@ class Library:
     scales: tuple[Matrix | None, Matrix | None] = (None, None)
     addends: tuple[Matrix, ...] = ()
 
+
+Combined: TypeAlias = Elementwise | Rows | Combine
+"""What is made behind a split: of a product as elementwise as behind the library."""
 
 InKernels: TypeAlias = Elementwise | Tile | Rows | Resident | RowLoop | SplitRows | ColumnSums | Gemv | Gemm | GemmTma
 Schedule: TypeAlias = InKernels | Library
@@ -246,17 +349,3 @@ class Group:
     def all_plans(self) -> Iterator[Schedule]:
         """The schedules of this group, of those apart and of the one alone."""
         return (plan for group in self.every() for plan in group.plans)
-
-
-def _axes_in_words(stage: Stage) -> dict[str, str]:
-    """Where a stage has which axes; `m` and `n` are those of a tile of the output, `k` is what is contracted."""
-    return {
-        "rows": axes_text(stage.rows) or "launch",
-        "order": axes_text(stage.order) or "one element",
-        "tile": axes_text(stage.tile),
-        "inner": axes_text(stage.tile or stage.order[-1:]),
-        "loop": axes_text(stage.stream),
-        "m": axes_text((stage.side,) if stage.side else ()),
-        "n": axes_text((stage.block,) if stage.block else ()),
-        "k": axes_text(stage.stream),
-    }

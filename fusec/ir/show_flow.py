@@ -52,8 +52,8 @@ def _expr(expr: FlowExpr) -> str:
     match expr:
         case Load(param, positions, pair):
             return f"load {param}{show_access(positions, pair)}"
-        case Partial(scratch, op, axes):
-            return f"{op} of {scratch}[{', '.join(map(str, axes))}]"
+        case Partial(workspace, op, axes):
+            return f"{op} of {workspace}[{', '.join(map(str, axes))}]"
         case Size(value):
             return f"size {size_text(value)}"
         case _:

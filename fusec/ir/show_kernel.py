@@ -18,7 +18,7 @@ from fusec.ir.tile_values import Name
 def show_kernel(kernel: Kernel) -> str:
     """The whole kernel: its arguments, then slot by slot what its template is given."""
     kinds = {
-        "boxes": kernel.boxes,
+        "tensor maps": kernel.maps,
         "pointers": kernel.pointers,
         "scalars": kernel.scalars,
         "pointers of sums": kernel.sums,

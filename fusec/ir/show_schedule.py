@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from fusec.ir.flow import Flow
 from fusec.ir.multiply import Sums
-from fusec.ir.schedule import Group, Library, Schedule
+from fusec.ir.schedule import Gemm, GemmStage, GemmTma, Group, Library, Schedule
 from fusec.ir.show_flow import flow_lines, show_access
-from fusec.ir.stage import Matrix, Stage, TensorMap, TensorMaps
+from fusec.ir.stage import Stage
+from fusec.ir.tensor_map import Matrix, TensorMap, TensorMaps
 from fusec.ir.types import Axis
 
 INDENT = "  "
@@ -36,8 +37,9 @@ def _plan(plan: Schedule, whole: Flow | None) -> Iterator[str]:
         yield from _library(plan)
         return
     yield f"plan {plan.name}: {plan.words}"
+    swapped = isinstance(plan, Gemm) and bool(plan.few)
     for stage in plan.stages:
-        yield from (INDENT + line for line in _stage(stage, whole))
+        yield from (INDENT + line for line in _stage(stage, whole, swapped))
 
 
 def _library(plan: Library) -> Iterator[str]:
@@ -58,45 +60,45 @@ def _matrix(matrix: Matrix) -> str:
     return f"{matrix.tensor}{show_access(matrix.positions)}"
 
 
-def _stage(stage: Stage, whole: Flow | None) -> Iterator[str]:
-    yield f"stage {stage.name}: {'; '.join(_places(stage))}"
+def _stage(stage: Stage, whole: Flow | None, swapped: bool) -> Iterator[str]:
+    yield f"stage {stage.kernel}: {'; '.join(_places(stage, swapped))}"
     if stage.flow != whole:
         results = tuple(partial.value for partial in stage.partials)
         yield from (INDENT + line for line in flow_lines(stage.flow, results))
-    if stage.maps is not None:
-        yield from (INDENT + line for line in _boxes(stage.maps, stage.flow))
+    if isinstance(stage, GemmTma):
+        yield from (INDENT + line for line in _maps(stage.maps, stage.flow))
     for partial in stage.partials:
-        yield f"{INDENT}{partial.scratch}[{_axes(partial.axes)}] = {partial.op} so far, %{partial.value}"
+        yield f"{INDENT}{partial.workspace}[{_axes(partial.axes)}] = {partial.op} so far, %{partial.value}"
 
 
-def _boxes(boxes: TensorMaps, flow: Flow) -> Iterator[str]:
-    """What is multiplied and stored in boxes; the matrices of one box have an `and` between them."""
-    for product in boxes.products:
+def _maps(maps: TensorMaps, flow: Flow) -> Iterator[str]:
+    """What TMA loads and stores; the matrices of one tensor map have an `and` between them."""
+    for product in maps.products:
         dots = " and ".join(f"%{number}" for number in product.dots)
-        halves = ", in halves" if boxes.is_halved else ""
-        yield f"boxes {_box(product.side)} by {_box(product.block)} for {dots}{halves}"
-    for place, box in boxes.stores:
-        yield f"box {_box(box)} for the store of %{flow.stores[place].value}"
+        halves = ", in halves" if maps.is_halved else ""
+        yield f"TMA loads {_tiles(product.a)} by {_tiles(product.b)} for {dots}{halves}"
+    for place, tiles in maps.stores:
+        yield f"TMA stores {_tiles(tiles)}, %{flow.stores[place].value}"
 
 
-def _box(box: TensorMap) -> str:
-    return f"{' and '.join(matrix.tensor for matrix in box.matrices)}[{_axes(box.axes)}]"
+def _tiles(tiles: TensorMap) -> str:
+    return f"{' and '.join(matrix.tensor for matrix in tiles.matrices)}[{_axes(tiles.axes)}]"
 
 
-def _places(stage: Stage) -> Iterator[str]:
+def _places(stage: Stage, swapped: bool) -> Iterator[str]:
     """Where each axis goes, after their order in memory; a contraction has them in that of its tiles."""
-    if stage.side is None:
+    if not isinstance(stage, GemmStage):
         yield f"in memory {_axes(stage.order)}" if stage.order else "no axes"
     if stage.rows:
         yield f"{'lanes' if stage.lanes else 'programs'} {_axes(stage.rows)}"
-    if stage.side is not None:
-        yield f"tiles {stage.side} by {stage.block}"
+    if isinstance(stage, GemmStage):
+        yield f"tiles {stage.n} by {stage.m}" if swapped else f"tiles {stage.m} by {stage.n}"
     elif stage.block is not None:
         yield f"blocks {stage.block}"
     if stage.tile:
         yield f"registers {_axes(stage.tile)}"
-    if stage.stream:
-        yield f"loop {_axes(stage.stream)}{', dealt out' if stage.split else ''}"
+    if stage.loop:
+        yield f"loop {_axes(stage.loop)}{', split' if stage.is_split else ''}"
 
 
 def _axes(axes: tuple[Axis, ...]) -> str:

@@ -48,8 +48,8 @@ class Vectors:
 class LoadTile:
     """Reads one tile, or two neighbouring ones (`names` has two) with one wide access, and widens it, maybe by `bits`.
 
-    Scratch has no `storage`: its elements are what arithmetic takes. With a stride between `splits` it is a product,
-    which SPLITS programs may have left a part of each, and adds these.
+    A workspace of partial results has no `storage`: its elements are what arithmetic takes. With a stride between
+    `splits` it is a product, which SPLITS programs may have left a part of each, and adds these.
     """
 
     names: tuple[Name, ...]

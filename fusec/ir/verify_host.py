@@ -62,8 +62,8 @@ def _arguments(program: Program, table: HostTable) -> Iterator[str]:
             missing |= set(kernel.scalars) - set(plans.scalars.split())
             yield from (f"{kernel.name} is not given {name}" for name in sorted(missing))
             maps = tuple(plan.maps) if isinstance(plan, GemmTma) else ()
-            if maps != kernel.boxes:
-                yield f"{kernel.name} takes the tensor maps {kernel.boxes}, and is given {maps}"
+            if maps != kernel.maps:
+                yield f"{kernel.name} takes the tensor maps {kernel.maps}, and is given {maps}"
         used = {name for each in kernels(plan) if _name(each) in known for name in _pointers(known[_name(each)])}
         yield from (f"no kernel of {plan.name} takes {name}" for name in sorted(sums - used))
     yield from _unused(plans, program.kernels)
@@ -71,7 +71,7 @@ def _arguments(program: Program, table: HostTable) -> Iterator[str]:
 
 def _unused(plans: Plans, there: tuple[Kernel, ...]) -> Iterator[str]:
     """That what is allocated is used."""
-    pointers = {name for kernel in there for name in _pointers(kernel)} | {name for one in there for name in one.boxes}
+    pointers = {name for kernel in there for name in _pointers(kernel)} | {name for one in there for name in one.maps}
     matrices = {str(each) for one in plans.partitions for p in one.products for each in (p.a, p.b, p.out)}
     for name in plans.workspace:
         if not any(name in text for text in (*pointers, *matrices)):

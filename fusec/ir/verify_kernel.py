@@ -22,7 +22,7 @@ def verify_kernel(kernel: Kernel, step: str = "build_kernels") -> Kernel:
     """
     pointers = (f"{name}_ptr" for name in (*kernel.pointers, *kernel.sums))
     numbers = (*kernel.scalars, *kernel.integers, *kernel.aligned, *kernel.structure, *kernel.blocks, *kernel.flags)
-    arguments = {*pointers, *numbers, *kernel.boxes}
+    arguments = {*pointers, *numbers, *kernel.maps}
     calls = (fault for call in kernel.calls for fault in _faults(call.function, {*arguments, *call.function.inputs}))
     faults = (*_faults(kernel.skeleton, {*arguments, *kernel.skeleton.variables}), *calls)
     fault = next(iter(faults), None)

@@ -77,10 +77,10 @@ def takes_all(plan: Schedule, known: dict[str, int]) -> bool:
     match plan:
         case SplitRows() | Elementwise() | Gemm() | Library():
             return True
-        case RowLoop(stage):
-            return not stage.tile
-        case Rows(stage):
-            extents = [known_extent(axis, known) for axis in stage.tile]
+        case RowLoop(tile=tile):
+            return not tile
+        case Rows(tile=tile):
+            extents = [known_extent(axis, known) for axis in tile]
             return prod(extent or SHORT_ROW + 1 for extent in extents) <= SHORT_ROW
         case _:
             return False

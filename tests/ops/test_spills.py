@@ -28,7 +28,7 @@ SPILLED = {
     "softmax_backward": "_softmax_backward_resident",  # more live values than inputs
     "softmax_of_the_middle": "_softmax_of_the_middle_rows",  # many rows side by side
     "norm_and_group_peaks": "_norm_and_group_peaks_combine",  # many partial results of many rows
-    "first_positive": "_first_positive_partial0",  # accumulators of 64 bits
+    "first_positive": "_first_positive_partial_smallest",  # accumulators of 64 bits
     "causal_softmax": "_causal_softmax_row_loop",  # the compiler gets by with 64 registers though it may have more
     "batched": "_batched_gemm",  # operands whose rows begin anywhere, loaded into registers first
 }

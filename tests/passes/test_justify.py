@@ -129,7 +129,10 @@ def test_where_a_row_goes() -> None:
 
 def test_each_stage_of_a_split_has_its_own_reduction() -> None:
     op = justified("sum(exp(x - s), over=N)", earlier="amax(x, over=N)")
-    assert [(placed.reduction, placed.stage) for placed in op.plans["split_rows"]] == [(1, "partial0"), (2, "partial1")]
+    assert [(placed.reduction, placed.stage) for placed in op.plans["split_rows"]] == [
+        (1, "partial_largest"),
+        (2, "partial_total"),
+    ]
 
 
 def test_reductions_of_one_function_are_told_apart() -> None:

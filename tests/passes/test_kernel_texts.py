@@ -126,13 +126,13 @@ HINTS: dict[str, dict[str, dict[str, list[str | None]]]] = {
     "rmsnorm(x, w, 1e-6, over=N)": {
         "rows": {"x": [LAST], "w": [None, None]},
         "row_loop": {"x": [LAST, FIRST], "w": [None]},
-        "partial0": {"x": [FIRST]},
+        "partial_sum_of_squares": {"x": [FIRST]},
         "combine": {"x": [LAST], "w": [LAST]},
     },
     "softmax(x * w, over=N)": {
         "resident": {"x": [LAST], "w": [None, None]},
         "row_loop": {"x": [LAST, LAST, FIRST], "w": [None, None, None]},
-        "partial1": {"x": [FIRST], "w": [None]},
+        "partial_total": {"x": [FIRST], "w": [None]},
     },
 }
 """What kernels tell the cache of each load, in order: in a loop what is read again stays, and what all rows share."""

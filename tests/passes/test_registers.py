@@ -19,7 +19,7 @@ def held(body: str, kept: str = ", N") -> dict[str, Residency]:
     """What a thread holds in each stage of the plans of an op."""
     (graph,) = elaborate(load(Source("f.fuse", SPEC.format(body=body, kept=kept)), None))
     plans = [plan for group in compile_graph(graph).groups for plan in group.all_plans()]
-    return {stage.name: residency(stage, widest) for plan in plans for stage in plan.stages}
+    return {stage.kernel: residency(stage, widest) for plan in plans for stage in plan.stages}
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_bytes_change_their_layout_beside_a_wider_output(first: str, kept: str, 
     """A thread has all of them when it stores them: a sum of 16 bits and its norm in f8 spilled at 32 elements each."""
     (graph,) = elaborate(load(Source("f.fuse", BESIDE.format(first=first, kept=kept, narrow=narrow)), None))
     plans = [plan for group in compile_graph(graph).groups for plan in group.all_plans()]
-    (stage,) = (stage for plan in plans for stage in plan.stages if stage.name == "resident")
+    (stage,) = (stage for plan in plans for stage in plan.stages if stage.kernel == "resident")
     assert residency(stage, widest).words == words
 
 

@@ -54,7 +54,7 @@ def another_sum(plan: Any) -> Any:
     if not isinstance(plan, SplitRows):
         return plan
     (partial,) = plan.partials
-    return replace(plan, partials=(replace(partial, sums={**partial.sums, "partial1": ""}),))
+    return replace(plan, partials=(replace(partial, sums={**partial.sums, "partial_total": ""}),))
 
 
 def limited(plan: Any) -> Any:
@@ -80,11 +80,11 @@ FAULTS: dict[str, tuple[Callable[[HostTable], HostTable], str]] = {
     "a number of the call that is not given": (lambda t: of_plans(t, scalars=""), "_f_rows is not given eps"),
     "partial results that nothing takes": (
         lambda t: with_plans(t, another_sum),
-        "no kernel of split_rows takes partial1",
+        "no kernel of split_rows takes partial_total",
     ),
     "partial results that nothing leaves": (
         lambda t: with_plans(t, without_splits),
-        "_f_combine is not given partial0",
+        "_f_combine is not given partial_sum_of_squares",
     ),
     "a workspace that nothing uses": (
         lambda t: of_plans(t, workspace={"spare": Workspace("N", "T")}),

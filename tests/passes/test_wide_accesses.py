@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 SPECS = {
-    "y = rmsnorm(x, t[0], 1e-6, over=N)": {"resident", "row_loop", "partial0", "combine"},
+    "y = rmsnorm(x, t[0], 1e-6, over=N)": {"resident", "row_loop", "partial_sum_of_squares", "combine"},
     "y = x * t[i]": {"elementwise"},
 }
 """What is computed of rows x, of a table t and positions i in it, and kernels that it takes."""

@@ -245,7 +245,7 @@ def test_a_description_is_plain(linear: Subject, device: torch.device) -> None:
     assert (first.kernel, last.kernel) == ("_linear_gemm", "_linear_combine")
     assert 1 < first.blocks["SPLIT_K"] == last.blocks["SPLITS"]
     assert first.programs == 1 * 1 * first.blocks["SPLIT_K"]
-    assert described.workspace == {"partial0_y": 5 * 48 * first.blocks["SPLIT_K"] * 4}
+    assert described.workspace == {"partial_product_y": 5 * 48 * first.blocks["SPLIT_K"] * 4}
 
 
 def test_buckets() -> None:

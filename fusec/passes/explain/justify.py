@@ -102,7 +102,7 @@ def contractions(graph: Graph, before: Graph) -> tuple[Contraction, ...]:
 def placements(plan: Schedule) -> tuple[Placement, ...]:
     """Where a plan of a marked graph puts its reductions, in the order of its stages."""
     return tuple(
-        Placement(number, stage.name, text)
+        Placement(number, stage.kernel, text)
         for stage in plan.stages
         for number, places in marked_reductions(stage.flow.nodes, stage.live).items()
         for text in dict.fromkeys(_place(stage, place) for place in places)
@@ -226,11 +226,11 @@ def _online(after: Graph, new: Reduce) -> Rule:
 def _place(stage: Stage, number: NodeId) -> str:
     reduce = stage.flow.nodes[number].expr
     assert isinstance(reduce, Reduce)
-    looped = tuple(axis for axis in reduce.axes if axis in stage.stream)
-    if stage.split and looped:
+    looped = tuple(axis for axis in reduce.axes if axis in stage.loop)
+    if stage.is_split and looped:
         return f"split over programs along {axes_text(looped)}, combined in fixed order by the stages after it"
     if looped:
-        depth = depths(stage.flow, stage.stream)
+        depth = depths(stage.flow, stage.loop)
         return f"streamed along {axes_text(looped)}, sweep {depth[number]} of {_sweeps(stage, depth)}"
     return "in registers, several rows to a program" if stage.lanes else "in registers"
 

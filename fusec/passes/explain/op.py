@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fusec.ir.graph import Graph
 from fusec.ir.partition import FUSED, LIBRARY, Partition
 from fusec.ir.program import Program
-from fusec.ir.schedule import Schedule
+from fusec.ir.schedule import GemmStage, Schedule
 from fusec.ir.show_module import show_module
 from fusec.ir.types import product_text
 from fusec.passes.explain.justify import Contraction, Placement, Reduction, contractions, justify, placements
@@ -130,6 +130,7 @@ def _chain(partition: Partition) -> ChainExplanation:
 
 def _plan(plan: Schedule, record: PlanRecord) -> PlanExplanation:
     # What a product holds are the tiles that its launcher chooses; the resource gate says what they take.
-    held = {stage.name: residency(stage, widest) for stage in plan.stages if stage.side is None}
+    rows = (stage for stage in plan.stages if not isinstance(stage, GemmStage))
+    held = {stage.kernel: residency(stage, widest) for stage in rows}
     registers = {name: Registers(str(found), found.registers(ELEMENTS)) for name, found in held.items()}
     return PlanExplanation(record, placements(plan), registers)

@@ -48,6 +48,6 @@ def _plan_name(program: Program, plan: Schedule) -> str:
     """A plan by its schedule; those that write at the end, and those around the library alone, are told apart."""
     if any(plan is each for group in program.last_groups for each in group.all_plans()):
         return f"write {plan.name}"
-    stages = [stage.name for stage in plan.stages]
+    stages = [stage.kernel for stage in plan.stages]
     own = (each for partition in program.partitions if partition.name != LIBRARY for each in partition.plans)
-    return plan.name if any(stages == [s.name for s in each.stages] for each in own) else f"library {plan.name}"
+    return plan.name if any(stages == [s.kernel for s in each.stages] for each in own) else f"library {plan.name}"

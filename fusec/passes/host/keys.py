@@ -11,7 +11,7 @@ from fusec.ir.host.names import block_name
 from fusec.ir.host.schedules import Matrix
 from fusec.ir.layout import stored_dims, strides
 from fusec.ir.sizes import size_text
-from fusec.ir.stage import Matrix as Placed
+from fusec.ir.tensor_map import Matrix as Placed
 from fusec.ir.types import Axis, Dim, Fixed, Lead, Named, Quotient, extent, product_extent, product_text
 
 

@@ -32,7 +32,7 @@ from fusec.ir.kernel import Kernel
 from fusec.ir.kernel import RowLoop as RowLoopKernel
 from fusec.ir.multiply import F32, MOST_I8, Sums, multiplied_as, sums_of
 from fusec.ir.program import Program
-from fusec.ir.stage import Stage, TensorMaps
+from fusec.ir.stage import Stage
 from fusec.ir.statements import Keep, LoadTile, StoreTile, every
 from fusec.ir.types import Axis, DType, Kind
 from fusec.passes.host.keys import Keys
@@ -81,7 +81,7 @@ class Scheduler:
             case ir.Gemm():
                 return self._gemm(plan)
             case ir.GemmTma():
-                return self._gemm_tma(stage, kernel)
+                return self._gemm_tma(plan, kernel)
             case ir.Elementwise():
                 return self._elementwise(stage, kernel)
 
@@ -89,7 +89,7 @@ class Scheduler:
         of: Resident | RowLoop
         if isinstance(plan.of, ir.Resident):
             # Its matrix shares the registers.
-            loop = self._keys.axes(stage.whole.stream)
+            loop = self._keys.axes(stage.whole.loop)
             of = replace(self._resident(stage, kernel), compact=False, loop=loop)
         else:
             of = self._row_loop(stage, kernel)
@@ -151,7 +151,7 @@ class Scheduler:
         return RowTiles(
             Name(kernel.name),
             rows=self._keys.axes(stage.rows),
-            loop=self._keys.axes(stage.stream),
+            loop=self._keys.axes(stage.loop),
             bytes=self._bytes.get(facts.widest, "4"),
             inputs=facts.inputs,
             sweeps=sweeps(stage),
@@ -170,7 +170,7 @@ class Scheduler:
         return RowVectors(
             Name(kernel.name),
             rows=self._keys.axes(stage.rows),
-            loop=self._keys.axes(stage.stream),
+            loop=self._keys.axes(stage.loop),
             stored=_each(stored),
             read=_each([vectors.tensor for vectors in loaded if vectors.of != "shared"]),
             shared=_each([vectors.tensor for vectors in loaded if vectors.of == "shared"]),
@@ -182,7 +182,7 @@ class Scheduler:
         return RowLoop(
             Name(kernel.name),
             rows=self._keys.axes(stage.rows),
-            loop=self._keys.axes(stage.stream),
+            loop=self._keys.axes(stage.loop),
             tile=self._beside_loop(stage),
             block=self._block(stage),
             sweeps=sweeps(stage),
@@ -203,7 +203,7 @@ class Scheduler:
         words, each = _words_in_row(stage, 1)
         return ColumnSums(
             Name(kernel.name),
-            loop=self._keys.axes(stage.stream),
+            loop=self._keys.axes(stage.loop),
             sums=self._sums(stage),
             combine=self._elementwise(last, combine),
             rows=self._keys.axes(stage.rows),
@@ -221,7 +221,7 @@ class Scheduler:
         return PartialKernel(
             Name(kernel.name),
             rows=self._keys.axes(stage.rows),
-            loop=self._keys.axes(stage.stream),
+            loop=self._keys.axes(stage.loop),
             sums=self._sums(stage),
             tile=self._beside_loop(stage),
             block=self._block(stage),
@@ -231,7 +231,7 @@ class Scheduler:
         )
 
     def _sums(self, stage: Stage) -> dict[str, str]:
-        return {partial.scratch: self._keys.axes(partial.axes) for partial in (*stage.partials, *stage.sums)}
+        return {partial.workspace: self._keys.axes(partial.axes) for partial in stage.partials}
 
     def _block(self, stage: Stage) -> str:
         return self._keys.axis(stage.block) if stage.block is not None else ""
@@ -245,27 +245,25 @@ class Scheduler:
     # Contractions
 
     def _gemm(self, plan: ir.Gemm) -> Gemm:
-        (stage, *_), kernels = plan.stages, self._kernels_of(plan)
-        assert stage.side is not None
-        assert stage.block is not None
+        (stage, *combine), kernels, tile = plan.stages, self._kernels_of(plan), plan.tile
         dots = [expr for n in stage.live if isinstance(expr := stage.flow.nodes[n].expr, Dot)]
-        combine = plan.stages[1:]
+        m, n = (tile.n, tile.m) if plan.few else (tile.m, tile.n)
         return Gemm(
             Name(kernels[0].name),
-            m=self._keys.axis(stage.side),
-            n=self._keys.axis(stage.block),
-            k=self._keys.axes(stage.stream),
+            m=self._keys.axis(m),
+            n=self._keys.axis(n),
+            k=self._keys.axes(tile.k),
             bytes=self._operand_bytes(stage, dots),
             batches=self._keys.axes(stage.rows),
             dots=len(dots),
             most=_most(stage),
             in_parts=any(sums_of(stage.flow.nodes, dot) is Sums.PARTS for dot in dots),
             grouped=_is_grouped(stage),
-            beside=_reads_beside(stage),
+            beside=_reads_beside(stage, tile),
             tf32=all(dot.precision == "tf32" for dot in dots),
             few=self._keys.axes(plan.few[:1]),
             again=self._keys.axes(plan.few[1:]),
-            sums=self._sums(stage),
+            sums={partial.workspace: self._keys.axes(partial.axes) for partial in tile.sums},
             combine=self._elementwise(combine[0], kernels[1]) if combine else None,
         )
 
@@ -283,41 +281,37 @@ class Scheduler:
         stored = [self._bytes[n.expr.param] for n in loads if isinstance(n.expr, Load) and n.type.element in types]
         return stored or [str(storage.bits // 8) if isinstance(storage, DType) else storage.name]
 
-    def _gemm_tma(self, stage: Stage, kernel: Kernel) -> GemmTma:
-        boxes = stage.maps
-        assert boxes is not None
-        assert stage.side is not None
-        assert stage.block is not None
-        dots, halves = sum(len(product.dots) for product in boxes.products), 2 if boxes.is_halved else 1
-        firsts = {axis for product in boxes.products for axis in product.side.axes}
-        paired = (name for name, box in zip(kernel.boxes, boxes.all, strict=True) if len(box.tensors) > 1)
+    def _gemm_tma(self, stage: ir.GemmTma, kernel: Kernel) -> GemmTma:
+        products = stage.maps.products
+        firsts = {axis for product in products for axis in product.a.axes}
+        paired = (name for name, tiles in zip(kernel.maps, stage.maps.all, strict=True) if len(tiles.tensors) > 1)
         return GemmTma(
             Name(kernel.name),
-            m=self._keys.axis(stage.side),
-            n=self._keys.axis(stage.block),
-            k=self._keys.axes(stage.stream),
-            maps=self._maps(boxes, kernel),
+            m=self._keys.axis(stage.m),
+            n=self._keys.axis(stage.n),
+            k=self._keys.axes(stage.loop),
+            maps=self._maps(stage, kernel),
             batches=self._keys.axes(stage.rows),
-            itemsize=1 if all(product.sums is not Sums.SINGLE for product in boxes.products) else 2,
-            dots=dots,
+            itemsize=1 if all(product.sums is not Sums.SINGLE for product in products) else 2,
+            dots=sum(len(product.dots) for product in products),
             most=_most(stage),
-            in_parts=any(product.sums is Sums.PARTS for product in boxes.products),
-            halves=halves,
+            in_parts=any(product.sums is Sums.PARTS for product in products),
+            halves=2 if stage.maps.is_halved else 1,
             again=self._keys.axes(tuple(axis for axis in stage.rows if axis not in firsts)),
-            beside=_reads_beside(stage),
+            beside=_reads_beside(stage, stage),
             flips=dict(zip(kernel.varying[2:], paired, strict=True)),
         )
 
-    def _maps(self, boxes: TensorMaps, kernel: Kernel) -> dict[str, TensorMap]:
-        halved = {product.block for product in boxes.products if boxes.is_halved}
+    def _maps(self, stage: ir.GemmTma, kernel: Kernel) -> dict[str, TensorMap]:
+        halved = {product.b for product in stage.maps.products if stage.maps.is_halved}
         return {
             name: TensorMap(
-                tuple(self._keys.matrix(matrix, box.axes) for matrix in box.matrices),
-                self._keys.axes(box.axes),
-                self._bytes[box.matrices[0].tensor],
-                halves=box in halved,
+                tuple(self._keys.matrix(matrix, tiles.axes) for matrix in tiles.matrices),
+                self._keys.axes(tiles.axes),
+                self._bytes[tiles.matrices[0].tensor],
+                halves=tiles in halved,
             )
-            for name, box in zip(kernel.boxes, boxes.all, strict=True)
+            for name, tiles in zip(kernel.maps, stage.maps.all, strict=True)
         }
 
 
@@ -331,7 +325,7 @@ def _most(stage: Stage) -> int:
 def _is_grouped(stage: Stage) -> bool:
     """Whether a step of the loop has all that a dot contracts."""
     nodes = stage.flow.nodes
-    return any(isinstance(nodes[n].expr, Dot) and set(nodes[n].type.axes) & set(stage.stream) for n in stage.live)
+    return any(isinstance(nodes[n].expr, Dot) and set(nodes[n].type.axes) & set(stage.loop) for n in stage.live)
 
 
 def _each(names: list[str]) -> str:
@@ -347,7 +341,7 @@ def _is_held(access: LoadTile | StoreTile, kernel: Kernel) -> bool:
 
 def _integers(stage: Stage) -> str:
     """The workspaces for partial results that are integers."""
-    return " ".join(p.scratch for p in stage.partials if stage.flow.nodes[p.value].type.kind is Kind.INT)
+    return " ".join(p.workspace for p in stage.partials if stage.flow.nodes[p.value].type.kind is Kind.INT)
 
 
 def _at_least_one(stage: Stage) -> str:
@@ -357,7 +351,7 @@ def _at_least_one(stage: Stage) -> str:
 
 def _unless(stage: Stage, later: Iterable[Stage]) -> str:
     """The optional tensor which, where it is given, leaves none of the partial results of a stage to be read."""
-    left = {partial.scratch for partial in stage.partials}
+    left = {partial.workspace for partial in stage.partials}
     stages = tuple(later)
     chosen = (node.expr for each in stages for node in each.flow.nodes if isinstance(node.expr, Choose))
     given = {choose.selector for choose in chosen if OMITTED in dict(choose.cases)}
@@ -365,7 +359,7 @@ def _unless(stage: Stage, later: Iterable[Stage]) -> str:
 
 
 def _read_where_given(stage: Stage, selector: str) -> set[str]:
-    """The buffers of partial results that a stage reads, for its own and what it stores, where `selector` is given."""
+    """The workspaces that a stage reads, for its own partial results and what it stores, where `selector` is given."""
     flow = stage.flow
     stack = [number for store in flow.stores for number in store_inputs(store)]
     stack += [partial.value for partial in stage.partials]
@@ -377,7 +371,7 @@ def _read_where_given(stage: Stage, selector: str) -> set[str]:
             seen.add(number)
             chosen = isinstance(expr, Choose) and expr.selector == selector
             stack += [dict(expr.cases)[GIVEN]] if isinstance(expr, Choose) and chosen else flow_operands(expr)
-    return {expr.scratch for number in seen if isinstance(expr := flow.nodes[number].expr, Partial)}
+    return {expr.workspace for number in seen if isinstance(expr := flow.nodes[number].expr, Partial)}
 
 
 def _combines_block(stage: Stage) -> bool:
@@ -416,12 +410,12 @@ def _stores_bytes(stage: Stage) -> bool:
     return all(isinstance(e, DType) and e.bits == 8 for axes, e in stores if axes == full)
 
 
-def _reads_beside(stage: Stage) -> int:
+def _reads_beside(stage: Stage, tile: ir.GemmStage) -> int:
     """How many tiles as large as the output are read behind the products of a stage, or made there of integers.
 
     These may be of 64 bits.
     """
-    cut = {stage.side, stage.block}
+    cut = {tile.m, tile.n}
     nodes = (stage.flow.nodes[n] for n in stage.live)
     found = (node for node in nodes if isinstance(node.expr, Load) or _is_of_integers(node))
     return sum(cut <= set(node.type.axes) for node in found)

@@ -23,9 +23,10 @@ from fusec.ir.partition import Intermediate
 from fusec.ir.partition import Partition as Cut
 from fusec.ir.program import HostTable, Program
 from fusec.ir.repeat import repeated
-from fusec.ir.schedule import Group
+from fusec.ir.schedule import GemmTile, Group
 from fusec.ir.schedule import Library as Product
-from fusec.ir.stage import Matrix, Stage
+from fusec.ir.stage import Stage
+from fusec.ir.tensor_map import Matrix
 from fusec.ir.types import Axis, DTypeVar, Storage, product_extent
 from fusec.passes.host.keys import Keys
 from fusec.passes.host.schedules import Scheduler
@@ -53,7 +54,7 @@ def host_table(program: Program) -> HostTable:
         vec=" ".join(dict.fromkeys(_aligned(program, keys))),
         flat=keys.axes(() if kept else _flat_axes(stages)),
         repeats=" ".join(repeated(graph)),
-        reduces_lead=walks and any(a in LEAD_AXES for stage in stages for a in (*stage.tile, *stage.stream)),
+        reduces_lead=walks and any(a in LEAD_AXES for stage in stages for a in (*stage.tile, *stage.loop)),
         workspace={each.name: Workspace(keys.shape(each.name), _dtype(each.element), each.innermost) for each in kept},
         partitions=tuple(_partition(partition, keys, scheduler) for partition in program.cut),
         steps=tuple(_step(group, keys, scheduler) for group in program.groups if program.whole not in program.cut),
@@ -70,8 +71,9 @@ def host_table(program: Program) -> HostTable:
 
 def _aligned(program: Program, keys: Keys) -> Iterator[str]:
     """What divides where rows begin and end; rows of sums begin where those before them end."""
-    sums = {partial.scratch: partial for plan in program.plans for stage in plan.stages for partial in stage.sums}
-    ends = {stride.name: keys.axis(p.axes[-1]) for p in sums.values() for stride in sum_strides(p.scratch, p.axes)}
+    tiles = {stage.whole: None for plan in program.plans for stage in plan.stages}
+    sums = [partial for tile in tiles if isinstance(tile, GemmTile) for partial in tile.sums]
+    ends = {stride.name: keys.axis(p.axes[-1]) for p in sums for stride in sum_strides(p.workspace, p.axes)}
     yield from (ends.get(name, name) for kernel in program.kernels for name in kernel.aligned)
 
 

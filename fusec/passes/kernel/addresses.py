@@ -38,8 +38,8 @@ class Addresses:
         self._target = target
         self._grid = grid
         self._names = names
-        self.scratch: list[str] = []
-        """The scratch buffers met so far."""
+        self.workspaces: list[str] = []
+        """The workspaces of partial results met so far."""
 
     def access(
         self,
@@ -59,12 +59,14 @@ class Addresses:
             tensor, tuple(zip(positions, self._target.strides(tensor), strict=True)), indices, scope, axes
         )
 
-    def sums(self, scratch: str, axes: tuple[Axis, ...], scope: Scope) -> Access:
+    def sums(self, workspace: str, axes: tuple[Axis, ...], scope: Scope) -> Access:
         """The access to sums over `axes` as to a tensor: those of the first split."""
-        if scratch not in self.scratch:
-            self.scratch.append(scratch)
+        if workspace not in self.workspaces:
+            self.workspaces.append(workspace)
         positions = (Affine(((axis, sympy.S.One),), sympy.S.Zero) for axis in axes)
-        return self._access(scratch, tuple(zip(positions, sum_strides(scratch, axes), strict=False)), {}, scope, axes)
+        return self._access(
+            workspace, tuple(zip(positions, sum_strides(workspace, axes), strict=False)), {}, scope, axes
+        )
 
     def _access(
         self,
@@ -99,17 +101,17 @@ class Addresses:
         mask = self.mask(walked if axes is None else axes, dims, scope)
         return Access(Address(pointer, tuple(tile), dims), mask, tuple(looked))
 
-    def partial(self, scratch: str, axes: tuple[Axis, ...], apart: bool, lane: Name, scope: Scope) -> Access:
+    def partial(self, workspace: str, axes: tuple[Axis, ...], apart: bool, lane: Name, scope: Scope) -> Access:
         """The access to partial results over `axes`, of the split that `lane` counts, innermost or else `apart`."""
-        if scratch not in self.scratch:
-            self.scratch.append(scratch)
+        if workspace not in self.workspaces:
+            self.workspaces.append(workspace)
         splits = sympy.S.One if apart else sympy.Symbol("SPLITS", integer=True, positive=True)
         terms = [(scope.index(a), product_extent(axes[place + 1 :]) * splits) for place, a in enumerate(axes)]
         terms.append((lane, product_extent(axes) if apart else sympy.S.One))
         along = Along(tuple(terms), sympy.S.Zero, sympy.S.One)
         dims = self._grid.order(_dims((along,)))
         mask = self.mask(axes, dims, scope)
-        return Access(Address(Name(f"{scratch}_ptr"), (along,), dims), mask, ())
+        return Access(Address(Name(f"{workspace}_ptr"), (along,), dims), mask, ())
 
     def mask(self, axes: tuple[Axis, ...], dims: Dims, scope: Scope) -> tuple[Condition, ...]:
         """The mask of an access: those of its axes, under one name if they are several."""
@@ -153,7 +155,7 @@ class Addresses:
         home = scope if self._target.is_optional(tensor) else scope.outermost
         if any(_is_made_inside(value, home) for along in row for value, _ in along.terms):
             home = scope
-        text = "sums_row" if tensor in self.scratch else f"{tensor}_row"
+        text = "sums_row" if tensor in self.workspaces else f"{tensor}_row"
         name = Name(self._names.fresh(text), self._grid.order(_dims(row)))
         home.statements.append(Point(name, Address(pointer, row, name.dims)))
         home.pointers[tensor, row] = name

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fusec.ir.axis_words import block_name, even_name
 from fusec.ir.fixed_extents import known_extent
 from fusec.ir.flow import Affine, Load, Partial
+from fusec.ir.schedule import ColumnSums, GemmStage, GemmTile, GemmTma
 from fusec.ir.sizes import symbols_in
 from fusec.ir.stage import Stage
 from fusec.ir.types import Axis, without
@@ -55,18 +56,20 @@ def block_sizes(stage: Stage, known: dict[str, int], adds: bool = False) -> tupl
     A stage that `adds` takes a product that several programs may have left parts of.
     """
     names = ["ROWS"] if stage.lanes else []
-    cut = [axis for axis in (stage.side, stage.block, *stage.stream[-1:], *stage.tile) if axis is not None]
+    axes = (stage.m, stage.n) if isinstance(stage, GemmStage) else (stage.block,)
+    cut = [axis for axis in (*axes, *stage.loop[-1:], *stage.tile) if axis is not None]
     names += [name for axis in cut if not (name := block_text(axis, stage, known)).isdigit()]
     names += [even_name(axis) for axis in stage.tile if known_extent(axis, known) is None]
-    if stage.split or adds or any(isinstance(node.expr, Partial) for node in stage.flow.nodes):
+    if stage.is_split or adds or any(isinstance(node.expr, Partial) for node in stage.flow.nodes):
         names.append("SPLITS")
-    if stage.in_turn:
-        names.append(STAGES)
-    if stage.side is not None and not stage.maps:
-        names += [SWAP_AB, *([SPLIT_K] if stage.sums else [])]
-    if stage.maps:
-        names += [GROUP, DOWN, ACROSS]
-    elif len(stage.stream) == 1 and not stage.split:
+    match stage:
+        case ColumnSums():
+            names.append(STAGES)
+        case GemmTile():
+            names += [SWAP_AB, *([SPLIT_K] if stage.sums else [])]
+        case GemmTma():
+            return (*names, GROUP, DOWN, ACROSS, "INDEX")
+    if len(stage.loop) == 1 and not stage.is_split:
         names += ["FULL_STEPS", "TAIL_STEPS"]
     return (*names, "INDEX")
 

@@ -31,14 +31,13 @@ from fusec.ir.kernel import (
 )
 from fusec.ir.multiply import sums_of
 from fusec.ir.partition import Partition
-from fusec.ir.stage import Stage
+from fusec.ir.stage import PartialResult, Stage
 from fusec.ir.statements import Assign, Branch, FirstPrograms, LoadTile, Put, Statement, StoreTile, every
 from fusec.ir.tile_values import Along, ElementOf, InRange, Largest, Name, Rounded
 from fusec.passes.kernel.addresses import Addresses
 from fusec.passes.kernel.blocks import BEGIN, END, EVICT, HELD, OVERLAP, PREFETCH, VEC, VECTOR
 from fusec.passes.kernel.epilogue import Epilogue, cone
 from fusec.passes.kernel.facts import Facts
-from fusec.passes.kernel.family import family_of
 from fusec.passes.kernel.grid import Grid
 from fusec.passes.kernel.held import held_tiles, is_held
 from fusec.passes.kernel.loads import Loads
@@ -73,7 +72,7 @@ def build_kernels(partitions: tuple[Partition, ...], known: dict[str, int]) -> d
                 contracts = isinstance(plan, schedule.Gemv | schedule.Gemm | schedule.GemmTma)
                 within = replace(target, chained=target.chained or plan.is_chained, contracts=contracts)
                 for stage in plan.stages:
-                    jobs.setdefault(stage.name, _Job(stage, within, plan.words))
+                    jobs.setdefault(stage.kernel, _Job(stage, within, plan.words))
     built = {name: job.kernel() for name, job in jobs.items()}
     callers = Counter(call.function for kernel in built.values() for call in kernel.calls)
     alone = [name for name, kernel in built.items() if any(callers[call.function] == 1 for call in kernel.calls)]
@@ -91,12 +90,27 @@ class _Job:
     def kernel(self, inline: bool = False) -> Kernel:
         """Its kernel, with its epilogue as a function or `inline`."""
         target = replace(self.target, contracts=False, products=frozenset()) if inline else self.target
-        return build_kernel(self.stage, target, f"_{target.graph.name}_{self.stage.name}", self.words)
+        return build_kernel(self.stage, target, f"_{target.graph.name}_{self.stage.kernel}", self.words)
 
 
 def build_kernel(stage: Stage, target: Target, name: str, doc: str) -> Kernel:
     """The kernel of `stage`, called `name`."""
     return _KernelBuilder(stage, target).build(name, doc)
+
+
+_FAMILIES: dict[type[Stage], type[Skeleton]] = {
+    schedule.Elementwise: Elementwise,
+    schedule.Tile: RowTile,
+    schedule.Rows: RowTile,
+    schedule.Resident: RowTile,
+    schedule.RowLoop: RowLoop,
+    schedule.PartialRows: SplitRows,
+    schedule.ColumnSums: ColumnSums,
+    schedule.Combine: Combine,
+    schedule.GemmTile: Gemm,
+    schedule.GemmTma: GemmTma,
+}
+"""The skeleton that the kernel of a stage has."""
 
 
 class _KernelBuilder:
@@ -105,7 +119,7 @@ class _KernelBuilder:
         stage = stage.whole
         self._facts = Facts(stage, target)
         self._root = Scope(None)
-        self._family = family_of(stage)
+        self._family = _FAMILIES[type(stage)]
         self._names = names = Names(target.argument_names | self._family.variables)
         self._grid = Grid(stage, target, names)
         self._naming = Naming(stage.flow, names)
@@ -117,8 +131,9 @@ class _KernelBuilder:
         made = cone(self._facts, target)
         about = (self._facts, target, self._grid, self._addresses, self._values)
         self._epilogue = Epilogue(made, *about) if made else None
-        boxes = stage.maps
-        self._tma = TmaTiles(boxes, self._facts, target, self._grid, self._naming) if boxes else None
+        self._tma: TmaTiles | None = None
+        if isinstance(stage, schedule.GemmTma):
+            self._tma = TmaTiles(stage, self._facts, target, self._grid, self._naming)
 
     def build(self, name: str, doc: str) -> Kernel:
         self._grid.begin(self._root)
@@ -147,10 +162,9 @@ class _KernelBuilder:
     def _gemm(self, sweeps: tuple[Sweep, ...]) -> Gemm:
         """Tiles of the results, or of the sums that programs which share a tile leave."""
         facts, grid, root = self._facts, self._grid, self._root
-        assert grid.side is not None
-        assert grid.block is not None
-        about = (grid.side, grid.block, grid.rows, sweeps)
-        sums = facts.stage.sums
+        assert grid.m is not None
+        assert grid.n is not None
+        about, sums = (grid.m, grid.n, grid.rows, sweeps), self._sums
         if not sums:
             return Gemm(*about, (), (), self._results(self._outside()))
         # Each in a scope of its own: one of the two is left out when the kernel is compiled.
@@ -159,6 +173,12 @@ class _KernelBuilder:
         for partial in sums:
             self._stores.partial(partial, shares)
         return Gemm(*about, root.taken(), shares.taken(), results)
+
+    @property
+    def _sums(self) -> tuple[PartialResult, ...]:
+        """What programs that share a tile of a gemm leave."""
+        stage = self._facts.stage
+        return stage.sums if isinstance(stage, schedule.GemmTile) else ()
 
     def _outside(self) -> list[Store]:
         """The stores outside of loops."""
@@ -189,22 +209,22 @@ class _KernelBuilder:
             self._values.load_if_few(late, self._root)
         return self._root.taken()
 
-    def _gemm_tma(self, boxed: TmaTiles) -> GemmTma:
+    def _gemm_tma(self, tma: TmaTiles) -> GemmTma:
         """The loop over what the dots contract, whose tiles TMA brings, and the epilogue of a tile or of its halves."""
         stage, grid, root = self._facts.stage, self._grid, self._root
         walk = grid.walk()
         assert walk is not None
-        assert stage.block is not None
-        assert grid.side is not None
-        body = Scope(root, axes=stage.stream)
-        boxed.multiply(body)
-        halved = grid.block is None
+        assert isinstance(stage, schedule.GemmTma)
+        assert grid.m is not None
+        body = Scope(root, axes=stage.loop)
+        tma.multiply(body)
+        halved = grid.n is None
         # A scope of its own: there are registers for what is made of half a tile.
         behind = Scope(None, indices=dict(root.indices), masks=dict(root.masks)) if halved else root
-        totals = boxed.results(behind)
-        n = grid.block or grid.cut(stage.block, behind)
+        totals = tma.results(behind)
+        n = grid.n or grid.cut(stage.n, behind)
         results = self._results(list(self._facts.flow.stores), behind)
-        return without_unused(GemmTma(grid.side, n, grid.rows, walk, totals, body.taken(), halved, results))
+        return without_unused(GemmTma(grid.m, n, grid.rows, walk, totals, body.taken(), halved, results))
 
     def _results(self, stores: list[Store], scope: Scope | None = None) -> Results:
         """Write stores. Where one goes to a tensor that is read as well, all threads have read before any writes."""
@@ -231,7 +251,7 @@ class _KernelBuilder:
 
     def _sweeps(self) -> tuple[Sweep, ...]:
         facts = self._facts
-        depth = depths(facts.flow, facts.stage.stream)
+        depth = depths(facts.flow, facts.stage.loop)
         ends = {n: depth[n] - 1 for n in facts.live if facts.ends_sweep(n)}
         stores = [store for store in facts.flow.stores if facts.in_loop(store_axes(facts.flow, store))]
         waits = [max(depth[n] for n in store_inputs(store)) for store in stores]
@@ -268,7 +288,7 @@ class _KernelBuilder:
 
     def _sweep(self, ends: list[NodeId], outs: list[Store], last: bool) -> Sweep:
         """One pass over the loop axes."""
-        body = Scope(self._root, axes=self._facts.stage.stream, last_read=last)
+        body = Scope(self._root, axes=self._facts.stage.loop, last_read=last)
         outer, index = self._grid.step(body)
         accumulators: dict[NodeId, Name] = {}
         dots: list[Multiply] = []
@@ -320,13 +340,13 @@ class _KernelBuilder:
         pointers = [name for name in graph.stored if name in used]
         integers = self._grid.integers(skeleton)
         chained = self._target.chained
-        marked, shares = _aligned(skeleton), bool(self._facts.stage.sums)
+        marked, shares = _aligned(skeleton), bool(self._sums)
         aligned = tuple(name for name in integers if name in marked)
         flags = dict.fromkeys(expr.selector.upper() for expr in choices if expr.selector not in selectors)
         return Kernel(
             name,
             doc,
-            (*pointers, *([] if shares else self._addresses.scratch)),
+            (*pointers, *([] if shares else self._addresses.workspaces)),
             tuple(dict.fromkeys(expr.param for expr in exprs if isinstance(expr, Scalar))),
             integers,
             aligned,
@@ -346,7 +366,7 @@ class _KernelBuilder:
             chained,
             self._tma.names if self._tma else (),
             (BEGIN, END, *self._tma.flips) if self._tma else (),
-            tuple(self._addresses.scratch) if shares else (),
+            tuple(self._addresses.workspaces) if shares else (),
         )
 
 

@@ -46,7 +46,7 @@ class Facts:
 
     def in_loop(self, axes: tuple[Axis, ...]) -> bool:
         """Whether one of the axes is walked in a loop."""
-        return any(axis in self.stage.stream for axis in axes)
+        return any(axis in self.stage.loop for axis in axes)
 
     def is_looped(self, number: NodeId) -> bool:
         """Whether a value changes from one step of the loop to the next."""
@@ -68,8 +68,7 @@ class Facts:
 
     def is_of_row(self, number: NodeId) -> bool:
         """Whether a value differs from row to row."""
-        own = (*self.stage.rows, self.stage.side, self.stage.block)
-        return any(axis in own for axis in self.nodes[number].type.axes)
+        return any(axis in self.stage.spread for axis in self.nodes[number].type.axes)
 
     def is_whole(self, number: NodeId) -> bool:
         """Whether a value has all the axes of the tile that any load has."""
@@ -85,7 +84,7 @@ class Facts:
 
     def is_inlined(self, number: NodeId) -> bool:
         """Whether an expression stands inside of its only user; what a loop needs from outside has a line outside."""
-        hoisted = self.stage.stream and not self.is_looped(number) and number in self._read_in_loop
+        hoisted = self.stage.loop and not self.is_looped(number) and number in self._read_in_loop
         return self._uses[number] == 1 and self.nodes[number].name is None and not hoisted
 
     # What needs what

@@ -10,16 +10,16 @@ from collections.abc import Iterator
 from fusec.ir.axis_words import even_name, index_name
 from fusec.ir.fixed_extents import known_extent
 from fusec.ir.flow import FlowExpr, Load, Lookup, Partial, Store, position_axes, store_axes
-from fusec.ir.kernel import Elementwise, RowIndex, Rows, Walk
+from fusec.ir.kernel import RowIndex, Rows, Walk
 from fusec.ir.layout import sum_strides
 from fusec.ir.multiply import F32
+from fusec.ir.schedule import Elementwise, GemmStage, GemmTma
 from fusec.ir.sizes import symbols_in
 from fusec.ir.stage import Stage
 from fusec.ir.statements import AxisIndex, Corner, Cut, FirstPrograms, Lanes, Let
 from fusec.ir.tile_values import Condition, Dims, InRange, IsZero, MaskName, Name
 from fusec.ir.types import Axis, Kind, extent, product_extent, without
 from fusec.passes.kernel.blocks import block_sizes, block_text, fitting_extent, structure
-from fusec.passes.kernel.family import family_of
 from fusec.passes.kernel.scope import Names, Scope
 from fusec.passes.kernel.target import Target
 
@@ -47,7 +47,8 @@ class Grid:
         self.aligned = self._aligned()
         self.row_mask: MaskName | None = None
         self.rows = Rows(None, ())
-        self.side: Cut | None = None
+        self.m: Cut | None = None
+        self.n: Cut | None = None
         self.block: Cut | None = None
         self.tile: tuple[AxisIndex, ...] = ()
         self._split_lanes: Name | None = None
@@ -57,9 +58,10 @@ class Grid:
         """Give every axis but those of loops its index: rows first, then cut axes, then what is in registers."""
         stage = self._stage
         self.rows = self._rows(scope)
-        if stage.side is not None:
-            self.side = self.cut(stage.side, scope)
-        if stage.block is not None and not self._is_halved:
+        if isinstance(stage, GemmStage):
+            self.m = self.cut(stage.m, scope)
+            self.n = None if self._is_halved else self.cut(stage.n, scope)
+        elif stage.block is not None:
             self.block = self.cut(stage.block, scope)
         self.tile = tuple(self._axis(axis, scope) for axis in stage.tile)
 
@@ -73,20 +75,19 @@ class Grid:
 
     def cut(self, axis: Axis, scope: Scope) -> Cut:
         """An axis that is cut into tiles over programs."""
-        at_least_one = self._stage.side is None and self._stage.lacks_block
-        return Cut(extent(axis), self.size_of(axis), self._axis(axis, scope), at_least_one)
+        return Cut(extent(axis), self.size_of(axis), self._axis(axis, scope), self._stage.lacks_block)
 
     def walk(self) -> Walk | None:
         """The loop over all steps, of one program or several; None where whole steps and the rest are apart."""
         stage = self._stage
-        *outer, inner = stage.stream
-        if not outer and not stage.split and not stage.maps:
+        *outer, inner = stage.loop
+        if not outer and not stage.is_split and not isinstance(stage, GemmTma):
             return None
         return Walk(product_extent(tuple(outer)) if outer else None, extent(inner), self.size_of(inner))
 
     def step(self, body: Scope) -> tuple[tuple[RowIndex, ...], AxisIndex]:
-        """The indices of the streamed axes in the body of a loop."""
-        *outer, inner = self._stage.stream
+        """The indices of the axes of a loop in its body."""
+        *outer, inner = self._stage.loop
         return self._decomposed(tuple(outer), body), self._axis(inner, body, tail=self.walk() is None)
 
     def split_lanes(self, scope: Scope) -> Name:
@@ -103,11 +104,11 @@ class Grid:
             for axis in self._stage.rows
             if axis not in axes and known_extent(axis, self._known) != 1
         ]
-        if self._stage.side is not None and self._stage.side not in axes:
-            guards.append(IsZero(TILE_M))
-        if self._stage.block is not None and self._stage.block not in axes:
-            guards.append(IsZero(BLOCK if self._stage.side is None else TILE_N))
-        return tuple(guards)
+        if isinstance(self._stage, GemmStage):
+            cuts = {self._stage.m: TILE_M, self._stage.n: TILE_N}
+        else:
+            cuts = {self._stage.block: BLOCK} if self._stage.block is not None else {}
+        return (*guards, *(IsZero(place) for axis, place in cuts.items() if axis not in axes))
 
     def first_programs(self, store: Store) -> FirstPrograms | None:
         """The test of a program that makes a store that has none of the rows, when these are lanes."""
@@ -152,44 +153,45 @@ class Grid:
         """The axis that neighbours in memory differ in, of those that are no rows."""
         stage = self._stage
         inside = without(stage.order, stage.rows)
-        if stage.side is not None:
+        if isinstance(stage, GemmStage):
             # The dimensions of a tile are in the order that tensor cores want, not in that of memory.
             stored = [axis for store in stage.flow.stores for axis in position_axes(store.positions)]
-            inside = tuple(axis for axis in stored if axis in (stage.side, stage.block))
+            inside = tuple(axis for axis in stored if axis in (stage.m, stage.n))
         return inside[-1] if inside else None
 
     # Tiles that go through tensor maps
 
     def read_from(self, axes: tuple[Axis, ...], scope: Scope) -> tuple[Corner, ...]:
         """Where along each axis of a tensor map a step begins."""
-        block = self._stage.block
-        assert block is not None
-        known = {block: Corner(TILE_N, self.width_of(block)), self._stage.stream[-1]: Corner(START)}
-        return self._corner(axes, scope, known)
+        n = self._contraction.n
+        return self._corner(axes, scope, {n: Corner(TILE_N, self.width_of(n)), self._stage.loop[-1]: Corner(START)})
 
     def write_to(self, axes: tuple[Axis, ...], scope: Scope) -> tuple[Corner, ...]:
         """Where along each axis of a tensor map a tile that is made begins."""
-        block = self._stage.block
-        assert block is not None
-        return self._corner(axes, scope, {block: Corner(COLUMN if self._is_halved else TILE_N, self.size_of(block))})
+        n = self._contraction.n
+        return self._corner(axes, scope, {n: Corner(COLUMN if self._is_halved else TILE_N, self.size_of(n))})
 
     def _corner(self, axes: tuple[Axis, ...], scope: Scope, known: dict[Axis, Corner]) -> tuple[Corner, ...]:
-        side = self._stage.side
-        assert side is not None
-        known = known | {side: Corner(TILE_M, self.size_of(side))}
+        m = self._contraction.m
+        known = known | {m: Corner(TILE_M, self.size_of(m))}
         return tuple(known[axis] if axis in known else Corner(scope.index(axis), wide=True) for axis in axes)
 
     def width_of(self, axis: Axis) -> str:
         """The extent along an axis of what is multiplied at once, as text."""
-        return f"{'2 * ' if self._is_halved and axis == self._stage.block else ''}{self.size_of(axis)}"
+        return f"{'2 * ' if self._is_halved and axis == self._contraction.n else ''}{self.size_of(axis)}"
 
     @property
     def _is_halved(self) -> bool:
-        return self._stage.maps is not None and self._stage.maps.is_halved
+        return isinstance(self._stage, GemmTma) and self._stage.maps.is_halved
+
+    @property
+    def _contraction(self) -> GemmStage:
+        assert isinstance(self._stage, GemmStage)
+        return self._stage
 
     def is_cut(self, axis: Axis) -> bool:
         """Whether a tile of a contraction has several positions along an axis."""
-        return axis in (self._stage.side, self._stage.block, *self._stage.stream)
+        return axis in (self._contraction.m, self._contraction.n, *self._stage.loop)
 
     def size_of(self, axis: Axis) -> str:
         """The size of an axis in a tile, as text."""
@@ -230,7 +232,7 @@ class Grid:
 
 def _split_products(stage: Stage, target: Target) -> frozenset[str]:
     """The products in f32 that a stage without reductions takes elements of: split-K may have left them, too."""
-    if family_of(stage) is not Elementwise:
+    if not isinstance(stage, Elementwise):
         return frozenset()
     loads = (node.expr for node in stage.flow.nodes if isinstance(node.expr, Load) and node.expr.pair is None)
     found = {load.param for load in loads if load.param in target.products}
@@ -242,6 +244,6 @@ def _sum_rows(expr: FlowExpr, inner: Axis, rows: tuple[Axis, ...]) -> Iterator[s
     if isinstance(expr, Partial) and expr.as_product and inner in expr.axes:
         yield from (
             stride.name
-            for axis, stride in zip(expr.axes, sum_strides(expr.scratch, expr.axes), strict=False)
+            for axis, stride in zip(expr.axes, sum_strides(expr.workspace, expr.axes), strict=False)
             if axis in rows
         )

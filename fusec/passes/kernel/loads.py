@@ -55,13 +55,13 @@ class Loads:
     def partial(self, number: NodeId, partial: Partial, scope: Scope) -> Value:
         """The partial results of a reduction, combined."""
         if partial.as_product:
-            access = self._addresses.sums(partial.scratch, partial.axes, scope)
+            access = self._addresses.sums(partial.workspace, partial.axes, scope)
             name = Name(self._naming.of(number, scope), access.address.dims, self._kind(number))
-            stride = sum_strides(partial.scratch, partial.axes)[-1]
+            stride = sum_strides(partial.workspace, partial.axes)[-1]
             scope.statements.append(LoadTile((name,), access.address, access.mask, 0.0, splits=stride))
             return name
         lanes = self._grid.split_lanes(scope.outermost)
-        access = self._addresses.partial(partial.scratch, partial.axes, partial.apart, lanes, scope)
+        access = self._addresses.partial(partial.workspace, partial.axes, partial.apart, lanes, scope)
         dims, kind = access.address.dims, self._kind(number)
         parts = Name(self._naming.names.fresh(f"{self._naming.hint(number)}_parts"), dims, kind)
         fill = REDUCTIONS[partial.op].identity if access.mask else None
@@ -115,7 +115,7 @@ class Loads:
         facts = self._facts
         if not self._hints or not facts.is_of_row(number) or facts.multiplies:
             return None
-        if facts.stage.stream:
+        if facts.stage.loop:
             again = not scope.last_read or not facts.is_looped(number)
             return "evict_last" if again else EVICT if self._target.contracts else "evict_first"
         if facts.is_table(number):

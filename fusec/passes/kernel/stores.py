@@ -47,13 +47,13 @@ class Stores:
         scope.statements.append(StoreTile(values, address, (*access.conditions, *guards), dtype))
 
     def partial(self, partial: PartialResult, scope: Scope) -> None:
-        """Write the partial results of a reduction to scratch."""
+        """Write the partial results of a reduction to a workspace."""
         value = self._values.value(partial.value, scope)
-        about = (partial.scratch, partial.axes, partial.apart)
+        about = (partial.workspace, partial.axes, partial.apart)
         access = self._addresses.partial(*about, SPLIT, scope)
         guards = self._grid.absent(partial.axes, scope)
         scope.statements.append(
-            StoreTile((value,), access.address, (*access.mask, *guards), ElementOf(partial.scratch))
+            StoreTile((value,), access.address, (*access.mask, *guards), ElementOf(partial.workspace))
         )
 
     def _stored(self, stores: tuple[Store, ...], scope: Scope) -> tuple[Value, ...]:

@@ -22,6 +22,7 @@ from fusec.ir.expressions import (
 from fusec.ir.flow import Load, Partial, Size, flow_operands, lookups
 from fusec.ir.graph import ScalarParam
 from fusec.ir.multiply import F32, F64, multiplied_as, sums_of
+from fusec.ir.schedule import GemmStage
 from fusec.ir.statements import Assign, Branch, Chosen, Early, Given, Statement, Test
 from fusec.ir.tile_values import (
     Apply,
@@ -116,7 +117,9 @@ class Values:
     def factors(self, dot: Dot, scope: Scope) -> tuple[Value, Value]:
         """The tiles that a dot multiplies in `scope`: rows by steps and steps by columns."""
         a, b = dot.a, dot.b
-        if str(self._facts.stage.block) in {str(axis) for axis in self._facts.nodes[a].type.axes}:
+        stage = self._facts.stage
+        assert isinstance(stage, GemmStage)
+        if stage.n in self._facts.nodes[a].type.axes:
             a, b = b, a
         types = multiplied_as(self._facts.nodes, dot)
         first, second = (types[number != dot.a] if types else None for number in (a, b))

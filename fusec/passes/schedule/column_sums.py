@@ -7,31 +7,30 @@ makes what depends on it. Gradients of norms are such, and statistics of normali
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fusec.ir.expressions import Dot, NodeId, Reduce
-from fusec.ir.flow import Store, flow_operands, store_axes, store_inputs
-from fusec.ir.stage import PartialResult, Stage
+from fusec.ir.flow import Store, flow_operands, flow_reachable, store_axes, store_inputs
+from fusec.ir.schedule import ColumnSums
+from fusec.ir.stage import PartialResult
 from fusec.ir.types import Axis, without
 from fusec.passes.schedule.split_rows import (
-    Scratch,
-    buffers,
+    Workspaces,
     combination,
     final_stage,
     inner_axes,
     kept_axes,
     without_reductions,
+    workspaces,
 )
 from fusec.passes.schedule.survey import Survey, depths
 
 
-def column_sums(facts: Survey, label: str) -> tuple[Stage, Stage] | None:
-    """The stages of a flow whose outermost axes are rows with column sums; None where there are no such axes."""
-    for count in reversed(range(1, len(facts.order))):
-        parts = _parts(facts, facts.order[:count])
-        if parts is not None:
-            return _stages(facts, parts, label)
-    return None
+def column_sums(facts: Survey, label: str) -> tuple[ColumnSums, ...]:
+    """The schedule of a flow whose outermost axes are rows with column sums, if there are such axes."""
+    found = (_parts(facts, facts.order[:count]) for count in reversed(range(1, len(facts.order))))
+    parts = next((parts for parts in found if parts is not None), None)
+    return () if parts is None else (_schedule(facts, parts, label),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,28 +64,18 @@ def _parts(facts: Survey, rows: tuple[Axis, ...]) -> _Parts | None:
     waits = any(depth[number] for store in each for number in store_inputs(store))
     if not sums or waits or any(has and has != outer for _, has in stores):
         return None
-    inner = any(isinstance(flow.nodes[n].expr, Reduce) and not depth[n] for n in _within(facts, tuple(sums), each))
+    made = flow_reachable(flow.nodes, (*sums, *(number for store in each for number in store_inputs(store))))
+    inner = any(isinstance(flow.nodes[n].expr, Reduce) and not depth[n] for n in made)
     return _Parts(rows, tuple(sums), each, tuple(s for s, has in stores if not has)) if each or inner else None
 
 
-def _within(facts: Survey, sums: tuple[NodeId, ...], each: tuple[Store, ...]) -> set[NodeId]:
-    """What the rows compute."""
-    stack, found = [*sums, *(number for store in each for number in store_inputs(store))], set[NodeId]()
-    while stack:
-        number = stack.pop()
-        if number not in found:
-            found.add(number)
-            stack += flow_operands(facts.flow.nodes[number].expr)
-    return found
-
-
-def _stages(facts: Survey, parts: _Parts, label: str) -> tuple[Stage, Stage]:
+def _schedule(facts: Survey, parts: _Parts, label: str) -> ColumnSums:
     flow, last = facts.flow, facts.order[-1]
     # A line of sums is written as it stands in registers.
-    scratch = Scratch(buffers(list(parts.sums), label), apart=True)
-    cut, moved = without_reductions(facts, scratch, parts.sums, parts.each)
+    left = Workspaces(workspaces(flow, list(parts.sums), label), apart=True)
+    cut, moved = without_reductions(facts, left, parts.sums, parts.each)
     partials = tuple(
-        PartialResult(scratch.names[n], combination(flow, n), moved[n], kept_axes(facts, n), apart=True)
+        PartialResult(left.names[n], combination(flow, n), moved[n], kept_axes(facts, n), apart=True)
         for n in parts.sums
     )
     roots = tuple(n for partial in partials for n in flow_operands(cut.nodes[partial.value].expr))
@@ -96,17 +85,15 @@ def _stages(facts: Survey, parts: _Parts, label: str) -> tuple[Stage, Stage]:
     across = without(facts.order, (*parts.rows, *tile))
     block = last if last in across else None
     rows = without(across, (block,)) if block else across
-    stage = Stage(
+    done = replace(left, done=frozenset(parts.sums))
+    return ColumnSums(
         f"column_sums{label}",
         cut,
         facts.order,
         rows,
-        block=block,
+        combine=final_stage(facts, done, f"column_sums_combine{label}", parts.behind),
         tile=tile,
-        stream=parts.rows,
-        split=True,
-        in_turn=True,
+        block=block,
+        loop=parts.rows,
         partials=partials,
     )
-    done = Scratch(scratch.names, frozenset(parts.sums), apart=True)
-    return stage, final_stage(facts, done, f"column_sums_combine{label}", parts.behind)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from fusec.ir.flow import LEAD_AXES, Load, position_axes
 from fusec.ir.schedule import Elementwise, Schedule, Tile
-from fusec.ir.stage import Stage
 from fusec.ir.types import Axis, without
 from fusec.passes.schedule.survey import Survey, live
 
@@ -17,16 +16,14 @@ def elementwise(facts: Survey, label: str) -> tuple[Schedule, ...]:
     """The schedules in order of preference. Names of stages end in `label`."""
     flow, order = facts.flow, facts.order
     reused = _reused_tail(facts)
-    tile = (Tile(Stage(f"tile{label}", flow, order, without(order, reused), tile=reused)),) if reused else ()
-    rows, block = order[:-1], order[-1] if order else None
-    return (*tile, Elementwise(Stage(f"elementwise{label}", flow, order, rows, lanes=bool(rows), block=block)))
+    tile = (Tile(f"tile{label}", flow, order, without(order, reused), reused),) if reused else ()
+    return (*tile, Elementwise(f"elementwise{label}", flow, order, order[:-1], order[-1] if order else None))
 
 
 def one_tile(facts: Survey, label: str) -> tuple[Tile, ...]:
     """One program for all outputs of a row, though their axes differ; none where they have no row in common."""
     rows = _common_rows(facts)
-    tile = Stage(f"tile{label}", facts.flow, facts.order, rows, tile=without(facts.order, rows))
-    return (Tile(tile),) if rows else ()
+    return (Tile(f"tile{label}", facts.flow, facts.order, rows, without(facts.order, rows)),) if rows else ()
 
 
 def _common_rows(facts: Survey) -> tuple[Axis, ...]:

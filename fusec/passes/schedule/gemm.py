@@ -1,7 +1,7 @@
 """Contract: the plans of kernels that multiply tiles in the matrix unit.
 
-A program computes a tile of the output, `side` by `block`, and walks the contracted axes in a loop: dots and reductions
-over them gather in accumulators, and what is made of those is stored behind the loop. Every other axis is a row.
+A program computes a tile of the output, `m` by `n`, and walks the contracted axes in a loop: dots and reductions over
+them gather in accumulators, and what is made of those is stored behind the loop. Every other axis is a row.
 Relies on dots that all contract the same axes and have one operand with each of the two axes of the tile. Sums over
 other axes of what is made of dots, as where every group of what is contracted has a scale of its own, walk these as
 well: a step then has one group, whose product is made whole before it is scaled and added.
@@ -13,17 +13,14 @@ read, makes the rows of the tile and the few positions its columns.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from fusec.ir.expressions import Dot, NodeId, Reduce
 from fusec.ir.flow import LEAD_AXES, Flow, flow_reachable, store_axes
 from fusec.ir.multiply import multiplied_as
 from fusec.ir.ops import REDUCTIONS
-from fusec.ir.schedule import Gemm, GemmTma
-from fusec.ir.stage import Stage
+from fusec.ir.schedule import Gemm, GemmTile, GemmTma
 from fusec.ir.types import Axis, Kind, without
 from fusec.passes.schedule.gemm_tma import tensor_maps
-from fusec.passes.schedule.split_k import deal_out, shared_sums
+from fusec.passes.schedule.split_k import shared_sums, split_k
 from fusec.passes.schedule.survey import Survey
 
 
@@ -54,23 +51,19 @@ def contractions(facts: Survey, label: str) -> tuple[Gemm, ...] | str:
     found = _tile(facts, dots, walked)
     if found is None:
         return "no axis of each operand is left of the output"
-    side, block = found
-    if any(not {side, block} <= set(store_axes(facts.flow, store)) for store in facts.flow.stores):
+    m, n = found
+    if any(not {m, n} <= set(store_axes(facts.flow, store)) for store in facts.flow.stores):
         return "an output lacks an axis of the tile"
-    stream = tuple(axis for axis in facts.order if axis in groups)
-    stream = (*stream, *(axis for axis in facts.order if axis in contracted))
-    name = f"gemm{label}"
+    k = (*(axis for axis in facts.order if axis in groups), *(axis for axis in facts.order if axis in contracted))
+    rows = without(facts.order, (*k, m, n))
+    is_whole = any(nodes[number].type.kind is Kind.INT for number in dots)
+    sums = () if groups or is_whole else shared_sums(facts, k)
+    tile = GemmTile(f"gemm{label}", facts.flow, (*rows, m, *k, n), rows, m, n, k, sums)
     if groups:
-        return (Gemm(_product(facts, name, side, block, stream)),)
-    product, swapped = _product(facts, name, side, block, stream), _product(facts, name, block, side, stream)
-    whole = any(nodes[number].type.kind is Kind.INT for number in dots)
-    sums = () if whole else shared_sums(facts, product)
-    product, swapped = replace(product, sums=sums), replace(swapped, sums=sums, swap_ab=True)
-    few = (side, *_read_again(facts, dots, product))
-    if not sums:
-        return Gemm(swapped, few), Gemm(product)
-    share, combine = deal_out(facts, swapped, label)
-    return Gemm(share, few, combine), Gemm(swapped, few), Gemm(product)
+        return (Gemm(tile),)
+    few = (m, *_read_again(facts, dots, tile))
+    shared = (Gemm(tile, few, split_k(facts, tile, label)),) if sums else ()
+    return (*shared, Gemm(tile, few), Gemm(tile))
 
 
 def grouped(flow: Flow) -> tuple[Axis, ...] | None:
@@ -91,16 +84,11 @@ def grouped(flow: Flow) -> tuple[Axis, ...] | None:
     return axes if alike and inside and len(behind) == len(reductions) and not contracted & set(axes) else None
 
 
-def _read_again(facts: Survey, dots: dict[NodeId, Dot], stage: Stage) -> tuple[Axis, ...]:
+def _read_again(facts: Survey, dots: dict[NodeId, Dot], tile: GemmTile) -> tuple[Axis, ...]:
     """The rows that the matrix of some dot lacks: every position of them reads it once more."""
     operands = (facts.flow.nodes[n].type.axes for dot in dots.values() for n in (dot.a, dot.b))
-    matrices = [axes for axes in operands if stage.block in axes]
-    return tuple(axis for axis in stage.rows if any(axis not in axes for axes in matrices))
-
-
-def _product(facts: Survey, name: str, side: Axis, block: Axis, stream: tuple[Axis, ...]) -> Stage:
-    rows = without(facts.order, (*stream, side, block))
-    return Stage(name, facts.flow, (*rows, side, *stream, block), rows, block=block, side=side, stream=stream)
+    matrices = [axes for axes in operands if tile.n in axes]
+    return tuple(axis for axis in tile.rows if any(axis not in axes for axes in matrices))
 
 
 def gemm_tma(facts: Survey, label: str) -> GemmTma | str:
@@ -108,41 +96,36 @@ def gemm_tma(facts: Survey, label: str) -> GemmTma | str:
     found = contractions(facts, label)
     if isinstance(found, str):
         return found
-    stage = found[-1].stage
-    side, block = stage.side, stage.block
-    assert side is not None
-    assert block is not None
-    if len(stage.stream) > 1:
+    tile = found[-1].tile
+    if len(tile.k) > 1:
         return "it contracts several axes"
     if any(isinstance(facts.flow.nodes[n].expr, Reduce) for n in facts.flow.live):
         return "something is reduced beside the dots"
-    moved = tensor_maps(facts, side, block)
-    if isinstance(moved, str):
-        return moved
-    return GemmTma(replace(stage, name=f"tma{label}", maps=moved))
+    maps = tensor_maps(facts, tile.m, tile.n)
+    if isinstance(maps, str):
+        return maps
+    return GemmTma(f"tma{label}", tile.flow, tile.order, tile.rows, tile.m, tile.n, tile.k, maps)
 
 
 def _tile(facts: Survey, dots: dict[NodeId, Dot], contracted: set[Axis]) -> tuple[Axis, Axis] | None:
-    """The innermost axis of the output and the innermost one that the other operand of every dot has."""
+    """m and n: the innermost axis that one operand of every dot has, and that of the output, which the other has."""
     nodes = facts.flow.nodes
     kept = [axis for axis in facts.order if axis not in contracted]
     if not kept:
         return None
-    block = kept[-1]
-    sides = [
-        axis
-        for axis in kept
-        if all(_are_apart(nodes[d.a].type.axes, nodes[d.b].type.axes, axis, block) for d in dots.values())
+    n = kept[-1]
+    found = [
+        m for m in kept if all(_are_apart(nodes[d.a].type.axes, nodes[d.b].type.axes, m, n) for d in dots.values())
     ]
-    if sides and sides[-1] == LEAD_AXES[1] and LEAD_AXES[0] in sides:
+    if found and found[-1] == LEAD_AXES[1] and LEAD_AXES[0] in found:
         # Leading axes that lie evenly in memory are all in the outer one of the two that they are walked by.
-        sides.pop()
-    return (sides[-1], block) if sides else None
+        found.pop()
+    return (found[-1], n) if found else None
 
 
-def _are_apart(a: tuple[Axis, ...], b: tuple[Axis, ...], side: Axis, block: Axis) -> bool:
+def _are_apart(a: tuple[Axis, ...], b: tuple[Axis, ...], m: Axis, n: Axis) -> bool:
     """Whether one operand has the one axis and not the other, and the other operand the reverse."""
-    return {(side in a, block in a), (side in b, block in b)} == {(True, False), (False, True)}
+    return {(m in a, n in a), (m in b, n in b)} == {(True, False), (False, True)}
 
 
 def _is_multiplied(facts: Survey, dot: Dot) -> bool:

@@ -12,7 +12,7 @@ import sympy
 from fusec.ir.expressions import Dot, NodeId
 from fusec.ir.flow import Affine, Flow, Load, Position, Store, position_axes, store_axes
 from fusec.ir.multiply import Sums, sums_of
-from fusec.ir.stage import Matrix, TensorMap, TensorMaps, TmaProduct
+from fusec.ir.tensor_map import Matrix, TensorMap, TensorMaps, TmaProduct
 from fusec.ir.types import Axis, DType, without
 from fusec.passes.schedule.survey import Survey
 
@@ -20,73 +20,71 @@ _MOST_DIMS = 5
 """Dimensions of a tensor map, that of matrices on one another included."""
 
 
-def tensor_maps(facts: Survey, side: Axis, block: Axis) -> TensorMaps | str:
-    """The tensor maps of a contraction with tiles of `side` by `block`, or why there are none."""
+def tensor_maps(facts: Survey, m: Axis, n: Axis) -> TensorMaps | str:
+    """The tensor maps of a contraction with tiles of `m` by `n`, or why there are none."""
     flow = facts.flow
     dots = {number: expr for number in flow.live if isinstance(expr := flow.nodes[number].expr, Dot)}
-    factors = {number: _factors(flow, dot, block) for number, dot in dots.items()}
-    cut = {side, block, *(axis for dot in dots.values() for axis in dot.axes)}
+    factors = {number: _factors(flow, dot, n) for number, dot in dots.items()}
+    cut = {m, n, *(axis for dot in dots.values() for axis in dot.axes)}
     products: list[TmaProduct] = []
     left = list(dots)
     while left:
         number, *left = left
-        first, second = (_box(flow, factor, cut) for factor in factors[number])
-        alike = _ways(flow, dots[number])
+        first, second = (_loaded(flow, factor, cut) for factor in factors[number])
+        alike = _product(flow, dots[number])
         if first is None or second is None:
             return "an operand of a dot is computed, looked up or may be left out"
         if _is_across(dots[number], alike[1], first, second):
             return "an operand of 8 bits does not lie along what is contracted"
-        same = (other for other in left if _ways(flow, dots[other]) == alike)
+        same = (other for other in left if _product(flow, dots[other]) == alike)
         twin = next((other for other in same if _are_alike(flow, factors[number], factors[other])), None)
         if twin is None:
             products.append(TmaProduct((number,), first, second, *alike))
             continue
         left.remove(twin)
-        other = _box(flow, factors[twin][1], cut)
+        other = _loaded(flow, factors[twin][1], cut)
         assert other is not None
         both = TensorMap((*second.matrices, *other.matrices), second.axes)
         if len(both.axes) == _MOST_DIMS:
             return "its matrices have too many dimensions"
         products.append(TmaProduct((number, twin), first, both, *alike))
-    stores = ((place, _stored(flow, store, side, block)) for place, store in enumerate(flow.stores))
-    return TensorMaps(tuple(products), tuple((place, box) for place, box in stores if box is not None))
+    stores = ((place, _stored(flow, store, m, n)) for place, store in enumerate(flow.stores))
+    return TensorMaps(tuple(products), tuple((place, tiles) for place, tiles in stores if tiles is not None))
 
 
-def _ways(flow: Flow, dot: Dot) -> tuple[str, Sums]:
+def _product(flow: Flow, dot: Dot) -> tuple[str, Sums]:
     """How a dot multiplies, and how it adds up."""
     return dot.precision, sums_of(flow.nodes, dot)
 
 
-def _is_across(dot: Dot, sums: Sums, *boxes: TensorMap) -> bool:
+def _is_across(dot: Dot, sums: Sums, *operands: TensorMap) -> bool:
     """Whether neighbours in memory are of different sums: matrix units take 16 bits in that way, not 8."""
-    return sums is not Sums.SINGLE and any(box.axes[-1] not in dot.axes for box in boxes)
+    return sums is not Sums.SINGLE and any(operand.axes[-1] not in dot.axes for operand in operands)
 
 
-def _factors(flow: Flow, dot: Dot, block: Axis) -> tuple[NodeId, NodeId]:
+def _factors(flow: Flow, dot: Dot, n: Axis) -> tuple[NodeId, NodeId]:
     """The factor with the rows of the tile, then the one with its columns."""
-    return (dot.b, dot.a) if block in flow.nodes[dot.a].type.axes else (dot.a, dot.b)
+    return (dot.b, dot.a) if n in flow.nodes[dot.a].type.axes else (dot.a, dot.b)
 
 
-def _box(flow: Flow, factor: NodeId, cut: set[Axis]) -> TensorMap | None:
+def _loaded(flow: Flow, factor: NodeId, cut: set[Axis]) -> TensorMap | None:
     expr = flow.nodes[factor].expr
     if not isinstance(expr, Load) or expr.pair is not None:
         return None
-    return _boxed(expr.param, expr.positions, cut)
+    return _tiles(expr.param, expr.positions, cut)
 
 
-def _stored(flow: Flow, store: Store, side: Axis, block: Axis) -> TensorMap | None:
+def _stored(flow: Flow, store: Store, m: Axis, n: Axis) -> TensorMap | None:
     """The tensor map of a store, if that is of whole tiles of 16-bit elements with the rows of the tile."""
     if isinstance(store.element, DType) and store.element.bits != 16:
         return None
     if store.pair is not None or set(position_axes(store.positions)) != set(store_axes(flow, store)):
         return None
-    box = _boxed(store.target, store.positions, {side, block})
-    if box is None or box.axes[-1] != block or side not in box.axes:
-        return None
-    return box
+    tiles = _tiles(store.target, store.positions, {m, n})
+    return tiles if tiles is not None and tiles.axes[-1] == n and m in tiles.axes else None
 
 
-def _boxed(tensor: str, positions: tuple[Position, ...], cut: set[Axis]) -> TensorMap | None:
+def _tiles(tensor: str, positions: tuple[Position, ...], cut: set[Axis]) -> TensorMap | None:
     affine = tuple(position for position in positions if isinstance(position, Affine))
     axes = [axis for position in affine for axis in position.axes]
     steps = [factor for position in affine for _, factor in position.terms]

@@ -21,10 +21,10 @@ from fusec.passes.schedule.survey import Survey, survey
 def gemv(facts: Survey, known: Known, label: str, few: tuple[Axis, ...]) -> tuple[Gemv, ...]:
     """The schedules for few positions of some axes, none of which has to take every call."""
     plans = rows(survey(expand_dots(facts.flow)), known, label)
-    loops = [replace(plan.stage, name=f"gemv{label}") for plan in plans if isinstance(plan, RowLoop)]
-    held = [replace(plan.stage, name=f"gemv{label}") for plan in plans if isinstance(plan, Resident)]
-    in_one_step = (Gemv(Resident(replace(stage, within=loop)), few) for stage in held for loop in loops)
-    return (*in_one_step, *(Gemv(RowLoop(loop), few) for loop in loops))
+    loops = [replace(plan, kernel=f"gemv{label}") for plan in plans if isinstance(plan, RowLoop)]
+    held = [replace(plan, kernel=f"gemv{label}") for plan in plans if isinstance(plan, Resident)]
+    in_one_step = (Gemv(replace(row, loop_of=loop), few) for row in held for loop in loops)
+    return (*in_one_step, *(Gemv(loop, few) for loop in loops))
 
 
 def expand_dots(flow: Flow) -> Flow:

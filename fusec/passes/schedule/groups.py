@@ -12,11 +12,12 @@ from fusec.ir.expressions import Dot, NodeId, Reduce
 from fusec.ir.flow import Flow, Load, Store, flow_reachable, store_axes, store_inputs
 from fusec.ir.schedule import ColumnSums, Gemm, Group, Resident, RowLoop, Schedule, Tile
 from fusec.ir.types import Axis, Kind
+from fusec.passes.schedule.column_sums import column_sums
 from fusec.passes.schedule.elementwise import elementwise, one_tile
 from fusec.passes.schedule.gemm import contractions, gemm_tma, grouped
 from fusec.passes.schedule.gemv import expand_dots, gemv
 from fusec.passes.schedule.known import Known
-from fusec.passes.schedule.rows import column_plans, rows
+from fusec.passes.schedule.rows import rows
 from fusec.passes.schedule.survey import Survey, live, survey
 from fusec.passes.schedule.unguarded import stranded
 
@@ -76,7 +77,7 @@ def _plans(facts: Survey, known: Known, label: str) -> tuple[tuple[Schedule, ...
         labels = _labels(sets, label)
         apart = tuple(_apart(Flow(flow.nodes, s), known, name) for s, name in zip(sets, labels, strict=True))
         tile = () if _multiplies(facts) else one_tile(facts, label)
-        return (*tile, *column_plans(facts, label)), apart
+        return (*tile, *column_sums(facts, label)), apart
     if _multiplies(facts):
         return _multiplying_plans(facts, known, label), ()
     return rows(facts, known, label) if facts.reduced else elementwise(facts, label), ()

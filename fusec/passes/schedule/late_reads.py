@@ -57,8 +57,7 @@ class _Judge:
     def _reads_its_own(self, stage: Stage, name: str) -> bool:
         """Whether each program of a stage reads of a tensor nothing but what it alone writes."""
         stores = [store for store in stage.flow.stores if store.target == name]
-        grid = [axis for axis in (*stage.rows, stage.block, stage.side) if axis is not None]
-        spread = {axis for axis in grid if known_extent(axis, self.known) != 1}
+        spread = {axis for axis in stage.spread if known_extent(axis, self.known) != 1}
         if any(lookups(store.positions) and not store.once for store in stores):
             return False
         places = {_place(store) for store in stores}

@@ -13,7 +13,7 @@ from fusec.ir.flow import Affine, Flow, Load, Position
 from fusec.ir.multiply import Sums, sums_of
 from fusec.ir.ops import ELEMENTWISE, REDUCTIONS
 from fusec.ir.schedule import Library
-from fusec.ir.stage import Matrix
+from fusec.ir.tensor_map import Matrix
 from fusec.ir.types import Axis, without
 
 

@@ -191,12 +191,12 @@ def _needed(stage: Stage, live: list[NodeId], depth: dict[NodeId, int]) -> dict[
 
 
 def _spans(stage: Stage, axes: tuple[Axis, ...]) -> bool:
-    return any(axis in stage.stream for axis in axes)
+    return any(axis in stage.loop for axis in axes)
 
 
 def _dims(stage: Stage, axes: tuple[Axis, ...]) -> tuple[str, ...]:
     """The dimensions of a tile, each once; axes that are one position to a program have none."""
     rows = ["row"] if stage.lanes and any(axis in stage.rows for axis in axes) else []
-    inner = (*stage.stream[-1:], *stage.tile, *((stage.block,) if stage.block else ()))
+    inner = (*stage.loop[-1:], *stage.tile, *((stage.block,) if stage.block else ()))
     names = ("..." if axis in LEAD_AXES else str(axis) for axis in stage.order if axis in axes and axis in inner)
     return (*rows, *dict.fromkeys(names))

@@ -9,12 +9,11 @@ from __future__ import annotations
 from math import prod
 
 from fusec.ir.fixed_extents import known_extent
-from fusec.ir.schedule import SHORT_ROW, ColumnSums, Resident, RowLoop, Rows, Schedule, SplitRows
-from fusec.ir.stage import Stage
+from fusec.ir.schedule import SHORT_ROW, Resident, RowLoop, Rows, Schedule
 from fusec.ir.types import Axis, without
 from fusec.passes.schedule.column_sums import column_sums
 from fusec.passes.schedule.known import Known
-from fusec.passes.schedule.split_rows import split_stages
+from fusec.passes.schedule.split_rows import split_rows
 from fusec.passes.schedule.survey import Survey
 
 
@@ -26,26 +25,19 @@ def rows(facts: Survey, known: Known, label: str) -> tuple[Schedule, ...]:
     length = prod(size for size in sizes if size is not None) if None not in sizes else None
     plans: list[Schedule] = []
     if outside or block:
-        plans.append(Rows(Stage(f"rows{label}", flow, order, outside, lanes=bool(outside), block=block, tile=inner)))
+        plans.append(Rows(f"rows{label}", flow, order, outside, inner, block))
     if length is not None and length <= SHORT_ROW and plans:
         return tuple(plans)
     if block is None:
-        plans.append(Resident(Stage(f"resident{label}", flow, order, outside, tile=inner)))
-    plans += column_plans(facts, label)
+        plans.append(Resident(f"resident{label}", flow, order, outside, inner))
+    plans += column_sums(facts, label)
     outer = next(axis for axis in inner if axis in facts.reduced)
     rest = without(inner, (outer,))
     if outside or block:
-        plans.append(RowLoop(Stage(f"row_loop{label}", flow, order, outside, block=block, tile=rest, stream=(outer,))))
+        plans.append(RowLoop(f"row_loop{label}", flow, order, outside, rest, block, (outer,)))
         if not rest and outer in known.matrices:
             return tuple(plans)
-    *partials, combine = split_stages(facts, known.extents, label)
-    return (*plans, SplitRows(outside, tuple(partials), combine))
-
-
-def column_plans(facts: Survey, label: str) -> tuple[ColumnSums, ...]:
-    """A program to several rows, one after another, where reductions go over all rows as well."""
-    stages = column_sums(facts, label)
-    return (ColumnSums(*stages),) if stages else ()
+    return (*plans, split_rows(facts, outside, known.extents, label))
 
 
 def _rows_and_block(facts: Survey) -> tuple[tuple[Axis, ...], Axis | None]:

@@ -1,12 +1,13 @@
-"""Split rows: the stages of a plan that deals each long row out to several programs.
+"""Split rows: the schedule that deals each long row out to several programs.
 
 Every long reduction gets a stage of its own (those at the same depth over the same axes share one) that leaves partial
-results in scratch; later stages combine them, always in the same order. The last stages store the outputs. Only this
-plan has no limit on any extent.
+results in a workspace; later stages combine them, always in the same order. The last one stores the outputs. Only this
+schedule has no limit on any extent.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from math import prod
 
@@ -25,15 +26,16 @@ from fusec.ir.flow import (
     store_inputs,
     with_lookups,
 )
-from fusec.ir.nouns import nouns
+from fusec.ir.nouns import nouns, reduction_noun
 from fusec.ir.ops import ELEMENTWISE, REDUCTIONS
-from fusec.ir.stage import PartialResult, Stage
+from fusec.ir.schedule import Combine, Combined, Elementwise, PartialRows, Rows, SplitRows
+from fusec.ir.stage import PartialResult
 from fusec.ir.types import Axis, Kind, ValueType, union, without
 from fusec.passes.schedule.survey import Survey, depths, survey
 
 
 @dataclass(frozen=True, slots=True)
-class Scratch:
+class Workspaces:
     """Where the partial results of each long reduction go, and which are `done` before a stage starts.
 
     Those of one result lie next to each other, or `apart`, and are then read `as_product` or by lanes.
@@ -49,31 +51,33 @@ SMALL = 1024
 """A reduction over axes known to hold at most this many positions stays inside of whatever kernel needs it."""
 
 
-def split_stages(facts: Survey, known: dict[str, int], label: str) -> tuple[Stage, ...]:
-    """The stages, in launch order. `label` sets their names apart from those of other groups."""
+def split_rows(facts: Survey, rows: tuple[Axis, ...], known: dict[str, int], label: str) -> SplitRows:
+    """The schedule of such rows. `label` sets the names of its kernels apart from those of other groups."""
     flow = facts.flow
     long = [n for n in flow.live if _is_long(flow, n, known)]
     depth = depths(flow, union(*(_reduce(flow, n).axes for n in long)))
-    stages: list[Stage] = []
+    names = workspaces(flow, long, label)
+    stages: list[PartialRows] = []
     for sweep in sorted({depth[n] for n in long}):
         done = frozenset(n for n in long if depth[n] < sweep)
         now = [n for n in long if depth[n] == sweep]
         shapes = dict.fromkeys((_reduce(flow, n).axes, frozenset(flow.nodes[n].type.axes)) for n in now)
         for axes, kept in shapes:
             members = [n for n in now if (_reduce(flow, n).axes, frozenset(flow.nodes[n].type.axes)) == (axes, kept)]
-            stages.append(_partial_stage(facts, members, _numbered(long, done, label), f"partial{len(stages)}{label}"))
-    stages.append(final_stage(facts, _numbered(long, frozenset(long), label), f"combine{label}"))
-    return tuple(stages)
+            stages.append(_partial_stage(facts, members, Workspaces(names, done)))
+    return SplitRows(rows, tuple(stages), final_stage(facts, Workspaces(names, frozenset(long)), f"combine{label}"))
 
 
-def _numbered(long: list[NodeId], done: frozenset[NodeId], label: str) -> Scratch:
-    """The scratch buffer of every long reduction, and which of them are finished."""
-    return Scratch(buffers(long, label), done)
-
-
-def buffers(long: list[NodeId], label: str) -> dict[NodeId, str]:
-    """The scratch buffer of every long reduction."""
-    return {number: f"partial{place}{label}" for place, number in enumerate(long)}
+def workspaces(flow: Flow, long: list[NodeId], label: str) -> dict[NodeId, str]:
+    """The workspace for the partial results of every long reduction, named by what that is."""
+    found, counts = dict[NodeId, str](), Counter[str]()
+    for number in long:
+        expr = flow.nodes[number].expr
+        assert isinstance(expr, Dot | Reduce)
+        word = reduction_noun(flow.nodes, expr)
+        counts[word] += 1
+        found[number] = f"partial_{word}{f'_{counts[word]}' if counts[word] > 1 else ''}{label}"
+    return found
 
 
 def combination(flow: Flow, number: NodeId) -> str:
@@ -95,20 +99,20 @@ def _is_long(flow: Flow, number: NodeId, known: dict[str, int]) -> bool:
     return None in sizes or prod(size for size in sizes if size is not None) > SMALL
 
 
-def _partial_stage(facts: Survey, members: list[NodeId], scratch: Scratch, name: str) -> Stage:
+def _partial_stage(facts: Survey, members: list[NodeId], left: Workspaces) -> PartialRows:
     flow = facts.flow
     axes = _reduce(flow, members[0]).axes
-    cut, moved = without_reductions(facts, scratch, tuple(members), ())
+    cut, moved = without_reductions(facts, left, tuple(members), ())
     kept = kept_axes(facts, members[0])
-    partials = tuple(PartialResult(scratch.names[n], _reduce(flow, n).op, moved[n], kept) for n in members)
+    partials = tuple(PartialResult(left.names[n], _reduce(flow, n).op, moved[n], kept) for n in members)
     inner = inner_axes(cut, tuple(_reduce(cut, partial.value).arg for partial in partials))
-    stream = tuple(axis for axis in facts.order if axis in axes and axis not in inner)
+    loop = tuple(axis for axis in facts.order if axis in axes and axis not in inner)
     # An axis that some other reduction needs whole is in registers, also where the result keeps it.
     across = without(kept, inner)
     block = facts.order[-1] if facts.order[-1] in across else None
     rows = without(across, (block,)) if block else across
     tile = tuple(axis for axis in facts.order if axis in inner)
-    return Stage(name, cut, facts.order, rows, block=block, tile=tile, stream=stream, split=True, partials=partials)
+    return PartialRows(left.names[members[0]], cut, facts.order, rows, tile, block, loop, partials)
 
 
 def kept_axes(facts: Survey, number: NodeId) -> tuple[Axis, ...]:
@@ -116,19 +120,21 @@ def kept_axes(facts: Survey, number: NodeId) -> tuple[Axis, ...]:
     return tuple(axis for axis in facts.order if axis in facts.flow.nodes[number].type.axes)
 
 
-def final_stage(facts: Survey, scratch: Scratch, name: str, stores: tuple[Store, ...] | None = None) -> Stage:
+def final_stage(facts: Survey, left: Workspaces, kernel: str, stores: tuple[Store, ...] | None = None) -> Combined:
     """The stage that makes these stores, or all of the outputs, where all long reductions are done."""
     stores = facts.flow.stores if stores is None else stores
     roots = tuple(number for store in stores for number in store_inputs(store))
-    cut, _ = without_reductions(facts, scratch, roots, stores)
-    rest = survey(cut)
-    last = facts.order[-1]
+    cut, _ = without_reductions(facts, left, roots, stores)
+    rest, last = survey(cut), facts.order[-1]
+    partials = [expr for n in cut.live if isinstance(expr := cut.nodes[n].expr, Partial)]
     if rest.reduced:
         block = last if last in rest.kept else None
         rows = without(rest.kept, (block,)) if block else rest.kept
-        return Stage(name, cut, facts.order, rows, lanes=bool(rows), block=block, tile=rest.inner)
-    rows = rest.order[:-1]
-    return Stage(name, cut, facts.order, rows, lanes=bool(rows), block=rest.order[-1] if rest.order else None)
+        return (Combine if partials else Rows)(kernel, cut, facts.order, rows, rest.inner, block)
+    rows, block = rest.order[:-1], rest.order[-1] if rest.order else None
+    if all(partial.as_product for partial in partials):
+        return Elementwise(kernel, cut, facts.order, rows, block)
+    return Combine(kernel, cut, facts.order, rows, block=block)
 
 
 def inner_axes(flow: Flow, roots: tuple[NodeId, ...]) -> tuple[Axis, ...]:
@@ -138,26 +144,26 @@ def inner_axes(flow: Flow, roots: tuple[NodeId, ...]) -> tuple[Axis, ...]:
 
 
 def without_reductions(
-    facts: Survey, scratch: Scratch, roots: tuple[NodeId, ...], stores: tuple[Store, ...]
+    facts: Survey, left: Workspaces, roots: tuple[NodeId, ...], stores: tuple[Store, ...]
 ) -> tuple[Flow, dict[NodeId, NodeId]]:
-    """The flow below `roots` with the reductions `done` read from scratch, and where each node went."""
+    """The flow below `roots` with the reductions `done` read from workspaces, and where each node went."""
     flow, words = facts.flow, nouns(facts.flow)
     builder: Builder[FlowExpr] = Builder()
     moved: dict[NodeId, NodeId] = {}
 
     def needs(number: NodeId) -> tuple[NodeId, ...]:
-        return () if number in scratch.done else flow_operands(flow.nodes[number].expr)
+        return () if number in left.done else flow_operands(flow.nodes[number].expr)
 
     def move_one(number: NodeId) -> NodeId:
         node = flow.nodes[number]
         expr: FlowExpr
-        if number in scratch.done:
+        if number in left.done:
             axes = kept_axes(facts, number)
-            name, op = scratch.names[number], combination(flow, number)
+            name, op = left.names[number], combination(flow, number)
             # The sums of one split lie as a product does.
             adds = ELEMENTWISE[REDUCTIONS[op].combine].is_sum
-            whole = scratch.as_product and adds and node.type.kind is Kind.REAL
-            expr = Partial(name, op, axes, scratch.apart, words[number], whole)
+            whole = left.as_product and adds and node.type.kind is Kind.REAL
+            expr = Partial(name, op, axes, left.apart, words[number], whole)
         else:
             expr = flow_with_operands(node.expr, tuple(map(move, flow_operands(node.expr))))
         moved[number] = builder.add(expr, ValueType(node.type.element, node.type.axes), node.name, node.span)

@@ -77,7 +77,7 @@ class _Names:
         """Whether the stages of some groups can have their names: nothing else has them."""
         plans = (plan for group in groups for plan in group.all_plans())
         chained = ((plan, partition.is_chained or plan.is_chained) for plan in plans)
-        found = [(stage.name, (stage.whole, waits)) for plan, waits in chained for stage in plan.stages]
+        found = [(stage.kernel, (stage.whole, waits)) for plan, waits in chained for stage in plan.stages]
         stages = dict(found)
         if any(stages[name] != stage for name, stage in found):
             raise InternalError("schedule", "two kernels of a step have one name", repr(sorted(stages)))

@@ -45,8 +45,8 @@ def row_facts(stage: Stage) -> RowFacts:
 
 
 def sweeps(stage: Stage) -> int:
-    """How often a streamed stage walks a row."""
-    depth = depths(stage.flow, stage.stream)
+    """How often a loop walks a row."""
+    depth = depths(stage.flow, stage.loop)
     return 1 + max((depth[n] for store in stage.flow.stores for n in store_inputs(store)), default=0)
 
 
@@ -100,17 +100,17 @@ def _written(plan: Schedule) -> Counter[str]:
 def _reads(stage: Stage) -> Counter[str]:
     """How many sweeps of a stage read each tensor; outside of a loop every tensor is read once."""
     flow = stage.flow
-    depth = depths(flow, stage.stream)
+    depth = depths(flow, stage.loop)
     sweeps: dict[str, set[int]] = {}
     ends = [n for n, node in enumerate(flow.nodes) if isinstance(node.expr, Reduce | Dot)]
-    roots = [(n, depth[n] - 1) for n in ends if stage.stream and set(_reduce(stage, n).axes) & set(stage.stream)]
+    roots = [(n, depth[n] - 1) for n in ends if stage.loop and set(_reduce(stage, n).axes) & set(stage.loop)]
     roots += [(n, max(depth[m] for m in store_inputs(store))) for store in flow.stores for n in store_inputs(store)]
-    roots += [(partial.value, 0) for partial in stage.partials if not stage.stream]
+    roots += [(partial.value, 0) for partial in stage.partials if not stage.loop]
     for root, sweep in roots:
         for number in _within(stage, root):
             expr = flow.nodes[number].expr
             if isinstance(expr, Load):
-                looped = any(axis in stage.stream for axis in flow.nodes[number].type.axes)
+                looped = any(axis in stage.loop for axis in flow.nodes[number].type.axes)
                 sweeps.setdefault(expr.param, set()).add(sweep if looped else 0)
     return Counter({param: len(found) for param, found in sweeps.items()})
 
@@ -118,14 +118,14 @@ def _reads(stage: Stage) -> Counter[str]:
 def _within(stage: Stage, root: NodeId) -> frozenset[NodeId]:
     """What is computed in the sweep of `root`: the way down stops at reductions that ended earlier sweeps."""
     nodes = stage.flow.nodes
-    if not stage.stream:
+    if not stage.loop:
         return flow_reachable(nodes, (root,))
     seen: set[NodeId] = set()
     stack = list(flow_operands(nodes[root].expr)) if isinstance(nodes[root].expr, Reduce | Dot) else [root]
     while stack:
         number = stack.pop()
         expr = nodes[number].expr
-        if number in seen or (isinstance(expr, Reduce | Dot) and set(expr.axes) & set(stage.stream)):
+        if number in seen or (isinstance(expr, Reduce | Dot) and set(expr.axes) & set(stage.loop)):
             continue
         seen.add(number)
         stack.extend(flow_operands(expr))

@@ -23,7 +23,7 @@ def stranded(
     """
     lacking: dict[Store, tuple[Axis, ...]] = {}
     for plan in plans:
-        parts = {part.scratch: without(stage.rows, part.axes) for stage in plan.stages for part in stage.partials}
+        parts = {part.workspace: without(stage.rows, part.axes) for stage in plan.stages for part in stage.partials}
         for stage in plan.stages:
             # The stores of a stage are some of those of the flow, in order.
             originals = iter(flow.stores)
@@ -37,10 +37,10 @@ def stranded(
 
 
 def _read(stage: Stage, store: Store) -> list[str]:
-    """The buffers of the partial results that a store is made of."""
+    """The workspaces of the partial results that a store is made of."""
     nodes = stage.flow.nodes
     reached = (nodes[number].expr for number in sorted(flow_reachable(nodes, store_inputs(store))))
-    return [expr.scratch for expr in reached if isinstance(expr, Partial)]
+    return [expr.workspace for expr in reached if isinstance(expr, Partial)]
 
 
 def _same(store: Store, moved: Store) -> bool:
