@@ -1,9 +1,9 @@
 """What a kernel costs on the chips it is meant for, found by compiling it for them; no GPU takes part.
 
 `measure` compiles (file, variant, target) in worker processes, each held to a time limit, because a compiler that is
-fed a bad kernel may hang or die on a signal. Of each kernel the heaviest variants are measured on every target. Where
-they leave registers free, the lighter ones only pass Triton's front end, which checks types and shapes. `judge` turns
-the figures into a reason to fail the build.
+fed a bad kernel may hang or die on a signal. Of each kernel the heaviest variant is measured, with products on every
+target. Where it leaves registers free, lighter ones only pass Triton's front end, which checks types and shapes; of
+those that are left, the heaviest is measured next. `judge` turns the figures into a reason to fail the build.
 """
 
 from __future__ import annotations
@@ -143,35 +143,46 @@ def measure_in(
     }
     done(len(verdicts))
     families = _families(jobs, verdicts)
-    verdicts |= _compiled(pool, jobs, [family[0] for family in families], limit, done)
     light: dict[int, str] = {}
-    rest: list[int] = []
-    for lead, *others in families:
-        for place in others:
-            if not every and _stands_for(jobs[lead], verdicts[lead], jobs[place]):
-                light[place] = jobs[lead].variant.label
-            else:
-                rest.append(place)
-    verdicts |= _compiled(pool, jobs, rest, limit, done)
-    verdicts |= _passed(pool, jobs, light, limit, done)
+    while families:
+        found = _compiled(pool, jobs, [family[0] for family in families], limit, done)
+        verdicts |= found
+        left: list[list[int]] = []
+        for (lead, verdict), (_, *others) in zip(found.items(), families, strict=True):
+            stood = [] if every else [place for place in others if _stands_for(jobs[lead], verdict, jobs[place])]
+            light |= dict.fromkeys(stood, verdict.label)
+            left.append([place for place in others if place not in stood])
+        families = [family for family in left if family]
+    verdicts |= _passed(pool, jobs, verdicts, light, limit, done)
     return tuple(verdicts[place] for place in range(len(jobs)))
 
 
 def _families(jobs: Sequence[Job], known: Container[int]) -> list[list[int]]:
-    """The places of jobs whose variants may stand for each other, the heaviest first."""
+    """The places of jobs whose variants may stand for each other, the heaviest first.
+
+    Tensor cores of each chip multiply with other instructions; other kernels are the same for all chips.
+    """
     families: dict[Hashable, list[int]] = {}
     for place, job in enumerate(jobs):
         if place not in known:
-            families.setdefault((job.text, job.target, job.variant.family), []).append(place)
-    return [sorted(family, key=lambda place: jobs[place].variant.weight, reverse=True) for family in families.values()]
+            chip = job.target if job.variant.multiplies else None
+            families.setdefault((job.text, chip, job.variant.family), []).append(place)
+
+    def weight(place: int) -> tuple[Any, int]:
+        return jobs[place].variant.weight, jobs[place].target.capability
+
+    return [sorted(family, key=weight, reverse=True) for family in families.values()]
 
 
 def _stands_for(heavy: Job, found: Verdict, light: Job) -> bool:
     """Whether a job that was measured leaves so much free that a lighter one of its family fits as well."""
-    if found.failure or found.resources is None or not heavy.variant.is_heavier(light.variant):
+    if found.failure or found.resources is None:
         return False
-    free = found.resources.shared * 2 <= heavy.target.shared_limit or heavy.variant.multiplies
-    return free and found.resources.registers <= MOST_REGISTERS
+    most = heavy.variant.registers_to_stand_for(light.variant)
+    if heavy.target != light.target:
+        most = min(most, MOST_REGISTERS)
+    free = found.resources.shared * 2 <= light.target.shared_limit or heavy.variant.multiplies
+    return free and found.resources.registers <= most
 
 
 def _compiled(
@@ -184,24 +195,38 @@ def _compiled(
 
 
 def _passed(
-    pool: Pool, jobs: Sequence[Job], light: Mapping[int, str], limit: float, done: Callable[[int], None]
+    pool: Pool,
+    jobs: Sequence[Job],
+    measured: Mapping[int, Verdict],
+    light: Mapping[int, str],
+    limit: float,
+    done: Callable[[int], None],
 ) -> dict[int, Verdict]:
     """The verdicts of jobs for which others stand: those of the front end, which is the same for all chips."""
+    passed = {_text(jobs[place]) for place, verdict in measured.items() if verdict.resources}
     alike: dict[Hashable, list[int]] = {}
     for place in light:
-        alike.setdefault((jobs[place].text, repr(_as_launched(jobs[place].variant, jobs[place].target))), []).append(
-            place
-        )
-    asked = [{**_told(jobs[first]), "front": True} for first, *_ in alike.values()]
-    answers = pool.do(asked, limit, lambda *_: done(1), at_once=_workers(len(jobs)))
-    found: dict[int, Verdict] = {}
-    for places, answer in zip(alike.values(), answers, strict=True):
-        done(len(places) - 1)
-        for place in places:
-            bad = isinstance(answer, Failed) or "error" in answer
-            job = jobs[place]
-            found[place] = _verdict(job, answer) if bad else replace(_without_figures(job), like=light[place])
-    return found
+        alike.setdefault(_text(jobs[place]), []).append(place)
+    asked = {text: {**_told(jobs[first]), "front": True} for text, (first, *_) in alike.items() if text not in passed}
+    answers = pool.do(list(asked.values()), limit, lambda *_: done(1), at_once=_workers(len(jobs)))
+    wrong = {
+        text: answer
+        for text, answer in zip(asked, answers, strict=True)
+        if isinstance(answer, Failed) or "error" in answer
+    }
+    done(len(light) - len(asked))
+    return {
+        place: _verdict(jobs[place], wrong[text])
+        if text in wrong
+        else replace(_without_figures(jobs[place]), like=light[place])
+        for text, places in alike.items()
+        for place in places
+    }
+
+
+def _text(job: Job) -> Hashable:
+    """What the front end sees of a job."""
+    return job.text, repr(job.variant)
 
 
 def _workers(jobs: int) -> int:

@@ -80,12 +80,12 @@ def in_triton_ir(kernel: Any, variant: dict[str, Any], chip: dict[str, Any]) -> 
     """Nothing, for a variant that Triton's front end takes: its types and shapes are checked then."""
     options = dict(variant["options"][0])
     options.pop("most_registers", None)
-    compiled(_source(kernel, variant), _target(chip), options, "ttir")
+    compiled(_source(kernel, variant), _target(chip), options, front=True)
     return {}
 
 
-def compiled(source: ASTSource, target: GPUTarget, options: dict[str, int], last: str = "cubin") -> dict[str, Any]:
-    """What Triton notes of a kernel while it compiles it, up to its stage `last`; the assembler prints its report.
+def compiled(source: ASTSource, target: GPUTarget, options: dict[str, int], front: bool = False) -> dict[str, Any]:
+    """What Triton notes of a kernel while it compiles it, or its `front` end does; the assembler prints its report.
 
     This is what `triton.compile` does, but nothing is looked up, hashed or written, which takes as long as a tenth of
     the rest.
@@ -101,10 +101,8 @@ def compiled(source: ASTSource, target: GPUTarget, options: dict[str, int], last
     functions, modules = backend.get_codegen_implementation(parsed), backend.get_module_map()
     made = source.make_ir(target, parsed, functions, modules, context)
     noted = {"hash": "", "target": target, **parsed.__dict__}
-    for name, stage in stages.items():
+    for stage in () if front else stages.values():
         made = stage(made, noted)
-        if name == last:
-            break
     return noted
 
 

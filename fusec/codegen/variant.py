@@ -3,11 +3,15 @@
 How many registers a variant needs grows with the elements that a thread holds of its tile. What else differs among the
 variants of a kernel (dtypes, choices, tensors that are omitted, loops of one step) changes it by less than twice: by
 1.75 at most over the shipped specs, where what tensor cores multiply is the same. So a heavy variant that leaves half
-of the registers free stands for the lighter ones.
+of the registers free stands for the lighter ones. Variants of the same tile differ by 1.12 at most, and one that leaves
+a quarter free stands for them; f16 and bf16 are one there, which the same instructions move and multiply. Kernels
+without tensor cores are the same on all chips, but for scheduling: sm_80 took between 0.8 and 1.38 times as many
+registers as sm_90, so one that leaves half of them free stands for the other chip, too.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable
 from dataclasses import dataclass
 from math import prod
@@ -15,8 +19,16 @@ from math import prod
 MOST_REGISTERS = 128
 """With so many registers a variant stands for others: half of what a thread may have."""
 
+MOST_OF_ONE_TILE = 192
+"""With so many it stands for others of the same tile."""
+
 FLAGS = ("SWAP_AB", "HELD", "VECTOR", "OP")
 """Compile-time flags that say what a kernel holds in registers, or for which op it computes."""
+
+_MEMORY = ("*", "tensordesc")
+"""How types of tensors begin."""
+
+_SAME_BITS = re.compile("bf16|fp16")
 
 _BYTES = {"fp64": 8, "i64": 8, "fp32": 4, "i32": 4, "fp16": 2, "bf16": 2}
 
@@ -43,7 +55,7 @@ class Variant:
     @property
     def family(self) -> Hashable:
         """What variants that may stand for each other share: the kernel, its flags, and what it multiplies."""
-        kinds = frozenset(kind for _, kind in self.signature if kind.startswith(("*", "tensordesc")))
+        kinds = frozenset(_SAME_BITS.sub("f16", kind) for _, kind in self.signature if kind.startswith(_MEMORY))
         flags = tuple(value for name, value in self.constexprs if name in FLAGS)
         splits = dict(self._sizes).get("SPLIT_K", 1) > 1
         return self.kernel, flags, splits, kinds if self.multiplies else None
@@ -54,16 +66,20 @@ class Variant:
         steps = prod(max(size, 1) for name, size in self._sizes if not _is_tile(name))
         return self._to_a_thread, sum(_BYTES.get(kind[1:], 1) for _, kind in self.signature), steps
 
-    def is_heavier(self, other: Variant) -> bool:
-        """Whether it needs no fewer registers, by its tile, than one of its family, nor less shared memory."""
-        if not self.multiplies:
-            return self._to_a_thread >= other._to_a_thread
-        own, least = dict(self._sizes), dict(other._sizes)
-        return (
-            all(own.get(name, 1) >= size for name, size in least.items() if _is_tile(name))
-            and self._option("num_warps") <= other._option("num_warps")
-            and self._option("num_stages") >= other._option("num_stages")
-        )
+    def registers_to_stand_for(self, light: Variant) -> int:
+        """How many registers this variant may take if it is to stand for another of its family; 0 where it cannot."""
+        own, least = dict(self._sizes), dict(light._sizes)
+        tiles = [(own.get(name, 1), size) for name, size in least.items() if _is_tile(name)]
+        if self.options == light.options and all(size == other for size, other in tiles):
+            return MOST_OF_ONE_TILE
+        larger = self._to_a_thread >= light._to_a_thread
+        if self.multiplies:
+            larger = (
+                all(size >= other for size, other in tiles)
+                and self._option("num_warps") <= light._option("num_warps")
+                and self._option("num_stages") >= light._option("num_stages")
+            )
+        return MOST_REGISTERS if larger else 0
 
     @property
     def _sizes(self) -> tuple[tuple[str, int], ...]:

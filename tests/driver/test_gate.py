@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fusec.codegen.gate import Job, Resources, Verdict, judge, measure, unsupported
-from fusec.codegen.variant import MOST_REGISTERS, Variant
+from fusec.codegen.variant import MOST_OF_ONE_TILE, MOST_REGISTERS, Variant
 from fusec.runtime.select.chip import TARGETS, Target
 
 KERNEL = """
@@ -42,7 +42,7 @@ def job(variant: Variant = DOUBLE, target: str = "sm_90", text: str = KERNEL) ->
 
 def test_every_target_gets_its_figures() -> None:
     heard: list[int] = []
-    verdicts = measure([job(target=target) for target in TARGETS], workers=2, done=heard.append)
+    verdicts = measure([job(target=target) for target in TARGETS], workers=2, done=heard.append, every=True)
     assert [verdict.target for verdict in verdicts] == list(TARGETS)
     assert sum(heard) == len(TARGETS)
     for verdict in verdicts:
@@ -72,8 +72,8 @@ def sized(block: int, warps: int = 4) -> Variant:
 def test_a_heavy_variant_that_leaves_registers_free_stands_for_lighter_ones() -> None:
     jobs = [job(sized(block), target) for block in (128, 2048, 512) for target in ("sm_80", "sm_90")]
     verdicts = measure(jobs, workers=1)
-    assert [verdict.like for verdict in verdicts] == ["2048", "2048", None, None, "2048", "2048"]
-    assert [verdict.resources is None for verdict in verdicts] == [True, True, False, False, True, True]
+    assert [verdict.like for verdict in verdicts] == ["2048", "2048", "2048", None, "2048", "2048"]
+    assert [verdict.resources is None for verdict in verdicts] == [True, True, True, False, True, True]
     assert [verdict.failure for verdict in verdicts] == [None] * 6
 
 
@@ -85,11 +85,30 @@ def test_a_heavy_variant_that_leaves_few_stands_for_none() -> None:
     assert heavy.resources.registers > MOST_REGISTERS
 
 
-def test_one_stands_for_others_of_its_kernel_file_and_chip_alone() -> None:
+def test_the_next_heavy_variant_may_stand_for_what_the_heaviest_does_not() -> None:
+    verdicts = measure([job(sized(block)) for block in (2048, 16384, 8192, 512)], workers=1)
+    assert [verdict.resources is None for verdict in verdicts] == [False, False, False, True]
+    assert [verdict.like for verdict in verdicts] == [None, None, None, "2048"]
+
+
+def test_one_stands_for_others_of_its_kernel_and_file_alone() -> None:
     other = KERNEL.replace("def double", "def triple")
     renamed = replace(sized(128), kernel="triple")
-    jobs = [job(sized(2048)), job(renamed, text=KERNEL + other), job(sized(128), "sm_80")]
-    assert [verdict.like for verdict in measure(jobs, workers=1)] == [None] * 3
+    jobs = [job(sized(2048)), job(renamed, text=KERNEL + other)]
+    assert [verdict.like for verdict in measure(jobs, workers=1)] == [None] * 2
+
+
+def test_products_are_measured_on_every_chip() -> None:
+    jobs = [job(replace(sized(2048), multiplies=True), target) for target in ("sm_80", "sm_90")]
+    assert [verdict.like for verdict in measure(jobs, workers=1)] == [None] * 2
+
+
+def test_a_chip_with_little_shared_memory_is_measured_where_another_needs_much() -> None:
+    small = replace(TARGETS["sm_80"], shared_limit=8)
+    jobs = [job(), replace(job(), target=small)]
+    found = measure(jobs, workers=1)
+    assert [verdict.like for verdict in found] == [None] * 2
+    assert "shared memory" in str(found[1].failure)
 
 
 def test_what_products_multiply_and_in_which_tiles_is_measured_apart() -> None:
@@ -100,8 +119,21 @@ def test_what_products_multiply_and_in_which_tiles_is_measured_apart() -> None:
     held, not_held = (replace(DOUBLE, constexprs=(("BLOCK", 64), ("HELD", flag))) for flag in (True, False))
     assert held.family != not_held.family
     long = replace(tile, constexprs=(("BLOCK_M", 16), ("BLOCK_N", 128)))
-    assert not tile.is_heavier(long)
-    assert replace(tile, multiplies=False).is_heavier(replace(long, multiplies=False))
+    assert tile.registers_to_stand_for(long) == 0
+    whole, part = replace(tile, multiplies=False), replace(long, multiplies=False)
+    assert whole.registers_to_stand_for(part) == MOST_REGISTERS
+    assert part.registers_to_stand_for(whole) == 0
+
+
+def test_one_stands_for_others_of_its_tile_with_fewer_registers_free() -> None:
+    tile = replace(DOUBLE, multiplies=True, constexprs=(("BLOCK_M", 64), ("FULL_STEPS", 8)))
+    half = replace(tile, signature=tuple((name, kind.replace("fp16", "bf16")) for name, kind in tile.signature))
+    assert tile.family == half.family
+    assert tile.registers_to_stand_for(half) == MOST_OF_ONE_TILE
+    assert tile.registers_to_stand_for(replace(tile, constexprs=(("BLOCK_M", 64),))) == MOST_OF_ONE_TILE
+    assert tile.registers_to_stand_for(replace(tile, constexprs=(("BLOCK_M", 32),))) == MOST_REGISTERS
+    fewer = (((("num_warps", 2), ("num_stages", 1)),),)[0]
+    assert tile.registers_to_stand_for(replace(tile, options=fewer)) == 0
 
 
 def test_a_light_variant_passes_the_front_end() -> None:
@@ -227,7 +259,7 @@ def test_a_kernel_overlaps_others_only_where_the_chip_can() -> None:
     )
     signature, constexprs = (*DOUBLE.signature, ("OVERLAP", "constexpr")), (*DOUBLE.constexprs, ("OVERLAP", True))
     variant = replace(DOUBLE, signature=signature, constexprs=constexprs)
-    verdicts = measure([job(variant, target, text) for target in ("sm_80", "sm_90")], workers=2)
+    verdicts = measure([job(variant, target, text) for target in ("sm_80", "sm_90")], workers=2, every=True)
     assert [verdict.failure for verdict in verdicts] == [None, None]
 
 
