@@ -46,7 +46,7 @@ def takes(product: Product, dtypes: tuple[torch.dtype, ...], on_hopper: bool) ->
     if product.in_8_bits == "i8":
         return rows > _MOST_ROWS_OF_INT_MM
     if product.groups:
-        known = dtypes == (torch.float8_e4m3fn, torch.float8_e4m3fn, torch.bfloat16)
+        known = dtypes[0] == dtypes[1] == torch.float8_e4m3fn
         return on_hopper and _SCALES_GROUPS and known and _has_scales_of_groups(product)
     sizes = [(max(scale.shape), (rows, columns)[place]) for place, scale in enumerate(product.scales) if scale]
     if any(size > 1 for size, _ in sizes):

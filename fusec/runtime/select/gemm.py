@@ -127,9 +127,11 @@ def skinny_tile(contraction: Contraction, chip: Chip) -> GemmTile:
     block_n = min(max(padded(c.n), MMA), chip.skinny_block_n // (2 if c.threads else 1))
     programs, splits = c.batches * cdiv(c.m, block_m) * cdiv(c.n, block_n), 1
     row = (block_m * c.dots + block_n) * c.itemsize
-    wanted = chip.skinny_block_k // (8 if c.threads else 1 if programs <= chip.sms else 2)
+    # Of 8 bits twice as many are as long.
+    is_wide = programs <= chip.sms or c.itemsize == 1
+    wanted = chip.skinny_block_k // (8 if c.threads else 1 if is_wide else 2)
     block_k = max(min(padded(c.k), wanted, power_within(chip.skinny_step_bytes // row)), c.least_k)
-    stages = min(max(chip.skinny_staged_bytes // (row * block_k), 2), 4 if programs <= chip.sms else 3)
+    stages = min(max(chip.skinny_staged_bytes // (row * block_k), 2), 4 if is_wide else 3)
     while programs * splits < chip.few_tiles and splits < min(chip.most_split_k, cdiv(c.k, 2 * block_k)):
         splits *= 2
     plain = {"num_warps": 4, "num_stages": stages}
