@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import subprocess
 import sys
@@ -18,7 +19,9 @@ from fusec.testing.mutation import reach
 from fusec.testing.mutation.baseline import UNASKED, Baseline, Known, files, read, write
 from fusec.testing.mutation.choose import Sources, ordered, reaching
 from fusec.testing.mutation.faults import mutants, sample
-from fusec.testing.mutation.judge import TEXTS, doubted, judged
+from fusec.testing.mutation.judge import TEXTS, Verdict, doubted, judged
+from fusec.testing.mutation.report import untold, write_since
+from fusec.testing.mutation.report import write as write_report
 from fusec.testing.random_specs import text
 from fusec.testing.shrink import shrunk
 
@@ -271,6 +274,28 @@ def judge(folder: Path, farmed: Told) -> Any:
     (mutant, *_) = (each for each in mutants(SOURCE) if each.line == 9)
     (verdict,) = judged(farmed, folder, [("fusec/a.py", mutant)], Baseline("", tests), 100)  # type: ignore[arg-type]
     return verdict
+
+
+def test_a_report_is_looked_at_again(tmp_path: Path) -> None:
+    """Mutants are found where their text stands now; those that behaviour told, or whose text is gone, are left out."""
+    first, second, third, *_ = mutants(SOURCE)
+    verdicts = [
+        Verdict("a.py", first, "survived"),
+        Verdict("a.py", second, "behaviour", "t"),
+        Verdict("b.py", third, "texts"),
+    ]
+    report, later = tmp_path / "report.json", tmp_path / "later.json"
+    write_report(report, tmp_path, "command", 1.0, Baseline(""), verdicts)
+    told = json.loads(report.read_text())
+    assert (told["outcomes"], told["killed by behaviour"]) == ({"survived": 1, "behaviour": 1, "texts": 1}, 0.333)
+    sources = {"a.py": "\n\n" + SOURCE, "b.py": ""}
+    ((path, found),) = untold(report, sources)
+    assert (path, found.line, found.text) == ("a.py", first.line + 2, first.text)
+    write_since(later, report, tmp_path, [Verdict(path, found, "behaviour", "u")])
+    since = json.loads(later.read_text())
+    marks = [each.pop("since", None) for each in since["mutants"]]
+    assert [mark and (mark["outcome"], mark["by"]) for mark in marks] == [("behaviour", "u"), None, None]
+    assert since == told
 
 
 def test_a_spec_is_made_as_small_as_its_fault_allows() -> None:

@@ -4,27 +4,34 @@ To be run in the root of a checkout. Lines of the passes, the code generator and
 each gets one fault, in a copy of the repository. Of the tests those run that reach the line, a few of every file,
 until one fails; then more of them for what behaviour did not tell. The report says of each mutant whether behaviour
 told it, or committed texts alone, or nothing.
+
+Behaviour is what a test sees of a run: results and how far they are from exact ones, what is refused and where,
+launches with their plans, tiles, warps and options, the memory that they touch and the bytes that they move, the time
+that the model predicts for that, what is kept between calls, and whether `explain`, docstrings and messages are true of
+all this. What only differs from a committed text (`judge.TEXTS`) is not: neither a step written down, nor a message,
+nor the text of a generated file. A mutant that no behaviour tells counts against the share, also where it changes
+nothing, or speed alone: which of these it is, is written beside it by hand in the reports of `benchmarks/results`.
+`--again REPORT` looks at those of a report anew, and writes it with what became of them `since`.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
-import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from fusec.testing.command_line import command_line
+from fusec.testing.mutation import report
 from fusec.testing.mutation.baseline import Baseline, digest_of, files, measure, read, write
 from fusec.testing.mutation.farm import Farm, farm
 from fusec.testing.mutation.faults import sample
 from fusec.testing.mutation.judge import MUTATED, Verdict, doubted, judged
+from fusec.testing.mutation.report import untold, write_since
 
 
 def main() -> int:
@@ -34,7 +41,8 @@ def main() -> int:
     until = started + 60 * options.minutes if options.minutes else float("inf")
     places = [Path(root, each) for each in options.only or MUTATED]
     paths = [path for place in places for path in ([place] if place.is_file() else place.rglob("*.py"))]
-    chosen = sample({str(path.relative_to(root)): path.read_text() for path in paths}, options.sample, options.seed)
+    sources = {str(path.relative_to(root)): path.read_text() for path in paths}
+    chosen = [*untold(options.again, sources)] if options.again else sample(sources, options.sample, options.seed)
     verdicts: list[Verdict] = []
     with farm(root, options.jobs) as farmed:
         known = _measured(farmed, root, options, lambda: time.monotonic() > until)
@@ -44,13 +52,11 @@ def main() -> int:
         for verdict in judged(farmed, root, chosen, known, options.most, lambda: time.monotonic() > until):
             verdicts.append(verdict)
             print(_line(verdict), flush=True)
-            if options.out:
-                _write(options, root, started, known, verdicts)
+            _write(options, root, started, known, verdicts)
         for before, verdict in _doubted(farmed, root, verdicts, known, options, until):
             verdicts[verdicts.index(before)] = verdict
             print(f"again: {_line(verdict)}", flush=True)
-            if options.out:
-                _write(options, root, started, known, verdicts)
+            _write(options, root, started, known, verdicts)
     outcomes = Counter(verdict.outcome for verdict in verdicts)
     share = outcomes["behaviour"] / max(len(verdicts), 1)
     seconds = time.monotonic() - started
@@ -73,6 +79,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m fusec.testing.mutation", description=__doc__)
     parser.add_argument("--sample", type=int, default=200, help="how many lines (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="which ones (default: %(default)s)")
+    parser.add_argument("--again", type=Path, metavar="REPORT", help="only what behaviour did not tell of a report")
     parser.add_argument("--only", nargs="*", metavar="PATH", help="the modules or folders to plant faults in")
     parser.add_argument("--tests", default="", metavar="PATTERN", help="the files of tests to use (default: all)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
@@ -103,6 +110,15 @@ def _measured(farmed: Farm, root: Path, options: argparse.Namespace, over: Calla
     return known
 
 
+def _write(options: argparse.Namespace, root: Path, started: float, known: Baseline, verdicts: list[Verdict]) -> None:
+    """What is known so far, where it is asked for."""
+    if options.out and options.again:
+        write_since(options.out, options.again, root, verdicts)
+    elif options.out:
+        command = command_line("fusec.testing.mutation", options)
+        report.write(options.out, root, command, time.monotonic() - started, known, verdicts)
+
+
 def _line(verdict: Verdict) -> str:
     mutant = verdict.mutant
     place = f"{verdict.path}:{mutant.line}"
@@ -111,43 +127,6 @@ def _line(verdict: Verdict) -> str:
 
 def _short(text: str) -> str:
     return " ".join(text.split())[:80]
-
-
-def _write(options: argparse.Namespace, root: Path, started: float, known: Baseline, verdicts: list[Verdict]) -> None:
-    """The report of what is known so far."""
-    outcomes = Counter(verdict.outcome for verdict in verdicts)
-    report = {
-        "command": command_line("fusec.testing.mutation", options),
-        "commit": _commit(root),
-        "seconds": round(time.monotonic() - started),
-        "outcomes": dict(outcomes),
-        "killed by behaviour": round(outcomes["behaviour"] / len(verdicts), 3),
-        "tests": len(known.tests),
-        "tests left out": known.left_out,
-        "mutants": [_told(verdict) for verdict in sorted(verdicts, key=lambda each: (each.path, each.mutant.line))],
-    }
-    options.out.write_text(json.dumps(report, indent=1) + "\n")
-
-
-def _told(verdict: Verdict) -> dict[str, Any]:
-    mutant = verdict.mutant
-    return {
-        "outcome": verdict.outcome,
-        "place": f"{verdict.path}:{mutant.line}",
-        "kind": mutant.kind,
-        "old": mutant.old,
-        "new": mutant.text,
-        "by": verdict.test,
-        "reached by": verdict.reached,
-        "ran": verdict.ran,
-    }
-
-
-def _commit(root: Path) -> str:
-    found = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=root, capture_output=True, text=True, check=False
-    )
-    return found.stdout.strip()
 
 
 if __name__ == "__main__":
