@@ -20,6 +20,7 @@ SPECS = {
     "columns of a middle axis": "op f(x: f32[M, K, N]) -> y: f32[M, N]:\n    y = amax(x, over=K)\n",
     "rows": "op f(x: f32[M, N]) -> y: f32[M]:\n    y = sum(abs(x), over=N)\n",
     "elements": "op f(x: f32[M, N], w: f32[N]) -> y: f32[M, N]:\n    y = x * w\n",
+    "a tile": "op f(x: f32[M, K, N], t: f32[M, N]) -> y: f32[M, K, N]:\n    y = x * t\n",
     "all": "op f(x: f32[M, N]) -> y: f32[]:\n    y = sum(x, over=(M, N))\n",
 }
 SIZES = (1, 2, 5, 17, 64, 100, 129, 700)
@@ -33,7 +34,8 @@ def launches(text: str, folder: Path, device: torch.device) -> Iterator[tuple[st
     for m in SIZES:
         for n in (*SIZES, 3000):
             x = torch.empty((m, 19, n) if rank == 3 else (m, n), device=device)
-            given = (x, torch.empty(n, device=device)) if "w:" in text else (x,)
+            shared = {"w:": (n,), "t:": (m, n)}
+            given = (x, *(torch.empty(shape, device=device) for name, shape in shared.items() if name in text))
             for step in taker.describe(*given).steps:
                 yield from ((step.plan, launch) for launch in step.launches)
 
