@@ -177,10 +177,10 @@ def _type(
         if param.is_constexpr or (value == 1 and not param.do_not_specialize):
             return "constexpr", value if isinstance(value, bool | int | float | str) else f"tl.{_spelled(value)}"
         return ("i64" if abs(value) >= 2**31 else "i32"), value
-    if name in launch.boxes:
-        box = launch.boxes[name]
-        tile = box.tile if len(box.names) == 1 else (len(box.names), *box.tile)
-        return f"tensordesc<{_POINTERS[buffers[box.names[0]]][1:]}{list(tile)}>", 0
+    if name in launch.maps:
+        view = launch.maps[name]
+        tile = view.tile if len(view.names) == 1 else (len(view.names), *view.tile)
+        return f"tensordesc<{_POINTERS[buffers[view.names[0]]][1:]}{list(tile)}>", 0
     if name.endswith("_ptr"):
         dtype = buffers.get(name.removesuffix("_ptr"))
         return ("constexpr", None) if dtype is None else (_POINTERS[dtype], 0)

@@ -94,10 +94,10 @@ class StatementPrinter:
                 return [self._load(statement)]
             case StoreTile():
                 return [self._store(statement)]
-            case Fetch(name, box, corner, shape):
-                return [f"{name.text} = {_reshaped(f'{box}.load({_corner(corner)})', shape)}"]
-            case Put(value, box, corner, shape, dtype):
-                return [f"{box}.store({_corner(corner)}, {_reshaped(self._rounded(value, dtype, box), shape)})"]
+            case Fetch(name, tiles, corner, shape):
+                return [f"{name.text} = {_reshaped(f'{tiles}.load({_corner(corner)})', shape)}"]
+            case Put(value, tiles, corner, shape, dtype):
+                return [f"{tiles}.store({_corner(corner)}, {_reshaped(self._rounded(value, dtype, tiles), shape)})"]
             case NoTiles(name):
                 return [f"{name.text} = ()"]
             case Keep(tiles, tile):
@@ -264,13 +264,13 @@ class StatementPrinter:
         texts = [self._values.operand(value, store.address.dims, kind, 0) for value in values]
         return f"tl.join({', '.join(texts)})"
 
-    def _rounded(self, value: Value, dtype: DTypeRef, box: str) -> str:
-        """A value in the storage type `dtype`, which is that of `box`."""
+    def _rounded(self, value: Value, dtype: DTypeRef, tensor_map: str) -> str:
+        """A value in the storage type `dtype`, which is that of `tensor_map`."""
         if _is_stored_as(value, dtype):
             return self._values.text(value, ATOM)
         if saturates(dtype):
-            return f"device.round_to({self._values.text(value)}, {box}.dtype)"
-        return f"{self._values.text(value, ATOM)}.to({box}.dtype)"
+            return f"device.round_to({self._values.text(value)}, {tensor_map}.dtype)"
+        return f"{self._values.text(value, ATOM)}.to({tensor_map}.dtype)"
 
     def _address(self, address: Address) -> str:
         dims, pair = address.dims, address.pair is not None

@@ -29,7 +29,7 @@ _HEAD = 128
 _SMALL_LENGTHS = (1024, 128)
 """Row lengths at which every plan fits, where plans are forced."""
 _SIDE = 64
-"""The extent of axes that are neither rows nor in a row, where boxes are to be moved."""
+"""The extent of axes that are neither rows nor in a row, where TMA is to move tiles."""
 _DTYPES = ("bf16", "f32")
 _SCALARS = {"f64": "fp64", "i64": "i64", "i32": "i32", "i8": "i32", "u8": "i32", "bool": "i1"}
 

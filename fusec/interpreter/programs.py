@@ -25,7 +25,7 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 
 from fusec.interpreter import abreast
 from fusec.interpreter.abreast import Position
-from fusec.runtime.box import Address
+from fusec.runtime.tensor_map import Address
 
 Order: TypeAlias = Callable[[int], Sequence[int]]
 """From the number of programs of a launch, the programs to run, in that order."""
@@ -60,7 +60,7 @@ class Observer(Protocol):
     def address(self, argument: str, tensor: torch.Tensor) -> int:
         """The number the kernel is to take for the address of `tensor`."""
 
-    def box(self, argument: str, descriptor: TensorDescriptor) -> int:
+    def tensor_map(self, argument: str, descriptor: TensorDescriptor) -> int:
         """The number the kernel is to take for the address that `descriptor` begins at."""
 
     def programs(self, positions: Sequence[Position]) -> None:
@@ -146,8 +146,8 @@ def _run(
     stock.interpreter_builder.set_grid_dim(*grid)
     programs = order(grid[0] * grid[1] * grid[2])
     positions = [(at % grid[0], at // grid[0] % grid[1], at // (grid[0] * grid[1])) for at in programs]
-    if any(map(_is_box, arguments.values())):
-        alone = len(positions)  # boxes are for one program at a time
+    if any(map(_is_descriptor, arguments.values())):
+        alone = len(positions)  # tensor maps are for one program at a time
     else:
         alone = 0 if sorted(programs) == list(programs) else ONE_BY_ONE
     with (
@@ -193,7 +193,7 @@ def _run_group(kernel: Callable[..., object], arguments: dict[str, Any], positio
             kernel(**arguments)
 
 
-def _is_box(argument: Any) -> bool:
+def _is_descriptor(argument: Any) -> bool:
     return isinstance(argument, tl.core.tensor_descriptor_base)
 
 
@@ -219,7 +219,7 @@ def _argument(executor: Any, observer: Observer | None, name: str, value: Any) -
         pointer.handle.data = np.array([observer.address(name, value)], np.uint64)
         return pointer
     if observer and isinstance(value, TensorDescriptor):
-        value = replace(value, base=Address(observer.box(name, value), value.base.dtype))
+        value = replace(value, base=Address(observer.tensor_map(name, value), value.base.dtype))
     return stock._implicit_cvt(value)
 
 

@@ -21,17 +21,17 @@ F64 = DTYPES["f64"]
 I8, I32 = DTYPES["i8"], DTYPES["i32"]
 
 MULTIPLIED = frozenset(DTYPES[name] for name in ("f16", "bf16", "f32"))
-"""The types of operands that matrix units multiply with sums in f32, both operands in one of them."""
+"""The types of operands that tensor cores multiply with sums in f32, both operands in one of them."""
 
 SCALED_GROUP = 128
 """Numbers along what is contracted that share a scale in products of the library; of one operand, as many rows, too."""
 
 MOST_I8 = (2**31 - 1) // 2**14
-"""Products of numbers of i8 whose sum is sure to fit 32 bits, as which a matrix unit adds them."""
+"""Products of numbers of i8 whose sum is sure to fit 32 bits, as which a tensor core adds them."""
 
 
 class Sums(Enum):
-    """How a matrix unit adds the products of a dot.
+    """How a tensor core adds the products of a dot.
 
     That of Hopper keeps 14 bits of a sum of products of f8. Such sums are of a few products each, and added in f32
     (`PARTS`), unless the dot permits them (`FAST`).
@@ -85,7 +85,7 @@ def multiplied_as(nodes: Nodes, dot: Dot) -> tuple[Storage, Storage] | None:
 
 
 def sums_of(nodes: Nodes, dot: Dot) -> Sums:
-    """How a matrix unit adds the products of a dot."""
+    """How a tensor core adds the products of a dot."""
     types = multiplied_as(nodes, dot)
     if types is None or not is_of_8_bits(types[0]):
         return Sums.SINGLE

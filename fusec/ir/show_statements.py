@@ -80,10 +80,10 @@ def _statement(statement: Statement) -> Iterator[str]:
             texts = ", ".join(map(_value, values))
             words = [f"store {texts} as {_dtype(dtype)} to {_address(address)}", *_masked(mask)]
             yield " ".join([*words, *_in_vectors(statement)])
-        case Fetch(name, box, corner):
-            yield f"fetch {show_name(name)} from {box}[{_corner(corner)}]"
-        case Put(value, box, corner, _, dtype):
-            yield f"put {_value(value)} as {_dtype(dtype)} into {box}[{_corner(corner)}]"
+        case Fetch(name, tiles, corner):
+            yield f"fetch {show_name(name)} from {tiles}[{_corner(corner)}]"
+        case Put(value, tiles, corner, _, dtype):
+            yield f"put {_value(value)} as {_dtype(dtype)} into {tiles}[{_corner(corner)}]"
         case NoTiles(name):
             yield f"{name.text} holds nothing"
         case Keep(tiles, tile):

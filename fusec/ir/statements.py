@@ -76,9 +76,9 @@ class StoreTile:
 
 @dataclass(frozen=True, slots=True)
 class Corner:
-    """Where along one axis of a box a tile begins: an index `times` the size of a tile, or the first position.
+    """Where along one axis of a tensor map a tile begins: an index `times` the size of a tile, or the first position.
 
-    A box takes integers of 32 bits, and a `wide` index has 64.
+    TMA takes integers of 32 bits, and a `wide` index has 64.
     """
 
     index: Name | None = None
@@ -88,23 +88,23 @@ class Corner:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """Reads a tile through the box called `box`, whose first element is at `corner`, in storage type.
+    """Reads a tile through the tensor map of that name, whose first element is at `corner`, in storage type.
 
-    Where the box has more dimensions than the tile, `shape` is that of the tile. Outside of the tensor it is 0.
+    Where that has more dimensions than the tile, `shape` is that of the tile. Outside of the tensor it is 0.
     """
 
     name: Name
-    box: str
+    tensor_map: str
     corner: tuple[Corner, ...]
     shape: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Writes a tile through the box called `box`, rounded; what is outside of the tensor is left out."""
+    """Writes a tile through the tensor map of that name, rounded; what is outside of the tensor is left out."""
 
     value: Value
-    box: str
+    tensor_map: str
     corner: tuple[Corner, ...]
     shape: tuple[str, ...]
     dtype: DTypeRef

@@ -127,7 +127,7 @@ class Fold:
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """The product of two tiles, `a` of rows by steps and `b` of steps by columns, in the matrix unit, and a `total`.
+    """The product of two tiles, `a` of rows by steps and `b` of steps by columns, in the tensor core, and a `total`.
 
     `precision` and `sums` are those of the dot it is a step of.
     """

@@ -20,7 +20,7 @@ standard deviation of at most u / sqrt(3) times the root of the squares above. T
 17 deviations. Where partial sums are random too the tails are longer than normal ones, as exp(-2.2 t) for t such roots
 in u: less than 1e-9 for a result, and less than 1e-12 with the distribution that digits have.
 
-*Matrix units* cut off towards 0, so errors have the signs of what is cut off. The sum of the sizes of partial sums is
+*Tensor cores* cut off towards 0, so errors have the signs of what is cut off. The sum of the sizes of partial sums is
 at most the root of K times that of the squares; the bridge has `BRIDGE` times its mean there, which it exceeds with a
 probability of exp(-(pi^2 / 12) BRIDGE^2) < 1e-17. What is cut off the partial sums may add up, and `SUMS` is its worst
 case. What is cut off a product is half of the place it is cut off at in the mean, and independent of others: that adds
@@ -69,7 +69,7 @@ BRIDGE = 7.0
 class Adder:
     """What adds up in f32. An addition is off by `unit` of the result: it rounds to nearest or, if so, cuts off.
 
-    A matrix unit adds 8 products at once (sm_80) or 16 (sm_90) and the sum so far: all of them are cut off 1 or 2 bits
+    A tensor core adds 8 products at once (sm_80) or 16 (sm_90) and the sum so far: all of them are cut off 1 or 2 bits
     behind the last place that the largest has, then the sum in its last place (Fasi, Higham, Mikaitis, Pranesh,
     Numerical behavior of NVIDIA tensor cores, PeerJ Comput. Sci. 7:e330, 2021; Li et al., FTTN, arXiv 2403.00232). In
     units that is `EACH` times every product, and `ALL` times every partial sum, if there is one for each product. The
@@ -115,7 +115,7 @@ class Adder:
         return torch.where(alike, none, bound.nan_to_num(nan=inf))
 
     def _cut_off(self, terms: Tensor, root: Tensor) -> Tensor:
-        """What a matrix unit cuts off in units, where `root` is that of the squares of all partial sums."""
+        """What a tensor core cuts off in units, where `root` is that of the squares of all partial sums."""
         count = terms.shape[-1]
         signs = terms.sign()
         one_sided = signs.mean(-1).abs() * sqrt(count) * root
@@ -130,7 +130,7 @@ class Adder:
 
 @dataclass(frozen=True, slots=True)
 class AdderOf8Bits(Adder):
-    """A matrix unit that adds products of f8, `in_parts` of so many that are then added in f32, or all of them.
+    """A tensor core that adds products of f8, `in_parts` of so many that are then added in f32, or all of them.
 
     It adds 16 or 32 products at once and the sum so far, all of which are cut off 13 bits behind the exponent of the
     largest, as the sum is then (DeepSeek-V3 technical report, arXiv 2412.19437, section 3.3.2; Xie et al., MMA-Sim,
@@ -177,23 +177,23 @@ PRODUCTS, SUMS = 0.5, 0.19
 THREADS = Adder(F32.unit)
 
 _UNITS = {"exact": 2.0**-23, "f16": 2.0**-10, "fast": 2.0**-13}
-"""Relative error of one addition of a matrix unit, by `accum`: twice that of rounding to nearest."""
+"""Relative error of one addition of a tensor core, by `accum`: twice that of rounding to nearest."""
 
 AT_ONCE = (16, 32)
-"""How many products of f8 a matrix unit adds at once, of sm_89 and of sm_90."""
+"""How many products of f8 a tensor core adds at once, of sm_89 and of sm_90."""
 
 PART = 128
-"""Products of f8 that a matrix unit adds before their sum is added in f32, at most, unless it may be fast."""
+"""Products of f8 that a tensor core adds before their sum is added in f32, at most, unless it may be fast."""
 
 _UNITS_OF_8_BITS = {"exact": 2.0**-13, "f16": 2.0**-10, "fast": 2.0**-13}
 
 
-def matrix_unit(accum: str, least: float) -> Adder:
-    """A matrix unit that sums are left to as `accum` says, for operands whose least normal number is `least`."""
+def tensor_core(accum: str, least: float) -> Adder:
+    """A tensor core that sums are left to as `accum` says, for operands whose least normal number is `least`."""
     return Adder(_UNITS[accum], True, least, apart=accum == "exact")
 
 
-def matrix_unit_of_8_bits(accum: str, least: float) -> Adder:
+def tensor_core_of_8_bits(accum: str, least: float) -> Adder:
     """The same for operands of f8."""
     return AdderOf8Bits(_UNITS_OF_8_BITS[accum], True, least, in_parts=PART if accum == "exact" else 0)
 

@@ -43,7 +43,7 @@ from fusec.ir.multiply import Sums, multiplied_as, sums_of
 from fusec.ir.ops import ELEMENTWISE
 from fusec.ir.traits import Result
 from fusec.ir.types import DTYPES, Axis, Computed, DType, Kind, union, without
-from fusec.numerics.accumulation import THREADS, Adder, matrix_unit, matrix_unit_of_8_bits
+from fusec.numerics.accumulation import THREADS, Adder, tensor_core, tensor_core_of_8_bits
 from fusec.numerics.interval import Interval, Others, as_integer, as_real, either, together
 from fusec.numerics.operations import operate
 from fusec.numerics.precision import F32, F64, Precision, in_tf32
@@ -287,16 +287,16 @@ class _Walk:
         return (in_tf32(operand) if single and dot.precision == "tf32" else operand,)
 
     def _adder(self, dot: Dot, a: Interval, b: Interval) -> Adder:
-        """What may add up the products: threads alone, or a matrix unit, which takes operands of 16 bits and tf32."""
+        """What may add up the products: threads alone, or a tensor core, which takes operands of 16 bits and tf32."""
         if sums_of(self.graph.nodes, dot) in (Sums.PARTS, Sums.FAST):
             types = map(self.binding.storage, multiplied_as(self.graph.nodes, dot) or ())
             least = max(FLOAT_FORMATS[each.name].least_exponent for each in types)
-            return matrix_unit_of_8_bits(dot.accum, 2.0**least)
+            return tensor_core_of_8_bits(dot.accum, 2.0**least)
         finite = [each.value.nan_to_num(posinf=0.0, neginf=0.0) for each in (a, b)]
         for name in ("f16", "bf16"):
             if all(torch.equal(round_to(each, DTYPES[name]), each) for each in finite):
-                return matrix_unit(dot.accum, 2.0 ** FLOAT_FORMATS[name].least_exponent)
-        return matrix_unit(dot.accum, F32.normal) if dot.precision == "tf32" or dot.accum != "exact" else THREADS
+                return tensor_core(dot.accum, 2.0 ** FLOAT_FORMATS[name].least_exponent)
+        return tensor_core(dot.accum, F32.normal) if dot.precision == "tf32" or dot.accum != "exact" else THREADS
 
     def _gather(self, expr: Gather) -> _Known:
         param, indices = self.graph.tensor(expr.param), tuple(self.known[index] for index in expr.indices)

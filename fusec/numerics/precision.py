@@ -179,7 +179,7 @@ def flushed(operand: Interval, precision: Precision) -> Interval:
 
 
 def in_tf32(operand: Interval) -> Interval:
-    """An operand of f32 as a matrix unit may take it: its fraction cut off after 10 bits, or rounded to so many.
+    """An operand of f32 as a tensor core may take it: its fraction cut off after 10 bits, or rounded to so many.
 
     A subnormal number may be taken for 0 or go up to twice itself.
     """

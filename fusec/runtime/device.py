@@ -117,7 +117,7 @@ def max_of(dtype: tl.constexpr):
 
 @triton.jit
 def dot_in_parts(a, b, total):
-    """`total` + a @ b for operands of f8. Matrix units that keep 14 bits of a sum add up 128 products at most."""
+    """`total` + a @ b for operands of f8. Tensor cores that keep 14 bits of a sum add up 128 products at most."""
     most: tl.constexpr = 128 if a.shape[1] > 128 else a.shape[1]
     return total + tl.dot(a, b, max_num_imprecise_acc=most)
 

@@ -19,7 +19,6 @@ from fusec.ir.host.schedules import (
 )
 from fusec.ir.host.schedules import Matrix as View
 from fusec.runtime import allocate, device, errors
-from fusec.runtime.box import Box, moves_boxes
 from fusec.runtime.checks import Checker, flag, integer, real
 from fusec.runtime.errors import (
     ArgumentError,
@@ -44,11 +43,11 @@ from fusec.runtime.product import Matrix, Product, matmul
 from fusec.runtime.renaming import renamed
 from fusec.runtime.select.chip import H200, Chip
 from fusec.runtime.select.present import chip_of
+from fusec.runtime.tensor_map import TmaView, moves_tiles
 
 __all__ = [
     "H200",
     "ArgumentError",
-    "Box",
     "Buffer",
     "Checker",
     "Chip",
@@ -84,6 +83,7 @@ __all__ = [
     "Step",
     "TensorMap",
     "Tile",
+    "TmaView",
     "Tuned",
     "TuningFailedError",
     "UnsupportedDtypeError",
@@ -101,7 +101,7 @@ __all__ = [
     "integer",
     "lengthen",
     "matmul",
-    "moves_boxes",
+    "moves_tiles",
     "parameter",
     "real",
     "renamed",

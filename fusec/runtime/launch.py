@@ -13,8 +13,8 @@ from typing import Any, TypeAlias
 import torch
 import triton
 
-from fusec.runtime.box import Box
 from fusec.runtime.compiled import Launched, straight
+from fusec.runtime.tensor_map import TmaView
 
 Value: TypeAlias = torch.Tensor | int | float | bool | None
 
@@ -36,7 +36,7 @@ class Launch:
     `maxnreg`), several sets in order of preference: the first is taken for which the compiler spills no registers and
     uses `most_registers` at most, where a set names that; the last in any case. `contract` lets the compiler add a
     product without rounding it first, f16 and bf16 ones included. `offsets` moves the pointer to a buffer, by elements.
-    A parameter in `boxes` is a descriptor; for one of two buffers the parameter in `flips` says which lies first. Where
+    A parameter in `maps` is a descriptor; for one of two buffers the parameter in `flips` says which lies first. Where
     a kernel goes by addresses, `starts` has the bytes by which a buffer begins behind a multiple of 16.
     """
 
@@ -46,7 +46,7 @@ class Launch:
     options: Sequence[Mapping[str, int | bool]]
     contract: bool = True
     offsets: Mapping[str, int] = field(default_factory=dict)
-    boxes: Mapping[str, Box] = field(default_factory=dict)
+    maps: Mapping[str, TmaView] = field(default_factory=dict)
     flips: Mapping[str, str] = field(default_factory=dict)
     starts: Mapping[str, int] = field(default_factory=dict)
 
@@ -83,7 +83,7 @@ class Launcher:
 
     def __init__(self, launch: Launch, places: Mapping[str, int]) -> None:
         """`places` gives the position of every pointer and scalar by its name in the kernel."""
-        names: list[str] = [name for name in launch.kernel.arg_names if name not in launch.boxes]
+        names: list[str] = [name for name in launch.kernel.arg_names if name not in launch.maps]
         given = [name for name in names if name not in launch.arguments]
         if names[: len(given)] != given or set(given) - set(places) or set(launch.arguments) - set(names):
             raise TypeError(

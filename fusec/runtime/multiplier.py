@@ -173,5 +173,5 @@ def _multiply_and_add(
 def _multiply_exactly(
     multiply: Callable[..., torch.Tensor], a: torch.Tensor, b: torch.Tensor, out: torch.Tensor
 ) -> None:
-    # On its way to 16 bits f64 passes through f32, as the accumulator of a matrix unit does.
+    # On its way to 16 bits f64 passes through f32, as the accumulator of a tensor core does.
     out.copy_(multiply(a.double(), b.double()))

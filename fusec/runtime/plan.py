@@ -13,7 +13,6 @@ import triton
 
 from fusec.runtime import allocate
 from fusec.runtime.apart import Apart
-from fusec.runtime.boxed import BoxLauncher
 from fusec.runtime.errors import DeviceError
 from fusec.runtime.launch import Launch, Launcher, Resources, Value, picker
 from fusec.runtime.layout import contiguous
@@ -21,6 +20,7 @@ from fusec.runtime.multiplier import Multiplier
 from fusec.runtime.overlap import in_turn
 from fusec.runtime.prepare import Prepared
 from fusec.runtime.product import Product
+from fusec.runtime.tma_launch import TmaLauncher
 
 Results: TypeAlias = torch.Tensor | tuple[torch.Tensor, ...] | None
 
@@ -216,7 +216,7 @@ def row_major(tensors: tuple[torch.Tensor | None, ...]) -> tuple[torch.Tensor | 
 def _step(launch: Launch | Product, places: Mapping[str, int]) -> Launcher | Multiplier:
     if isinstance(launch, Product):
         return Multiplier(launch, places)
-    return BoxLauncher(launch, places) if launch.boxes else Launcher(launch, places)
+    return TmaLauncher(launch, places) if launch.maps else Launcher(launch, places)
 
 
 def _changed(tensor: torch.Tensor | None) -> None:

@@ -96,7 +96,7 @@ LAYOUTS: MappingProxyType[str, Callable[[Shape], Layout]] = MappingProxyType(
 )
 
 BOXED = frozenset({"contiguous", "sliced_all_over"})
-"""Layouts that the copy engine can move where extents are multiples of 16 bytes."""
+"""Layouts that TMA can move where extents are multiples of 16 bytes."""
 
 OVERLAPPING = frozenset({"broadcast", "broadcast_inner"})
 """Layouts in which elements share a place: only for tensors that are read."""

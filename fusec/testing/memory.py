@@ -33,9 +33,9 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 from fusec.interpreter.abreast import Position
 from fusec.interpreter.conversions import Array
 from fusec.interpreter.programs import Order, in_order, launched, launcher
-from fusec.runtime.box import Box
 from fusec.runtime.multiplier import Multiplier
 from fusec.runtime.renaming import Renamed
+from fusec.runtime.tensor_map import TmaView
 from fusec.testing.footprint import Footprint
 from fusec.testing.races import NOTHING, Fault, Launch
 from fusec.testing.whole_vectors import VECTOR, Vectors, held
@@ -77,7 +77,7 @@ class Memory:
     _first: int = 0
     _before: tuple[int, int, int] = (0, 0, 0)
     _arguments: list[tuple[str, tuple[Footprint, ...], int]] = field(default_factory=list)
-    _boxes: dict[tuple[int, ...], tuple[Footprint, ...]] = field(default_factory=dict)
+    _mapped: dict[tuple[int, ...], tuple[Footprint, ...]] = field(default_factory=dict)
     _names: Mapping[str, str] = field(default_factory=dict)
     _overwritten: list[Array] = field(default_factory=list)
     _written: list[Array] = field(default_factory=list)
@@ -122,15 +122,15 @@ class Memory:
         argument = self._names.get(argument, argument)
         return self._made_up(argument, (self._region(argument, tensor),), tensor.data_ptr())
 
-    def box(self, argument: str, descriptor: TensorDescriptor) -> int:
+    def tensor_map(self, argument: str, descriptor: TensorDescriptor) -> int:
         base = descriptor.base
-        regions = self._boxes.get(_places(descriptor)) or (self._region(argument, base),)
+        regions = self._mapped.get(_places(descriptor)) or (self._region(argument, base),)
         return self._made_up(argument, regions, base.data_ptr())
 
     def described(self, descriptor: TensorDescriptor, names: Sequence[str], buffers: Sequence[torch.Tensor]) -> None:
         """Which buffers a descriptor is of: it says itself where the first one begins and no more."""
         regions = (self._region(name, buffer) for name, buffer in zip(names, buffers, strict=True))
-        self._boxes[_places(descriptor)] = tuple(dict.fromkeys(regions))
+        self._mapped[_places(descriptor)] = tuple(dict.fromkeys(regions))
 
     def _region(self, name: str, tensor: torch.Tensor) -> Footprint:
         """What a pointer to the start of `tensor` may touch: of a tensor of the call if it is in one."""
@@ -353,7 +353,7 @@ def watched(
         for name, method in _hooks(memory).items():
             patches.enter_context(mock.patch.object(stock.InterpreterBuilder, name, method))
         patches.enter_context(mock.patch.object(Multiplier, "_run", _multiplier(memory)))
-        patches.enter_context(mock.patch.object(Box, "at", _describer(memory)))
+        patches.enter_context(mock.patch.object(TmaView, "at", _describer(memory)))
         patches.enter_context(mock.patch.object(Renamed, "__getitem__", _namer(memory)))
         yield memory
     memory.check()
@@ -405,9 +405,9 @@ def _lanes(mask: Any) -> Array:
 
 
 def _describer(memory: Memory) -> Any:
-    at = Box.at
+    at = TmaView.at
 
-    def noted_at(self: Box, bases: Sequence[torch.Tensor]) -> tuple[TensorDescriptor, bool]:
+    def noted_at(self: TmaView, bases: Sequence[torch.Tensor]) -> tuple[TensorDescriptor, bool]:
         descriptor, flipped = at(self, bases)
         memory.described(descriptor, self.names, bases)
         return descriptor, flipped

@@ -20,7 +20,7 @@ from fusec.testing.cases import Case, build
 from fusec.testing.compare import run_and_compare
 from fusec.testing.random_specs import text
 from fusec.testing.refusals import hold_refusals
-from fusec.testing.strategies import Budget, boxed_cases, cases
+from fusec.testing.strategies import Budget, cases, tma_cases
 
 CALLS = 3
 """Drawn calls of a spec."""
@@ -29,8 +29,8 @@ REFUSED = 8
 """Wrong calls of a spec."""
 
 ROWS = Budget(rows=8, elements=200)
-BOXES = Budget(rows=40, elements=1 << 12, inner=(8, 16, 24, 40, 72), outer=(1, 3, 17, 33))
-"""How much a call may hold, most of the time and where its tiles are moved in boxes."""
+TMA = Budget(rows=40, elements=1 << 12, inner=(8, 16, 24, 40, 72), outer=(1, 3, 17, 33))
+"""How much a call may hold, most of the time and where TMA moves its tiles."""
 
 REPRODUCE = "reproduce with pytest tests/ops/test_compiled_random_specs.py --spec-seed {}"
 
@@ -70,7 +70,7 @@ def hold_text(
 
 def _hold_op(op: Compiled, module: ModuleType, shape: str, number: int, calls: int, device: torch.device) -> Case:
     """Hold so many calls, and return the last one."""
-    drawn = boxed_cases(op.graph, BOXES) if shape == "tma" else cases(op.graph, ROWS)
+    drawn = tma_cases(op.graph, TMA) if shape == "tma" else cases(op.graph, ROWS)
     found = several(drawn, calls, number)
     for case in found:
         with on_chip(module, CHIPS[shape]), warnings.catch_warnings():

@@ -37,7 +37,7 @@ OUTER = (1, 2, 3, 5, 7, 8, 13, 16)
 
 
 BOXED_INNER = (8, 16, 24, 40, 64, 72, 128, 136, 200)
-"""Extents of axes whose tiles the copy engine can move: whole tiles and parts of one."""
+"""Extents of axes whose tiles TMA can move: whole tiles and parts of one."""
 
 BOXED_OUTER = (1, 3, 17, 64, 129)
 """Extents of axes that it counts rows by."""
@@ -95,13 +95,13 @@ def cases(draw: st.DrawFn, graph: Graph, budget: Budget = Budget()) -> Case:
     )
 
 
-_BOXES = Budget(rows=129, elements=1 << 15, inner=BOXED_INNER, outer=BOXED_OUTER)
+_TMA = Budget(rows=129, elements=1 << 15, inner=BOXED_INNER, outer=BOXED_OUTER)
 _PRODUCTS = Budget(rows=80, elements=1 << 13, inner=LIBRARY_INNER, outer=LIBRARY_OUTER, leading=1, multiple=16)
 
 
 @st.composite
-def boxed_cases(draw: st.DrawFn, graph: Graph, budget: Budget = _BOXES) -> Case:
-    """Calls of an op with dots whose operands the copy engine can move, with a few among them that it cannot."""
+def tma_cases(draw: st.DrawFn, graph: Graph, budget: Budget = _TMA) -> Case:
+    """Calls of an op with dots whose operands TMA can move, with a few among them that it cannot."""
     case = draw(cases(graph, budget))
     if draw(st.sampled_from(_often(False, [True], 4))):
         return case
@@ -119,7 +119,7 @@ def boxed_cases(draw: st.DrawFn, graph: Graph, budget: Budget = _BOXES) -> Case:
 def library_cases(draw: st.DrawFn, graph: Graph, budget: Budget = Budget()) -> Case:
     """Calls of an op with dots that the library makes: of 16 bits and more in any layout, of 8 bits of some extents."""
     return draw(
-        cases(graph, budget) if draw(st.sampled_from(_often(False, [True], 3))) else boxed_cases(graph, _PRODUCTS)
+        cases(graph, budget) if draw(st.sampled_from(_often(False, [True], 3))) else tma_cases(graph, _PRODUCTS)
     )
 
 
@@ -127,7 +127,7 @@ def reaching(kind: str, graph: Graph, budget: Budget = Budget()) -> st.SearchStr
     """Calls of an op that take its plans of a kind, on the chip of `forcing.CHIPS` of that name."""
     match kind:
         case "tma":
-            return boxed_cases(graph)
+            return tma_cases(graph)
         case "library":
             return library_cases(graph, budget)
         case _:

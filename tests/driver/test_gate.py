@@ -192,10 +192,10 @@ def test_a_block_has_the_shared_memory_of_its_chip(target: str, kilobytes: int) 
     assert str(TARGETS[target].capability) == target.removeprefix("sm_")
 
 
-def test_boxes_and_casts_wait_for_the_chips_that_have_them() -> None:
-    boxed = replace(DOUBLE, signature=(("x_box", "tensordesc<fp16[64, 64]>"), ("y", "*fp16")))
+def test_tensor_maps_and_casts_wait_for_the_chips_that_have_them() -> None:
+    tiled = replace(DOUBLE, signature=(("x_map", "tensordesc<fp16[64, 64]>"), ("y", "*fp16")))
     cast = replace(DOUBLE, casts=("fp16", "fp8e4nv"))
-    assert [unsupported(boxed, TARGETS[name]) is None for name in ("sm_80", "sm_89", "sm_90", "sm_120")] == [0, 0, 1, 1]
+    assert [unsupported(tiled, TARGETS[name]) is None for name in ("sm_80", "sm_89", "sm_90", "sm_120")] == [0, 0, 1, 1]
     assert [unsupported(cast, TARGETS[name]) is None for name in ("sm_80", "sm_86", "sm_89", "sm_90")] == [0, 0, 1, 1]
     assert all(unsupported(DOUBLE, target) is None for target in TARGETS.values())
 

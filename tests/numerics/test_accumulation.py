@@ -12,7 +12,7 @@ from bounded_specs import graph_of
 from torch import Tensor
 
 from fusec.ir.types import DTYPES
-from fusec.numerics.accumulation import EACH, LONG, THREADS, matrix_unit
+from fusec.numerics.accumulation import EACH, LONG, THREADS, tensor_core
 from fusec.numerics.check import check
 from fusec.numerics.envelope import envelope
 from fusec.reference.rounding import TORCH_DTYPES, round_to
@@ -24,7 +24,7 @@ read = cache(graph_of)
 """The graph of a spec."""
 
 UNITS = {"sm_80": (8, 24), "sm_90": (16, 25)}
-"""How many products a matrix unit adds at once, and how many bits it keeps behind the exponent of the largest."""
+"""How many products a tensor core adds at once, and how many bits it keeps behind the exponent of the largest."""
 
 
 def exponents(values: Tensor, least: int) -> Tensor:
@@ -33,7 +33,7 @@ def exponents(values: Tensor, least: int) -> Tensor:
 
 
 def multiplied(x: Tensor, w: Tensor, unit: str, least: int) -> Tensor:
-    """`x @ w.T` as a matrix unit makes it, from operands whose least normal number is 2**least."""
+    """`x @ w.T` as a tensor core makes it, from operands whose least normal number is 2**least."""
     width, bits = UNITS[unit]
     total = torch.zeros(x.shape[0], w.shape[0], dtype=torch.float64)
     for a, b in zip(x.double().split(width, 1), w.double().split(width, 1), strict=True):
@@ -129,7 +129,7 @@ def test_random_sums_are_within_in_any_order(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_random_sums_of_a_matrix_unit_are_within(kind: str, unit: str) -> None:
     terms = drawn(kind, torch.Generator().manual_seed(5))
-    adder = matrix_unit("exact", 2.0**-126)
+    adder = tensor_core("exact", 2.0**-126)
     for ordered in (terms, terms[:, torch.randperm(1024, generator=torch.Generator().manual_seed(6))]):
         total = multiplied(ordered, torch.ones(1, 1024), unit, -126)[:, 0].double()
         bound = adder.within(ordered) + EACH * adder.unit * ordered.abs().sum(-1) + total.abs() * THREADS.unit
@@ -142,7 +142,7 @@ def test_the_bound_of_random_sums_is_that_of_a_few_roundings() -> None:
         terms = drawn(kind, torch.Generator().manual_seed(5))
         anyhow = terms.shape[-1] * THREADS.unit * terms.abs().sum(-1)
         assert (THREADS.within(terms) < share * anyhow).all()
-        assert (matrix_unit("exact", 2.0**-14).within(terms) < 7 * share * anyhow).all()
+        assert (tensor_core("exact", 2.0**-14).within(terms) < 7 * share * anyhow).all()
 
 
 def test_short_sums_have_none() -> None:

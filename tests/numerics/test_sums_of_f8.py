@@ -1,4 +1,4 @@
-"""The bound of products of f8: a matrix unit that keeps 14 bits is within it where sums are promoted, and not else.
+"""The bound of products of f8: a tensor core that keeps 14 bits is within it where sums are promoted, and not else.
 
 The interpreter adds in f32, so the unit is emulated: it adds 16 (sm_89) or 32 (sm_90) products and the sum so far, all
 of which it cuts off 13 bits behind the exponent of the largest.
@@ -35,7 +35,7 @@ def cut(values: Tensor, place: Tensor) -> Tensor:
 
 
 def multiplied(x: Tensor, w: Tensor, least: tuple[int, int], at_once: int, part: int) -> Tensor:
-    """`x @ w.T` as a matrix unit makes it, whose sums are added in f32 after every `part` of the products."""
+    """`x @ w.T` as a tensor core makes it, whose sums are added in f32 after every `part` of the products."""
     total = torch.zeros(len(x), len(w), dtype=torch.float32)
     for a, b in zip(x.double().split(part, 1), w.double().split(part, 1), strict=True):
         held = torch.zeros(len(x), len(w), dtype=torch.float64)

@@ -99,7 +99,7 @@ def test_the_librarys_products_are_right(form: str, types: str, tmp_path: Path, 
 
 
 def test_sums_of_i8_too_long_for_32_bits_are_exact(tmp_path: Path, device: torch.device) -> None:
-    """All of -128 by -128: one product more than a matrix unit has room for."""
+    """All of -128 by -128: one product more than a tensor core has room for."""
     (op,) = compiled("op f(a: i8[M, K], b: i8[N, K]) -> y: i64[M, N]:\n    y = dot(a, b, over=K)", tmp_path)
     own = runtime(op)
     for extra in (0, 16):

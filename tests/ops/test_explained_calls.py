@@ -61,7 +61,7 @@ def recorded() -> Iterator[list[Launcher | Multiplier]]:
 
         return mock.patch.object(kind, "first", run)
 
-    with noted(Launcher), noted(Multiplier), noted(runtime.plan.BoxLauncher):
+    with noted(Launcher), noted(Multiplier), noted(runtime.plan.TmaLauncher):
         yield found
 
 

@@ -122,9 +122,9 @@ def planted(text: str, fault: Fault) -> str:
 def without_rest(text: str) -> str:
     """The generated file, in which the last products are left out that fill no 16."""
     text, masks = re.subn(r"k_mask = (.*)$", r"k_mask = (\1) & (k < K // 16 * 16)", text, flags=re.MULTILINE)
-    text, boxes = re.subn(r"in range\(0, K, BLOCK_K\)", "in range(0, K - BLOCK_K + 1, BLOCK_K)", text)
+    text, loops = re.subn(r"in range\(0, K, BLOCK_K\)", "in range(0, K - BLOCK_K + 1, BLOCK_K)", text)
     assert masks
-    assert boxes
+    assert loops
     return text
 
 
@@ -193,7 +193,7 @@ def test_fewer_digits_are_outside(op: Op, name: str, plan: str, tmp_path: Path, 
     """In every plan, for positive numbers and for such that cancel; at 4096, where that does not take seconds."""
     fault = FAULTS[name]
     if plan == "persistent" and "f32" in fault.dtypes:
-        pytest.skip("operands of 16 bits alone come in boxes")
+        pytest.skip("TMA loads operands of 16 bits alone")
     length = 4096 if plan in AT_4096 else 1024
     if plan == "library":
         if not interpreting():

@@ -1,4 +1,4 @@
-"""Products of tiles in registers, of which few are summed: a compiler may take them for dots of a matrix unit.
+"""Products of tiles in registers, of which few are summed: a compiler may take them for dots of a tensor core.
 
 Interpreted kernels have no compiler; on a GPU sums of 1, 2 and 4 products were 8, 4 and 2 times too large.
 """

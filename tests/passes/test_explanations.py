@@ -172,7 +172,7 @@ def test_the_products_of_each_way_are_told() -> None:
     assert {chain.library for chain in chains} == {True, False}
     text = "\n".join(lines(explained(PREPARED)))
     for chain in chains:
-        place = "in the vendor's library" if chain.library else "of tiles in boxes"
+        place = "in the vendor's library" if chain.library else "of tiles that TMA may load"
         without = f", without {' and '.join(chain.omitted)}:" if chain.omitted else ":"
         assert f"products {place}, where that is faster{without}" in text
         assert chain.library == any(step.endswith("in the library") for step in chain.steps)

@@ -37,7 +37,7 @@ def verdicts(body: str, rule: str, types: str = "{bf16, f32}") -> Verdicts:
     return [(found.applied, found.reason) for found in justified(body, types)[-1].rules if found.name == rule]
 
 
-IN_PARTS = "with sums in f32, where the matrix unit has fewer digits of at most 128 products"
+IN_PARTS = "with sums in f32, where the tensor core has fewer digits of at most 128 products"
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_what_does_not_join_a_weight_for_the_first_condition_that_fails(body: st
     assert verdicts(body, "fold") == [(False, reason)]
 
 
-IN_PARTS = "with sums in f32, where the matrix unit has fewer digits of at most 128 products"
+IN_PARTS = "with sums in f32, where the tensor core has fewer digits of at most 128 products"
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ IN_PARTS = "with sums in f32, where the matrix unit has fewer digits of at most 
         ("dot(p, q, over=K)", f"in f8e4m3, {IN_PARTS}"),
         ("dot(p * s, q, over=K)", f"in f8e4m3, {IN_PARTS}"),
         ("dot(p, cast(q, f8e5m2), over=K)", f"in f8e4m3 by f8e5m2, {IN_PARTS}"),
-        ("dot(p, q, over=K, accum=fast)", "in f8e4m3, with sums in as few digits as the matrix unit has, by accum"),
+        ("dot(p, q, over=K, accum=fast)", "in f8e4m3, with sums in as few digits as the tensor core has, by accum"),
         ("dot(n, m, over=K)", "in i8, with sums in i32, in i64 by threads where these may be too large for it"),
         ("dot(n, index(K), over=K)", ""),
     ],

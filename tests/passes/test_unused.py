@@ -16,8 +16,8 @@ INDEX = AxisIndex(ROW, "16", Let(INSIDE, (InRange(ROW, Symbol("M")),)))
 UNMASKED = AxisIndex(ROW, "16", None)
 SIDE, START = Name("side", (), Kind.INT), Name("start", (), Kind.INT)
 X = Name("x", ("M", "N"))
-PUT = Put(X, "y_box", (Corner(SIDE, "16"), Corner()), (), DTYPES["f16"])
-FETCH = Fetch(X, "x_box", (Corner(SIDE, "16"), Corner(START)))
+PUT = Put(X, "y_map", (Corner(SIDE, "16"), Corner()), (), DTYPES["f16"])
+FETCH = Fetch(X, "x_map", (Corner(SIDE, "16"), Corner(START)))
 
 
 def store(mask: tuple[MaskName, ...], row: Name = ROW) -> StoreTile:

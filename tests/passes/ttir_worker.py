@@ -24,7 +24,7 @@ ONE_STEP = {"FULL_STEPS": 0, "TAIL_STEPS": 1}
 """Compile-time arguments of a kernel whose operands are multiplied in one step, in no loop."""
 
 LEAST = 16
-"""The least tile that Triton multiplies by a matrix unit."""
+"""The least tile that Triton multiplies by a tensor core."""
 
 
 def additions(spec: str, folder: Path) -> dict[str, int]:

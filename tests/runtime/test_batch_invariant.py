@@ -28,7 +28,7 @@ _USED = 0
 
 
 def empty(dtype: torch.dtype, *shape: int) -> torch.Tensor:
-    """A tensor in one stretch of memory with the others: those far apart are in no boxes, whatever their sizes."""
+    """A tensor in one stretch of memory with the others: those far apart are in no tensor map, whatever their sizes."""
     global _USED
     size = math.prod(shape) * dtype.itemsize
     start = _USED if _USED + size <= _MEMORY.numel() else 0

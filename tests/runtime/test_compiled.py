@@ -84,7 +84,7 @@ def test_a_kernel_with_descriptors_gets_what_triton_makes_of_them() -> None:
     descriptors = [
         TensorDescriptor(torch.zeros(8, 16 * many), [8, 16 * many], [16 * many, 1], [2, 16]) for many in (1, 2)
     ]
-    signature = {"a_box": "tensordesc<fp32[2, 16]>", "b_box": "tensordesc<fp32[2, 16]>", "n": "i32"}
+    signature = {"a_map": "tensordesc<fp32[2, 16]>", "b_map": "tensordesc<fp32[2, 16]>", "n": "i32"}
     recorder = Recorder()
     recorder.launch = wrap_handle_tensordesc(recorder.launch, signature, None)
     recorder(3, 2, 1, 7, "function", "packed", None, None, None, *descriptors, 4096)

@@ -51,8 +51,8 @@ OTHER_FIGURES: dict[str, dict[float, str]] = {
     "commands/tune_worker.py": {2e4: "microseconds of a turn"},
     "driver/tuning/candidates.py": {128: "rows", 1.5: "slower by the model", 1.1: "slower by the model"},
     "runtime/apart.py": {20_000: "combinations tried to see whether layouts overlap"},
-    "runtime/box.py": {2**31: "extents of a tensor map have 32 bits", 2**40: "and its strides 40"},
-    "runtime/boxed.py": {512: "descriptors kept"},
+    "runtime/tensor_map.py": {2**31: "extents of a tensor map have 32 bits", 2**40: "and its strides 40"},
+    "runtime/tma_launch.py": {512: "descriptors kept"},
     "runtime/cache.py": {4096: "plans kept"},
     "runtime/checks.py": {64: "bits of an integer"},
     "runtime/cublas_lt.py": {

@@ -64,7 +64,7 @@ LAYERS = (
         ),
         ("filelock", "jinja2", "sympy"),
     ),
-    Layer("interpreter", ("runtime.box",), ("numpy", "torch", "triton")),
+    Layer("interpreter", ("runtime.tensor_map",), ("numpy", "torch", "triton")),
     Layer("runtime", ("ir.host",), ("torch", "triton")),
     Layer("forcing", ("ir", "runtime")),
     Layer(

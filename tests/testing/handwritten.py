@@ -7,8 +7,8 @@ import triton
 import triton.language as tl
 
 from fusec.runtime import allocate
-from fusec.runtime.box import Box, box
 from fusec.runtime.layout import contiguous
+from fusec.runtime.tensor_map import TmaView, tma_view
 
 
 @triton.jit
@@ -97,20 +97,20 @@ def chain_kernel(x_ptr, y_ptr, count):
 
 
 @triton.jit
-def boxed_copy_kernel(x_box, y_box, STEP: tl.constexpr):
-    """Copies a tile of rows in boxes; with a step less than a tile its programs meet."""
+def mapped_copy_kernel(x_map, y_map, STEP: tl.constexpr):
+    """Copies a tile of rows by TMA; with a step less than a tile its programs meet."""
     row = tl.program_id(0) * STEP
-    y_box.store([row, 0], x_box.load([row, 0]))
+    y_map.store([row, 0], x_map.load([row, 0]))
 
 
 @triton.jit
-def boxed_pair_kernel(pair_box, y_box, flip, SIDE: tl.constexpr, BLOCK: tl.constexpr):
+def mapped_pair_kernel(pair_map, y_map, flip, SIDE: tl.constexpr, BLOCK: tl.constexpr):
     """The second of two matrices that stand on one another, whichever lies first."""
     row = tl.program_id(0) * SIDE
-    both = pair_box.load([0, row, 0])
+    both = pair_map.load([0, row, 0])
     first, second = tl.reshape(both, [2, SIDE * BLOCK]).trans(1, 0).split()
     second = tl.where(flip != 0, first, second)
-    y_box.store([row, 0], tl.reshape(second, [SIDE, BLOCK]))
+    y_map.store([row, 0], tl.reshape(second, [SIDE, BLOCK]))
 
 
 def fresh(shape: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
@@ -132,30 +132,30 @@ def with_total(x: torch.Tensor, reached: int, vector: int, replaced: bool = True
     return y
 
 
-def boxed_copy(
+def mapped_copy(
     x: torch.Tensor, *, tile: int = 2, step: int = 2, programs: int = 3, rows: int = 5, columns: int = 24
 ) -> torch.Tensor:
-    """Copies a matrix of 5 rows by 24 columns, of which its box says that it has so many `rows` and `columns`."""
+    """Copies a matrix of 5 rows by 24 columns, whose tensor map says that it has so many `rows` and `columns`."""
     y = fresh((5, 24), x)
-    source = matrix_box("x", rows, columns, x.stride(0)).cut(tile, 32).at([x])[0]
-    target = matrix_box("y", 5, 24, 24).cut(tile, 32).at([y])[0]
-    boxed_copy_kernel[(programs,)](source, target, STEP=step)
+    source = matrix_view("x", rows, columns, x.stride(0)).cut(tile, 32).at([x])[0]
+    target = matrix_view("y", 5, 24, 24).cut(tile, 32).at([y])[0]
+    mapped_copy_kernel[(programs,)](source, target, STEP=step)
     return y
 
 
-def boxed_second(a: torch.Tensor, b: torch.Tensor, rows: int = 5) -> torch.Tensor:
-    """A copy of `b`, 5 rows by 24 columns, read from a box of both, of which it says that they have so many `rows`."""
+def mapped_second(a: torch.Tensor, b: torch.Tensor, rows: int = 5) -> torch.Tensor:
+    """A copy of `b`, 5 rows by 24 columns, read through a tensor map of both, each of so many `rows`."""
     y = fresh((5, 24), b)
-    both = box(("a", "b"), a.element_size(), (rows, a.stride(0), b.stride(0)), (24, 1, 1))
+    both = tma_view(("a", "b"), a.element_size(), (rows, a.stride(0), b.stride(0)), (24, 1, 1))
     assert both is not None
     pair, flipped = both.cut(2, 32).at([a, b])
-    boxed_pair_kernel[(3,)](pair, matrix_box("y", 5, 24, 24).cut(2, 32).at([y])[0], int(flipped), SIDE=2, BLOCK=32)
+    mapped_pair_kernel[(3,)](pair, matrix_view("y", 5, 24, 24).cut(2, 32).at([y])[0], int(flipped), SIDE=2, BLOCK=32)
     return y
 
 
-def matrix_box(name: str, rows: int, columns: int, stride: int) -> Box:
-    """A box of a matrix of two bytes an element."""
-    found = box((name,), 2, (rows, stride), (columns, 1))
+def matrix_view(name: str, rows: int, columns: int, stride: int) -> TmaView:
+    """The view of a matrix of two bytes an element."""
+    found = tma_view((name,), 2, (rows, stride), (columns, 1))
     assert found is not None
     return found
 

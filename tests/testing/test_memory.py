@@ -235,14 +235,14 @@ def test_a_launch_over_more_than_2_31_elements_runs_on_a_sample_of_programs() ->
 
 
 def matrix(seed: int) -> torch.Tensor:
-    """What boxes can move, with gaps between its rows."""
+    """What TMA can move, with gaps between its rows."""
     return torch.randn(7, 40, generator=torch.Generator().manual_seed(seed)).bfloat16()[:5, :24]
 
 
-def test_tiles_in_boxes_pass_with_their_tails() -> None:
+def test_tiles_by_tma_pass_with_their_tails() -> None:
     x = matrix(0)
     with guarded_allocations() as made, watched({"x": x}, order=shuffled(3)) as memory:
-        y = run_and_own(lambda: kernels.boxed_copy(x), made, memory)
+        y = run_and_own(lambda: kernels.mapped_copy(x), made, memory)
     assert torch.equal(y, x)
     assert memory.highest["x"] - memory.lowest["x"] == 2 * (4 * 40 + 23)
 
@@ -250,32 +250,32 @@ def test_tiles_in_boxes_pass_with_their_tails() -> None:
 @pytest.mark.parametrize("wrong", [{"rows": 6}, {"columns": 32}], ids=str)
 def test_a_box_larger_than_its_buffer_is_out_of_bounds(wrong: dict[str, int]) -> None:
     x = matrix(0)
-    text = faults(lambda: kernels.boxed_copy(x, **wrong), {"x": x})
+    text = faults(lambda: kernels.mapped_copy(x, **wrong), {"x": x})
     where = "x[5, 0]" if "rows" in wrong else "x[0, 24]"
-    assert "loads through `x_box` out of bounds" in text
+    assert "loads through `x_map` out of bounds" in text
     assert f"first at {where}, beyond shape (5, 24) with strides (40, 1)" in text
 
 
 def test_a_tile_that_is_stored_twice_is_a_race() -> None:
     x = matrix(0)
-    text = faults(lambda: kernels.boxed_copy(x, tile=4), {"x": x})
+    text = faults(lambda: kernels.mapped_copy(x, tile=4), {"x": x})
     assert "programs (0, 0, 0) and (1, 0, 0) both store y[2, 0]" in text
 
 
 def test_tiles_that_nobody_makes_are_unwritten() -> None:
     x = matrix(0)
-    text = faults(lambda: kernels.boxed_copy(x, programs=2), {"x": x})
+    text = faults(lambda: kernels.mapped_copy(x, programs=2), {"x": x})
     assert "24 of 120 elements of `allocation 1` are never stored, first allocation 1[4, 0]" in text
 
 
 def test_a_store_through_the_box_of_an_input_is_named_and_not_carried_out() -> None:
     def run() -> None:
-        source = kernels.matrix_box("z", 5, 24, 40).cut(2, 32).at([z])[0]
-        target = kernels.matrix_box("x", 5, 24, 24).cut(2, 32).at([x])[0]
-        kernels.boxed_copy_kernel[(3,)](source, target, STEP=2)
+        source = kernels.matrix_view("z", 5, 24, 40).cut(2, 32).at([z])[0]
+        target = kernels.matrix_view("x", 5, 24, 24).cut(2, 32).at([x])[0]
+        kernels.mapped_copy_kernel[(3,)](source, target, STEP=2)
 
     x, z = torch.zeros(5, 24, dtype=torch.bfloat16), matrix(0)
-    assert "stores through `y_box`, an input, at x[0, 0]" in faults(run, {"x": x, "z": z})
+    assert "stores through `y_map`, an input, at x[0, 0]" in faults(run, {"x": x, "z": z})
     assert not x.any()
 
 
@@ -284,21 +284,21 @@ def test_a_store_through_the_box_of_an_input_is_named_and_not_carried_out() -> N
 def test_a_box_of_two_buffers_covers_both_in_either_order(first: int, own: bool) -> None:
     a, b = pair(first)
     with guarded_allocations() as made, watched({} if own else {"a": a, "b": b}) as memory:
-        y = run_and_own(lambda: kernels.boxed_second(a, b), made, memory)
+        y = run_and_own(lambda: kernels.mapped_second(a, b), made, memory)
     assert torch.equal(y, b)
 
 
 @pytest.mark.parametrize("own", [False, True])
 def test_between_two_buffers_of_a_box_is_out_of_bounds(own: bool) -> None:
     a, b = pair(0)
-    text = faults(lambda: kernels.boxed_second(a, b, rows=6), {} if own else {"a": a, "b": b})
-    assert "loads through `pair_box` out of bounds, 48 times, first at a[5, 0], beyond shape (5, 24)" in text
+    text = faults(lambda: kernels.mapped_second(a, b, rows=6), {} if own else {"a": a, "b": b})
+    assert "loads through `pair_map` out of bounds, 48 times, first at a[5, 0], beyond shape (5, 24)" in text
 
 
 def test_one_buffer_may_stand_on_itself() -> None:
     x = matrix(0)
     with guarded_allocations() as made, watched({"x": x}) as memory:
-        y = run_and_own(lambda: kernels.boxed_second(x, x), made, memory)
+        y = run_and_own(lambda: kernels.mapped_second(x, x), made, memory)
     assert torch.equal(y, x)
 
 

@@ -187,8 +187,8 @@ def _fold(builder: GraphBuilder, found: Moves) -> Rule:
 
 
 _SUMS = {
-    Sums.PARTS: "with sums in f32, where the matrix unit has fewer digits of at most 128 products",
-    Sums.FAST: "with sums in as few digits as the matrix unit has, by accum",
+    Sums.PARTS: "with sums in f32, where the tensor core has fewer digits of at most 128 products",
+    Sums.FAST: "with sums in as few digits as the tensor core has, by accum",
     Sums.WHOLE: "with sums in i32, in i64 by threads where these may be too large for it",
 }
 

@@ -52,6 +52,6 @@ def _rules(rules: tuple[Rule, ...]) -> Iterator[str]:
 
 def _chain_lines(chain: ChainExplanation) -> Iterator[str]:
     without = f", without {' and '.join(chain.omitted)}" if chain.omitted else ""
-    place = "in the vendor's library" if chain.library else "of tiles in boxes"
+    place = "in the vendor's library" if chain.library else "of tiles that TMA may load"
     yield from ("", f"products {place}, where that is faster{without}:")
     yield from (f"    step       {step}" for step in chain.steps)

@@ -45,7 +45,7 @@ class Loads:
         access = self._addresses.access(load.param, load.positions, indices, scope, axes)
         if load.pair is not None:
             return self._pair(number, load, access, scope)
-        # The matrix unit takes elements as they are stored.
+        # The tensor core takes elements as they are stored.
         stored = self._target.graph.tensor(load.param).element if self._facts.is_multiplied(number) else None
         bits = stored is not None and number in self._facts.apart
         name = Name(self._naming.of(number, scope), access.address.dims, self._kind(number), stored, bits)

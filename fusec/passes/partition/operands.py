@@ -26,7 +26,7 @@ def argument_of(graph: Graph, number: NodeId) -> str | None:
 def is_stored(graph: Graph, number: NodeId, storage: Storage, over: tuple[Axis, ...]) -> bool:
     """Whether an operand of a dot `over` some axes can be read where it lies, as numbers of a type.
 
-    Matrix units take 8 bits along what is contracted alone: operands that lie otherwise are stored once more.
+    Tensor cores take 8 bits along what is contracted alone: operands that lie otherwise are stored once more.
     """
     argument = argument_of(graph, number)
     if argument is None or graph.nodes[number].type.element != storage:

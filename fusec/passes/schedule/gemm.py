@@ -1,4 +1,4 @@
-"""Contract: the plans of kernels that multiply tiles in the matrix unit.
+"""Contract: the plans of kernels that multiply tiles in the tensor core.
 
 A program computes a tile of the output, `m` by `n`, and walks the contracted axes in a loop: dots and reductions over
 them gather in accumulators, and what is made of those is stored behind the loop. Every other axis is a row.
@@ -6,7 +6,7 @@ Relies on dots that all contract the same axes and have one operand with each of
 other axes of what is made of dots, as where every group of what is contracted has a scale of its own, walk these as
 well: a step then has one group, whose product is made whole before it is scaled and added.
 
-The matrix unit multiplies tiles of many rows by as few as 8 or 16 columns. Where there are only a few positions of the
+The tensor core multiplies tiles of many rows by as few as 8 or 16 columns. Where there are only a few positions of the
 outer axis, as many as tokens in a step of decoding, the two axes are swapped: the inner one, along which a weight is
 read, makes the rows of the tile and the few positions its columns.
 """
@@ -44,7 +44,7 @@ def contractions(facts: Survey, label: str) -> tuple[Gemm, ...] | str:
     if any(n in dots for dot in dots.values() for n in flow_reachable(nodes, (dot.a, dot.b))):
         return "a dot waits for another one"
     if any(not _is_multiplied(facts, dot) for dot in dots.values()):
-        return "the matrix unit has no such product"
+        return "the tensor core has no such product"
     walked = contracted | set(groups)
     if any(walked & set(store_axes(facts.flow, store)) for store in facts.flow.stores):
         return "an output has an axis that the dots contract"
@@ -129,6 +129,6 @@ def _are_apart(a: tuple[Axis, ...], b: tuple[Axis, ...], m: Axis, n: Axis) -> bo
 
 
 def _is_multiplied(facts: Survey, dot: Dot) -> bool:
-    """Whether the matrix unit takes the operands of a dot, whatever types the caller chooses."""
+    """Whether the tensor core takes the operands of a dot, whatever types the caller chooses."""
     nodes = facts.flow.nodes
     return nodes[dot.a].type.kind is nodes[dot.b].type.kind and multiplied_as(nodes, dot) is not None

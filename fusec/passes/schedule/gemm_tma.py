@@ -58,7 +58,7 @@ def _product(flow: Flow, dot: Dot) -> tuple[str, Sums]:
 
 
 def _is_across(dot: Dot, sums: Sums, *operands: TensorMap) -> bool:
-    """Whether neighbours in memory are of different sums: matrix units take 16 bits in that way, not 8."""
+    """Whether neighbours in memory are of different sums: tensor cores take 16 bits in that way, not 8."""
     return sums is not Sums.SINGLE and any(operand.axes[-1] not in dot.axes for operand in operands)
 
 

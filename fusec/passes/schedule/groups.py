@@ -112,12 +112,12 @@ def _multiplying_plans(facts: Survey, known: Known, label: str) -> tuple[Schedul
 
 
 def _vectors(facts: Survey, known: Known, label: str, products: tuple[Gemm, ...]) -> tuple[Schedule, ...]:
-    """The plans for a single vector, where the matrix unit has some for a few rows."""
+    """The plans for a single vector, where the tensor core has some for a few rows."""
     return gemv(facts, known, label, products[0].few) if products[0].few else ()
 
 
 def _long_sums(facts: Survey, known: Known, label: str) -> tuple[Schedule, ...]:
-    """The plans for what a matrix unit has no room for: threads add up long sums of integers, and long groups."""
+    """The plans for what a tensor core has no room for: threads add up long sums of integers, and long groups."""
     whole = any(node.type.kind is Kind.INT for node in live(facts.flow) if isinstance(node.expr, Dot))
     if not whole and not grouped(facts.flow):
         return ()

@@ -113,7 +113,7 @@ def _tiled(launch: Launch, tiled: Tiled, unique: int, chip: Chip) -> Time | None
     """A launch whose tiles a rule made."""
     contraction, tile = Contraction(**tiled.facts), tiled.tile
     assert isinstance(tile, GemmTile)
-    if launch.boxes:
+    if launch.maps:
         return wave_time(contraction, _wave(launch, tile), unique, chip)
     time = gemm_time(contraction, tile, chip, tiled.rule == SKINNY)
     memory = chip.ramp_us + unique / chip.copy_bytes_per_us

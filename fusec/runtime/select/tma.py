@@ -12,7 +12,6 @@ from dataclasses import asdict, replace
 
 from fusec.ir.host.names import block_name
 from fusec.ir.host.schedules import GemmTma, Matrix, TensorMap
-from fusec.runtime.box import Box, box, moves_boxes
 from fusec.runtime.invariant import ROWS, is_invariant
 from fusec.runtime.launch import Launch
 from fusec.runtime.select.call import Call, Tiled
@@ -22,6 +21,7 @@ from fusec.runtime.select.rule import Rule
 from fusec.runtime.select.sizes import cdiv, padded
 from fusec.runtime.select.tiles import Contraction, GemmTile, Wave
 from fusec.runtime.select.time_model import library_us, outputs_us, waves_us
+from fusec.runtime.tensor_map import TmaView, moves_tiles, tma_view
 
 # The schedule
 
@@ -47,25 +47,25 @@ def fits_tma(plan: GemmTma, call: Call) -> bool:
         return False
     if call.walks is not None and len(call.walks.offsets) > 1:
         return False
-    boxes = [_box(each, call) for each in plan.maps.values()]
+    views = [_view(each, call) for each in plan.maps.values()]
     names = dict.fromkeys(_tensor(each) for one in plan.maps.values() for each in one.tensors)
     given = [tensor for name in names if (tensor := call.tensors.get(name)) is not None]
-    return moves_boxes(boxes, *given, device=call.device)
+    return moves_tiles(views, *given, device=call.device)
 
 
 def _tensor(matrix: str | Matrix) -> str:
     return matrix.tensor if isinstance(matrix, Matrix) else matrix
 
 
-def _box(seen: TensorMap, call: Call) -> Box | None:
+def _view(seen: TensorMap, call: Call) -> TmaView | None:
     axes = ((call.size(key), *(call.stride(each, key) for each in seen.tensors)) for key in seen.axes.split())
     offsets = tuple(map(call.offset, seen.tensors))
     names = tuple(map(_tensor, seen.tensors))
-    return box(names, call.itemsize(seen.bytes), *axes, offsets=offsets if any(offsets) else (0, 0))
+    return tma_view(names, call.itemsize(seen.bytes), *axes, offsets=offsets if any(offsets) else (0, 0))
 
 
 def gemm_tma(plan: GemmTma, call: Call) -> list[Launch]:
-    boxes = {name: (seen, _box(seen, call)) for name, seen in plan.maps.items()}
+    views = {name: (seen, _view(seen, call)) for name, seen in plan.maps.items()}
     launches: list[Launch] = []
     for wave in waves(call, contraction_of(plan, call)):
         blocks = {
@@ -73,8 +73,8 @@ def gemm_tma(plan: GemmTma, call: Call) -> list[Launch]:
             **{block_name(plan.m): wave.block_m, block_name(plan.n): wave.block_n, block_name(plan.k): wave.block_k},
             **dict.fromkeys(plan.flips, 0),
         }
-        cut = {name: one.cut(*_cut(plan, seen, wave)) for name, (seen, one) in boxes.items() if one is not None}
-        launches += call.launch(plan.kernel, wave.programs, wave.options, blocks, boxes=cut, flips=dict(plan.flips))
+        cut = {name: one.cut(*_cut(plan, seen, wave)) for name, (seen, one) in views.items() if one is not None}
+        launches += call.launch(plan.kernel, wave.programs, wave.options, blocks, maps=cut, flips=dict(plan.flips))
     return launches
 
 

@@ -68,8 +68,8 @@ def _of_library(product: Product, dtypes: Mapping[str, torch.dtype]) -> Traffic:
 
 
 def _argument(name: str, launch: Launch, dtypes: Mapping[str, torch.dtype], points: Points) -> Any:
-    if name in launch.boxes:
-        return Descriptor(points, launch.boxes[name])
+    if name in launch.maps:
+        return Descriptor(points, launch.maps[name])
     if name in launch.arguments:
         return launch.arguments[name]
     if not name.endswith("_ptr"):

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import triton.language as tl
 
-from fusec.runtime.box import Box
+from fusec.runtime.tensor_map import TmaView
 from fusec.runtime.traffic.points import Number, Points
 from fusec.runtime.traffic.tiles import ALWAYS, Element, Line, Mask, Pointer, Shape, Tile, broadcast, flat, tile
 
@@ -189,10 +189,10 @@ class Descriptor:
 
     dtype = None
 
-    def __init__(self, points: Points, box: Box) -> None:
+    def __init__(self, points: Points, view: TmaView) -> None:
         self._points = points
-        self._box = box
-        self._tile = box.tile if len(box.names) == 1 else (len(box.names), *box.tile)
+        self._view = view
+        self._tile = view.tile if len(view.names) == 1 else (len(view.names), *view.tile)
 
     def load(self, corner: Sequence[Any]) -> Tile:
         self._moved(self._points.read, corner)
@@ -202,13 +202,13 @@ class Descriptor:
         self._moved(self._points.written, corner)
 
     def _moved(self, counted: Any, corner: Sequence[Any]) -> None:
-        box = self._box
+        view = self._view
         lanes: list[Number] = []
-        for size, begin, wide in zip(box.shape, corner[-len(box.shape) :], box.tile, strict=True):
+        for size, begin, wide in zip(view.shape, corner[-len(view.shape) :], view.tile, strict=True):
             inside = tile(begin) + Tile((wide,), Line(0, (1,))) < size
             lanes += inside.lanes((wide,))
-        for name in box.names:
-            counted[name] += box.itemsize * self._points.total(*lanes)
+        for name in view.names:
+            counted[name] += view.itemsize * self._points.total(*lanes)
 
 
 def lanewise(*values: Any, **_named: Any) -> Tile:

@@ -149,7 +149,7 @@ _PARTS = {
     "tests/driver/test_package.py": 8,
     "tests/driver/test_gate.py": 8,
     "tests/driver/test_variants.py": 3,
-    "tests/ops/test_boxed.py": 6,
+    "tests/ops/test_tma.py": 6,
     "tests/ops/test_few_rows.py": 5,
     "tests/ops/shipped_specs.py": 8,
     "tests/ops/test_prepared.py": 5,

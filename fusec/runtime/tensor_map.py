@@ -1,4 +1,4 @@
-"""Boxes: tensors as the copy engine sees them, which moves tiles of them between memory and a multiprocessor.
+"""Tensor maps: tensors as TMA sees them, which moves tiles of them between memory and the shared memory of an SM.
 
 Every dimension has an extent and a stride; elements along the last are next to each other, their extent, all other
 strides and the address are multiples of 16 bytes. What a tile has outside of the extents reads as 0 and is not written.
@@ -23,8 +23,8 @@ _FARTHEST = 2**40
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
-    """A box of one buffer, or of two that lie alike and stand on one another as a first dimension of 2.
+class TmaView:
+    """The view of one buffer, or of two that lie alike and stand on one another as a first dimension of 2.
 
     `strides` and `offsets`, those of the first element of each buffer, are in elements. `tile` has the extent of a tile
     along every dimension, once it is cut.
@@ -37,8 +37,8 @@ class Box:
     itemsize: int
     tile: tuple[int, ...] = ()
 
-    def cut(self, *tile: int) -> Box:
-        """The same box with tiles of these extents."""
+    def cut(self, *tile: int) -> TmaView:
+        """The same view with tiles of these extents."""
         return replace(self, tile=tile)
 
     def at(self, bases: Sequence[Any]) -> tuple[TensorDescriptor, bool]:
@@ -48,9 +48,9 @@ class Box:
         """
         starts = [base.data_ptr() + offset * self.itemsize for base, offset in zip(bases, self.offsets, strict=True)]
         if any(start % _ALIGNED for start in starts):
-            raise ValueError(f"the copy engine needs {' and '.join(self.names)} at multiples of {_ALIGNED} bytes")
+            raise ValueError(f"TMA needs {' and '.join(self.names)} at multiples of {_ALIGNED} bytes")
         if abs(starts[-1] - starts[0]) >= _FARTHEST:
-            raise ValueError(f"the copy engine needs {' and '.join(self.names)} less than {_FARTHEST} bytes apart")
+            raise ValueError(f"TMA needs {' and '.join(self.names)} less than {_FARTHEST} bytes apart")
         flipped = starts[-1] < starts[0]
         first = 1 if flipped else 0
         base = _moved(bases[first], self.offsets[first])
@@ -61,8 +61,10 @@ class Box:
         return TensorDescriptor(base, shape, strides, tile), flipped
 
 
-def box(names: tuple[str, ...], itemsize: int, *axes: tuple[int, ...], offsets: tuple[int, ...] = (0, 0)) -> Box | None:
-    """The box of buffers called `names`, or None where the copy engine cannot move tiles of them.
+def tma_view(
+    names: tuple[str, ...], itemsize: int, *axes: tuple[int, ...], offsets: tuple[int, ...] = (0, 0)
+) -> TmaView | None:
+    """The view of buffers called `names`, or None where TMA cannot move tiles of them.
 
     Every axis, outermost first, is its extent and its stride in each of the buffers; an axis of one position may have
     any stride.
@@ -77,18 +79,18 @@ def box(names: tuple[str, ...], itemsize: int, *axes: tuple[int, ...], offsets: 
             return None
         strides.append(step)
     last, *steps = axes[-1]
-    # The copy engine writes 16 bytes at a time, also those behind the end of a row.
+    # TMA writes 16 bytes at a time, also those behind the end of a row.
     if last * itemsize % _ALIGNED or set(steps) != {1}:
         return None
-    return Box(names, tuple(sizes), (*strides, 1), offsets[: len(names)], itemsize)
+    return TmaView(names, tuple(sizes), (*strides, 1), offsets[: len(names)], itemsize)
 
 
-def moves_boxes(boxes: Sequence[Box | None], *tensors: torch.Tensor, device: torch.device | None = None) -> bool:
-    """Whether the copy engine can move all these boxes of 8 or 16-bit elements, those of a call's `tensors` among them.
+def moves_tiles(views: Sequence[TmaView | None], *tensors: torch.Tensor, device: torch.device | None = None) -> bool:
+    """Whether TMA can move tiles of all these views of 8 or 16-bit elements, those of a call's `tensors` among them.
 
     Where there are none of these, `device` says where it is to be done.
     """
-    if any(box is None or box.itemsize > 2 for box in boxes):
+    if any(view is None or view.itemsize > 2 for view in views):
         return False
     addresses = [tensor.data_ptr() for tensor in tensors]
     if any(address % _ALIGNED for address in addresses):

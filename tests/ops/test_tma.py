@@ -144,7 +144,7 @@ def case(op: Op, rows: int, dtype: str = "bf16", **others: int) -> Case:
 
 def moved(launches: list[Launch]) -> set[str]:
     """The tensors that TMA moves."""
-    return {name for launch in launches for one in launch.boxes.values() for name in one.names}
+    return {name for launch in launches for one in launch.maps.values() for name in one.names}
 
 
 FREE = {"tile_us": 0.0, "launch_us": 0.0, "start_us": 0.0}
@@ -158,7 +158,7 @@ def watched_launches(op: Op, programs: int | None = None) -> Iterator[list[Launc
 
     def launch(*args: object, **parts: object) -> Launch:
         made = Launch(*args, **parts)
-        if made.boxes:
+        if made.maps:
             found.append(made)
         return made
 
@@ -230,7 +230,7 @@ def test_two_weights_may_lie_in_any_order(order: str, tmp_path: Path, device: to
     with watched_launches(op) as launches, watched(given) if interpreting() else nullcontext():
         y = op.call(**given)
     hold({"y": y}, op.program.forms, given)
-    assert [len(one.names) for launch in launches for one in launch.boxes.values()] == [1, 2, 1]
+    assert [len(one.names) for launch in launches for one in launch.maps.values()] == [1, 2, 1]
 
 
 def arguments_of(op: Op) -> set[str]:
