@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from textwrap import fill
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fusec import __version__
-from fusec.codegen.checks import extents_lines, outputs_text
+from fusec.codegen.checks import extents_lines
+from fusec.codegen.from_values import ValuesView, values_view
 from fusec.codegen.functions import FunctionView, function_views
 from fusec.codegen.header import summary
 from fusec.codegen.host_table import classes, table_lines
 from fusec.codegen.kernels import KernelView, kernel_views
-from fusec.codegen.module import ModuleView, conversion, module_view
-from fusec.codegen.names import FileNames, OpNames, respelled, words
+from fusec.codegen.module import ModuleView, module_view
+from fusec.codegen.names import FileNames, OpNames, words
 from fusec.codegen.outline import Body, Function, outlined
 from fusec.codegen.package import SPEC
 from fusec.codegen.prepare import prepared_lines
+from fusec.codegen.registration import call_lines, fitted, registration_lines
 from fusec.codegen.shared_plans import with_shared
-from fusec.codegen.signature import documentation, literal, parameter, quoted, returns, schema, sequence
+from fusec.codegen.signature import documentation, literal, parameter, quoted, returns, sequence
 from fusec.codegen.wrap import LIMIT, filled, wrapped
-from fusec.ir.arguments import extent_names, layout_arguments, scalar_names, settings
-from fusec.ir.graph import Graph, ScalarParam
+from fusec.ir.arguments import extent_names, layout_arguments
+from fusec.ir.graph import Graph
 from fusec.ir.host.names import with_names
 from fusec.ir.program import HostTable, Program
 from fusec.ir.sizes import size_text, symbols_in
 from fusec.passes.host.table import PREPARE, SIZES
-
-SCHEMA_WIDTH = 112
-"""Characters of a schema in one line: what is left of the page beside quotes and indentation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +49,7 @@ class OpView:
     plans: tuple[str, ...]
     registration: tuple[str, ...]
     renamed: tuple[str, ...]
+    values: ValuesView | None
     modules: tuple[ModuleView, ...]
 
 
@@ -102,14 +101,17 @@ def _op_view(
         signature=tuple(wrapped(f"def {graph.name}({', '.join(map(parameter, graph.params))}) -> {returns(graph)}:")),
         doc=tuple(quoted(documentation(graph)).split("\n")),
         layout=", ".join(layout_arguments(spelled)),
-        call=_fitted(_call_lines(graph, names, imports), {}),
+        call=fitted(call_lines(graph, names.constant, imports), {}),
         prepare=functions[names.prepare].rstrip() + "\n" if program.once else "",
-        prepared=_fitted(prepared_lines(program.once, names), imports) if program.once else (),
-        extents=_fitted(extents_lines(spelled, graph), imports),
+        prepared=fitted(prepared_lines(program.once, names), imports) if program.once else (),
+        extents=fitted(extents_lines(spelled, graph), imports),
         plans=tuple(_plans_lines(program, names, file, spec_hash)),
-        registration=tuple(_registration(program, names, imports, constants)),
+        registration=tuple(
+            registration_lines(graph, program.spelled, names.constant, imports, _about(graph, names, constants))
+        ),
         renamed=tuple(_renamed_lines(names, imports)),
-        modules=tuple(module_view(module, graph, imports) for module in graph.modules),
+        values=values_view(program, names, imports),
+        modules=tuple(module_view(module, program, names, imports) for module in graph.modules),
     )
 
 
@@ -136,14 +138,14 @@ def _with_functions(
         for kernel in view.kernels
     }
     bodies, functions = outlined(bodies, names.taken)
-    fitted = {name: _fitted(body.lines, names.imports) for name, body in bodies.items()}
+    own = {name: fitted(body.lines, names.imports) for name, body in bodies.items()}
     views = tuple(
-        replace(view, kernels=tuple(replace(kernel, body=fitted[kernel.name]) for kernel in view.kernels))
+        replace(view, kernels=tuple(replace(kernel, body=own[kernel.name]) for kernel in view.kernels))
         for view in views
     )
     both: tuple[FunctionView | Function, ...] = (*called, *functions)
     shown = tuple(
-        FunctionView(each.name, _signature(each), quoted(each.doc), _fitted(each.body, names.imports)) for each in both
+        FunctionView(each.name, _signature(each), quoted(each.doc), fitted(each.body, names.imports)) for each in both
     )
     return views, shown
 
@@ -156,45 +158,14 @@ def _signature(function: FunctionView | Function) -> tuple[str, ...]:
     return (f"def {function.name}(", *(f"    {row}" for row in filled(function.parameters)), "):")
 
 
-def _fitted(lines: Iterable[str], imports: Mapping[str, str]) -> tuple[str, ...]:
-    """The lines of a function's body, none longer than the page."""
-    return tuple(part for line in lines for part in wrapped(respelled(line, imports), depth=1))
-
-
-def _call_lines(graph: Graph, names: OpNames, imports: Mapping[str, str]) -> list[str]:
-    """The body of the public function: scalars as numbers, then the op."""
-    lines: list[str] = []
-    for param in graph.params:
-        if isinstance(param, ScalarParam):
-            lines.append(f"{param.name} = {conversion(graph.name, param, imports)}")
-    given = [sequence(tensor.name for tensor in graph.tensors)]
-    if scalar_names(graph) or settings(graph):
-        given.append(sequence(scalar_names(graph)))
-    if settings(graph):
-        given.append(sequence(settings(graph)))
-    return [*lines, f"return {names.constant}({', '.join(given)})"]
-
-
-def _registration(
-    program: Program, names: OpNames, imports: Mapping[str, str], constants: Mapping[str, str]
-) -> Iterator[str]:
-    """The statement that makes the op, its schema over several lines where it is long."""
-    graph = program.graph
-    *first, last = fill(schema(graph), SCHEMA_WIDTH, break_long_words=False, break_on_hyphens=False).split("\n")
-    yield f"{names.constant} = {imports['Op']}("
-    yield from (f"    {literal(f'{line} ')}" for line in first)
-    yield f"    {literal(last)},"
-    given = [f"tensors={len(graph.tensors)}"]
-    if scalar_names(graph):
-        given.append(f"scalars={len(scalar_names(graph))}")
-    given += [f"{part}={getattr(names, part)}" for part in ("extents", "plans")]
-    if graph.overloads:
-        # They may stand below.
-        given.append(f"overloads=lambda: {sequence(constants[name] for name in graph.overloads)}")
-    given.append(f"outputs={respelled(outputs_text(program.spelled), imports)}")
-    given.append(f"function={graph.name}")
-    yield from (f"    {row}" for line in filled(given) for row in wrapped(line, 1))
-    yield ")"
+def _about(graph: Graph, names: OpNames, constants: Mapping[str, str]) -> dict[str, str]:
+    """Where the parts of an op stand. Its overloads may stand below."""
+    overloads = {"overloads": f"lambda: {sequence(constants[name] for name in graph.overloads)}"}
+    return {
+        **{part: getattr(names, part) for part in ("extents", "plans")},
+        **(overloads if graph.overloads else {}),
+        "function": graph.name,
+    }
 
 
 def _table(program: Program) -> HostTable:
@@ -235,8 +206,9 @@ def _import_lines(
         body for view in views for body in (view.call, view.prepared, view.extents, view.registration, view.renamed)
     ]
     bodies += [kernel.body for view in views for kernel in view.kernels]
+    bodies += [body for view in views if (of := view.values) for body in (of.call, of.extents, of.registration)]
     bodies += [function.body for function in functions]
-    classes = [body for view in views for module in view.modules for body in (module.init, module.reset)]
+    classes = [body for view in views for module in view.modules for body in (module.bases, module.init, module.reset)]
     used = words(line for body in bodies for line in body) | {imports["Op"]} | {imports[name] for name in tables}
     used |= words(line for body in classes for line in body) - {"device"}  # an argument of constructors
     ordered = sorted(imports.items(), key=lambda name: (name[0].islower(), name[0]))

@@ -8,6 +8,7 @@ from textwrap import dedent
 
 import sympy
 
+from fusec.codegen.names import OpNames
 from fusec.codegen.signature import (
     MISFITS,
     PLAIN_TYPES,
@@ -21,11 +22,13 @@ from fusec.codegen.signature import (
     quoted,
     returns,
     sequence,
+    tensor_text,
 )
 from fusec.codegen.wrap import LIMIT, wrapped
 from fusec.ir.formats import TORCH_NAMES
-from fusec.ir.graph import ChoiceParam, Graph, Param, ScalarParam, TensorParam
+from fusec.ir.graph import ChoiceParam, Param, ScalarParam, TensorParam
 from fusec.ir.module import Module, Owned, Setting, Spread
+from fusec.ir.program import Program
 from fusec.ir.sizes import size_text
 from fusec.ir.types import DTypeVar, Kind, product_text
 
@@ -38,7 +41,9 @@ class ModuleView:
     """A class as text, function by function."""
 
     name: str
+    bases: tuple[str, ...]
     doc: tuple[str, ...]
+    about: tuple[str, ...]
     constructor: tuple[str, ...]
     init: tuple[str, ...]
     reset: tuple[str, ...]
@@ -47,19 +52,22 @@ class ModuleView:
     repr: tuple[str, ...]
 
 
-def module_view(module: Module, graph: Graph, imports: Mapping[str, str]) -> ModuleView:
-    """The class `module` of the op `graph`, in a file that calls its imports as `imports` says."""
-    writer = _Writer(module, graph, imports)
+def module_view(module: Module, program: Program, names: OpNames, imports: Mapping[str, str]) -> ModuleView:
+    """The class `module` of an op, in a file that calls its imports as `imports` says."""
+    graph = program.graph
+    writer = _Writer(module, program, names, imports)
     return ModuleView(
         module.name,
+        tuple(writer.bases()),
         tuple(quoted("\n".join(writer.documentation())).split("\n")),
+        tuple(part for line in writer.about() for part in wrapped(line, 1)),
         tuple(wrapped(f"def __init__({', '.join(writer.parameters())}) -> None:", 1)),
         tuple(part for line in writer.init() for part in wrapped(line, 2)),
         tuple(writer.reset()),
         tuple(wrapped(f"def forward({', '.join(writer.arguments())}) -> {returns(graph)}:", 1)),
         (
             f'"""`{graph.name}` of these and what the module holds."""',
-            *wrapped(f"return {graph.name}({', '.join(map(writer.passed, graph.params))})", 2),
+            *(part for line in writer.calls() for part in wrapped(line, 2)),
         ),
         tuple(writer.repr()),
     )
@@ -72,14 +80,46 @@ def conversion(owner: str, param: ScalarParam, imports: Mapping[str, str]) -> st
 
 
 class _Writer:
-    def __init__(self, module: Module, graph: Graph, imports: Mapping[str, str]) -> None:
+    def __init__(self, module: Module, program: Program, names: OpNames, imports: Mapping[str, str]) -> None:
         self._module = module
-        self._graph = graph
+        self._graph = program.graph
+        self._stored = program.from_values
+        self._names = names
         self._imports = imports
         self._settings = {setting.name: setting for setting in module.settings}
         self._owned = {weight.name: weight for weight in module.weights}
         self._extents = dict(module.extents)
         self._attributes = {setting.name: f"self.{setting.name}" for setting in module.settings}
+
+    # --- What it is ----------------------------------------------------------------------------------------------
+
+    def bases(self) -> Iterator[str]:
+        """The classes that it is made of, as the file calls them."""
+        if self._linear:
+            yield self._imports["LinearModule"]
+        if self._stored:
+            yield self._imports["StoringModule"]
+        if not self._linear and not self._stored:
+            yield "torch.nn.Module"
+
+    def about(self) -> Iterator[str]:
+        """What these classes have to know."""
+        if self._linear:
+            yield f"_linear = {sequence(map(literal, self._linear))}"
+        if self._stored:
+            weights, values = (sequence(map(literal, each)) for each in (self._stored.weights, self._stored.values))
+            yield f"_storing = ({self._names.prepared}, {weights}, {values})"
+
+    @property
+    def _linear(self) -> tuple[str, ...]:
+        """The sizes of the inputs and the outputs by name, where a `torch.nn.Linear` has such weights and sums so."""
+        weight = self._owned.get("weight")
+        match weight:
+            case Owned(shape=(sympy.Symbol() as outputs, sympy.Symbol() as inputs), start=Spread(terms)):
+                bias = self._owned.get("bias")
+                alone = self._owned.keys() <= {"weight", "bias"} and (bias is None or bias.shape == (outputs,))
+                return (inputs.name, outputs.name) if alone and terms == inputs else ()
+        return ()
 
     # --- Signatures ----------------------------------------------------------------------------------------------
 
@@ -165,6 +205,8 @@ class _Writer:
 
     def reset(self) -> Iterator[str]:
         """The body of `reset_parameters`."""
+        if self._stored:
+            yield 'self.require_master("reset_parameters")'
         for weight in self._module.weights:
             line = self._filled(weight)
             if weight.name in self._settings:
@@ -181,6 +223,19 @@ class _Writer:
                 return f"torch.nn.init.{'ones' if weight.start else 'zeros'}_({attribute})"
             case value:
                 return f"torch.nn.init.constant_({attribute}, {number(value)})"
+
+    def calls(self) -> Iterator[str]:
+        """The body of `forward`: the op, or that of values where the weights were dropped."""
+        if self._stored:
+            given = [self._of_values(param) for param in self._stored.face.params]
+            assert self._names.values
+            yield f"if self.{self._stored.weights[0]} is None:"
+            yield f"    return {self._names.values.function}({', '.join(given)})"
+        yield f"return {self._graph.name}({', '.join(map(self.passed, self._graph.params))})"
+
+    def _of_values(self, param: Param) -> str:
+        assert self._stored
+        return f"self.{param.name}" if param.name in self._stored.values else self.passed(param)
 
     def passed(self, param: Param) -> str:
         """What `forward` passes to the op for one of its parameters."""
@@ -233,8 +288,16 @@ class _Writer:
         yield from ("", "Parameters:")
         for weight in self._module.weights:
             yield item(weight.name, self._described(weight))
+        yield from self._buffers()
         yield from ("", "Raises:")
         yield f"    {MISFITS}"
+
+    def _buffers(self) -> Iterator[str]:
+        """What takes the place of weights."""
+        if self._stored:
+            yield from ("", f"Buffers, in place of {' and '.join(self._stored.weights)} after `drop_master()`:")
+            for name in self._stored.values:
+                yield item(name, tensor_text(self._stored.face.tensor(name)))
 
     def _meaning(self, setting: Setting) -> str:
         match self._param(setting):

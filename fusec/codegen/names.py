@@ -16,7 +16,7 @@ from fusec.ir.kernel import Kernel
 from fusec.ir.program import HostTable, Program
 
 IMPORTS = (
-    *("Buffer", "Checker", "Op", "Prepare"),
+    *("Buffer", "Checker", "LinearModule", "Op", "Prepare", "StoringModule"),
     *("device", "flag", "integer", "lengthen", "parameter", "real", "renamed", "repeat", "spread", "squeeze"),
 )
 """What the functions of a generated file may take from `fusec.runtime`; it imports what it uses."""
@@ -46,8 +46,18 @@ class OpNames:
     reference: str
     prepare: str
     prepared: str
+    values: ValuesNames | None
     kernels: frozenset[str]
     renamed: tuple[Renaming, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ValuesNames:
+    """What belongs to the op that takes prepared values in place of weights."""
+
+    function: str
+    extents: str
+    constant: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +104,21 @@ def name_apart(programs: tuple[Program, ...]) -> tuple[tuple[Program, ...], File
             reference=names.new(f"reference_{graph.name}"),
             prepare=names.new(f"_prepare_{graph.name}"),
             prepared=names.new(f"_PREPARE_{graph.name.upper()}"),
+            values=_values_names(graph.name, names) if program.from_values else None,
             kernels=frozenset(own.written),
             renamed=tuple(own.renamed),
         )
-        for graph, own in zip(graphs, called, strict=True)
+        for program, graph, own in zip(programs, graphs, called, strict=True)
     )
     named = tuple(_with_names(program, own) for program, own in zip(programs, called, strict=True))
     shared = shared_plans([_table(program).plans for program in named], names.new)
     return named, FileNames(frozenset(spec), ops, imports, tuple(functions.values()), shared, names.taken)
+
+
+def _values_names(op: str, names: _Free) -> ValuesNames:
+    return ValuesNames(
+        names.new(f"_{op}_of_values"), names.new(f"_extents_{op}_of_values"), names.new(f"_OP_{op.upper()}_OF_VALUES")
+    )
 
 
 @dataclass(slots=True)

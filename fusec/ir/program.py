@@ -23,15 +23,29 @@ class HostTable:
 
 
 @dataclass(frozen=True, slots=True)
+class FromValues:
+    """An op that takes `values` prepared of `weights` in place of these, under the names that a module has for both.
+
+    It is `spelled` as private code has it; `face` is the same under the names that messages use.
+    """
+
+    spelled: Graph
+    face: Graph
+    weights: tuple[str, ...]
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Program:
     """An op ready to be written down.
 
     `forms` are the graphs that its plans compute, each with an error bound of its own: all mean what `graph` does.
     `spelled` is the graph under the names that kernels and the functions around them use, which are the spec's unless
     they clash with words of generated code. The first of the `partitions` that applies is taken, and one of them takes
-    every call; those that are cut take what the graph `once` makes of weights. Some writes in place wait for a step
-    `last`: until then what they write is kept in the tensors `waiting`, which are outputs of the graph `computed`; it
-    is `spelled` if none waits. `built` has the kernel of every stage by its name. Calls are planned by the `table`.
+    every call; those that are cut take what the graph `once` makes of weights, and so does the op `from_values`, where
+    modules may keep that instead of weights. Some writes in place wait for a step `last`: until then what they write is
+    kept in the tensors `waiting`, which are outputs of the graph `computed`; it is `spelled` if none waits. `built` has
+    the kernel of every stage by its name. Calls are planned by the `table`.
     """
 
     graph: Graph
@@ -40,6 +54,7 @@ class Program:
     partitions: tuple[Partition, ...]
     known: tuple[tuple[str, int], ...] = ()
     once: Graph | None = None
+    from_values: FromValues | None = None
     computed: Graph | None = None
     waiting: tuple[Intermediate, ...] = ()
     last: Step | None = None

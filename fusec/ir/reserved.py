@@ -41,7 +41,7 @@ of the function that it makes of a kernel's arguments."""
 
 HOST = frozenset(
     {"Buffer", "Checker", "Op", "Prepare", "check", "extents", "flag", "integer", "lead", "lead0", "lead1", "lengthen"}
-    | {"parameter", "prepared", "real", "renamed", "repeat", "spread", "squeeze"}
+    | {"LinearModule", "StoringModule", "parameter", "prepared", "real", "renamed", "repeat", "spread", "squeeze"}
     | {"block", "index", "row", "rows", "split", "splits", "tile", "sizes"}
 )
 """Imports and variables of the functions that check and size, and the dimensions of tiles that are no axes."""
@@ -65,8 +65,9 @@ MODULE = frozenset(
     | {"register_module", "register_parameter", "register_state_dict_post_hook", "register_state_dict_pre_hook"}
     | {"requires_grad_", "set_extra_state", "set_submodule", "share_memory", "state_dict", "to", "to_empty", "train"}
     | {"training", "type", "xpu", "zero_grad", "reset_parameters", "check", "device", "dtype"}
+    | {"drop_master", "from_linear", "has_master", "require_master", "stored"}
 )
-"""Attributes of every module, and what constructors of ours call arguments and variables of their own."""
+"""Attributes of every module, or of some of ours, and what constructors call arguments and variables of their own."""
 
 _MADE = re.compile(r"(BLOCK_.*|EVEN_.*|partial_.*|.*_stride_.*|.*_ptr|.*_lead[01])(?<!_)")
 """Words that are made: tile sizes, workspaces of partial results, strides, pointers. With `_` behind it none is."""

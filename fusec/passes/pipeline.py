@@ -22,6 +22,7 @@ from fusec.passes.graph.simplify import simplify
 from fusec.passes.host.table import host_table
 from fusec.passes.kernel.build import build_kernels
 from fusec.passes.partition.alternatives import partition
+from fusec.passes.partition.from_values import from_values
 from fusec.passes.partition.operands import dots_of, multiplies_stored
 from fusec.passes.partition.postpone import Postponed, postpone
 from fusec.passes.partition.prepare import prepare
@@ -67,12 +68,12 @@ def _compiled(run: Runner, graph: Graph, summed: Graph, waiting: frozenset[str])
     first = postponed.first
     fused = undeferred = _rewritten(run, first, GRAPH_STEPS)
     names = avoid_reserved(first)
-    spelled, once = renamed(first, names), None
+    spelled, split = renamed(first, names), None
     partitions: tuple[Partition, ...] = (Partition(FUSED, (Step(renamed(fused, names)),)),)
     if dots_of(first):
         undeferred = _undeferred(run, first, fused)
         split = run("prepare", prepare, renamed(undeferred, names))
-        partitions, once = (*run("partition", partition, split.each), *partitions), split.once
+        partitions = (*run("partition", partition, split.each), *partitions)
     if postponed.last:
         last = run.checked("simplify", simplify, postponed.last)
         partitions = (*partitions, Partition(LAST, (Step(renamed(last, names)),)))
@@ -87,13 +88,15 @@ def _compiled(run: Runner, graph: Graph, summed: Graph, waiting: frozenset[str])
         # What the plans compute, with all writes in place.
         fused, undeferred = (_rewritten(run.checked, graph, steps) for steps in (GRAPH_STEPS, _UNDEFERRED))
     forms = ((fused,) if is_whole else ()) + ((undeferred,) if is_cut and not (is_whole and is_same) else ())
+    prepared = split if is_cut else None
     return Program(
         graph,
         forms=forms,
         spelled=renamed(graph, names) if postponed.last else spelled,
         partitions=tuple(partition for partition in partitions if partition.name != LAST),
         known=tuple(known.extents.items()),
-        once=once if is_cut else None,
+        once=prepared.once if prepared else None,
+        from_values=from_values(prepared, graph, names) if prepared and STORED in used and not postponed.last else None,
         computed=spelled if postponed.last else None,
         waiting=_waiting(postponed, spelled, names),
         last=next((partition.steps[0] for partition in partitions if partition.name == LAST), None),

@@ -35,6 +35,7 @@ from fusec.runtime.errors import (
 from fusec.runtime.invariant import batch_invariant, set_batch_invariant
 from fusec.runtime.launch import Launch
 from fusec.runtime.layout import Lead, collapse, contiguous, lengthen, repeat, squeeze
+from fusec.runtime.linear import LinearModule
 from fusec.runtime.modules import parameter, spread
 from fusec.runtime.op import Op
 from fusec.runtime.plan import Buffer, Plan
@@ -43,6 +44,7 @@ from fusec.runtime.product import Matrix, Product, matmul
 from fusec.runtime.renaming import renamed
 from fusec.runtime.select.chip import H200, Chip
 from fusec.runtime.select.present import chip_of
+from fusec.runtime.storing import StoringModule
 from fusec.runtime.tensor_map import TmaView, moves_tiles
 
 __all__ = [
@@ -62,6 +64,7 @@ __all__ = [
     "Launch",
     "Lead",
     "Library",
+    "LinearModule",
     "Matrix",
     "NoBackwardError",
     "NumericalOverflowError",
@@ -81,6 +84,7 @@ __all__ = [
     "ShapeMismatchError",
     "SplitRows",
     "Step",
+    "StoringModule",
     "TensorMap",
     "Tile",
     "TmaView",

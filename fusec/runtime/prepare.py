@@ -94,6 +94,11 @@ class Prepare:
         layouts = (None if w is None else (w.shape, w.stride(), w.dtype, w.device) for w in weights)
         return self._known.setdefault((*layouts, *settings.items()), Prepared(self, weights, settings))
 
+    def values(self, *weights: torch.Tensor | None, **settings: Hashable) -> Values:
+        """The values of these weights, computed now and kept by whoever asked."""
+        prepared = Prepared(self, weights, settings)
+        return prepared._values(tuple(weight for weight in weights if weight is not None))
+
 
 class Prepared:
     """The values of all weights of one layout, under one set of settings."""
@@ -170,7 +175,8 @@ class Prepared:
 
     def _values(self, weights: Weights) -> Values:
         owners = {weight.untyped_storage()._cdata for weight in weights}
-        with torch.no_grad(), torch.autocast(self._device.type, enabled=False):
+        kind = "cpu" if self._device.type == "meta" else self._device.type  # nothing is cast without data
+        with torch.no_grad(), torch.autocast(kind, enabled=False):
             results = under(_EXACT, self._results, weights)
             return tuple(_own(value, owners) for value in results)
 

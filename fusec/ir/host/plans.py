@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fusec.ir.host.names import Name
@@ -156,6 +156,24 @@ class Plans:
     steps: tuple[Step, ...] = ()
     waiting: str = ""
     last: tuple[Step, ...] = ()
+
+    def of_values(self, tensors: str, extents: str) -> Plans:
+        """The plans of an op that takes these `tensors`, and tells these `extents`: prepared values, and no weights."""
+        dropped = set(self.prepare.weights)
+        given = tensors.split()
+        rest = [name for name in self.strides if name not in dropped.union(given)]
+        return replace(
+            self,
+            extents=extents,
+            strides={name: self.strides[name] for name in (*given, *rest)},
+            vec=" ".join(name for name in self.vec.split() if name.partition("_stride_")[0] not in dropped),
+            absent=" ".join((*self.absent.split(), *sorted(dropped))),
+            workspace={name: each for name, each in self.workspace.items() if name not in given},
+            prepare=None,
+            told="",
+            partitions=tuple(partition for partition in self.partitions if not partition.is_for_vectors),
+            steps=(),
+        )
 
     @property
     def whole(self) -> Partition | None:
