@@ -17,7 +17,7 @@ from fusec.codegen.statements import StatementPrinter, blocks_text, tiles_text
 from fusec.codegen.triton import bracketed, count_text, long_text
 from fusec.ir.kernel import Kernel, Multiply, RowIndex
 from fusec.ir.sizes import size_text
-from fusec.ir.statements import Let, Statement
+from fusec.ir.statements import Function, Let, Statement
 from fusec.ir.tile_values import Name, Product, Turned
 from fusec.ir.types import Kind
 
@@ -32,6 +32,11 @@ def kernel_lines(kernel: Kernel, real: str) -> list[str]:
     template = environment(real).get_template(template_name(skeleton.template))
     text = template.render(**slots, **{name: getattr(kernel, name) for name in CONTEXT})
     return [line for line in text.split("\n") if line.strip()]
+
+
+def function_lines(function: Function, real: str) -> list[str]:
+    """The body of a function that kernels call."""
+    return StatementPrinter(real).function(function)
 
 
 def template_name(family: str) -> str:

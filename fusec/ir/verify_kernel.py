@@ -7,7 +7,6 @@ from dataclasses import fields, is_dataclass
 
 from fusec.diagnostics import InternalError
 from fusec.ir.kernel import Kernel, Multiply, RowIndex, Rows, Total
-from fusec.ir.show_kernel import show_kernel
 from fusec.ir.statements import Assign, AxisIndex, Branch, Call, Fetch, Kept, Lanes, Let, LoadTile, NoTiles, Point
 from fusec.ir.tile_values import MaskName, Name
 
@@ -27,7 +26,7 @@ def verify_kernel(kernel: Kernel, step: str = "build_kernels") -> Kernel:
     faults = (*_faults(kernel.skeleton, {*arguments, *kernel.skeleton.variables}), *calls)
     fault = next(iter(faults), None)
     if fault:
-        raise InternalError(step, fault, show_kernel(kernel))
+        raise InternalError(step, f"{kernel.name}: {fault}", repr(kernel.skeleton))
     return kernel
 
 
