@@ -159,3 +159,32 @@ def test_rows_are_short_and_columns_many(over: str, words: dict[str, str], tmp_p
     lines = (op.module.__doc__ or "").split("\n")
     for plan, taken in words.items():
         assert any(line.split("  ")[1:2] == [plan] and f"  {taken}  " in line for line in lines), lines
+
+
+ADDED = """
+op {name}(x: T[M, K], weight w: T[N, K], weight g: T[K] = 1, weight s: T[N] = 1) -> y: T[M, N]
+where T in {{f16}}:
+    y = dot(rmsnorm(x, g, 1e-6, over=K), w, over=K, precision=T) * s
+"""
+
+
+def test_what_a_plan_is_without_is_told(tmp_path: Path) -> None:
+    """Partitions of calls that leave out an optional tensor name it, and others name none."""
+    (op,) = compiled(ADDED.format(name="f"), tmp_path)
+    assert op.program.table is not None
+    text = op.module.__doc__ or ""
+    left_out = [each.omits for each in op.program.table.plans.partitions if len(each.steps) > 1]
+    assert {"", *left_out} != {""}
+    for words in {*left_out}:
+        ending = f" without {' and '.join(words.split())}" if words else ""
+        found = re.findall(rf"^  (?:library|steps) +(?:it is faster|else){ending}  ", text, re.MULTILINE)
+        assert len(found) == left_out.count(words), words
+
+
+def test_a_file_of_several_ops_names_them_first(tmp_path: Path) -> None:
+    one, two = ADDED.format(name="f"), ADDED.format(name="g")
+    for text, names in ((one, ["f"]), (one + two, ["f", "g"])):
+        ops = compiled(text, tmp_path)
+        first = (ops[0].module.__doc__ or "").split("\n")[0]
+        assert re.findall(r"\b[fg]\b", first) == names
+        assert first.startswith("The ops ") == (len(names) > 1)

@@ -144,3 +144,21 @@ def test_integers_are_added_as_reals_and_not_compared_as_such(reduction: str, is
     wrong = replace(graph, nodes=(*graph.nodes[:-1], node))
     with nullcontext() if is_part_of_a_mean else pytest.raises(InternalError, match="is said to be real"):
         verify_graph(wrong)
+
+
+@pytest.mark.parametrize("verifier", ["verify_schedules", "verify_host"])
+def test_what_holds_between_the_results_of_steps_is_verified_of_all(
+    verifier: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Schedules of each partition, and the table of the op."""
+    seen: list[Any] = []
+    monkeypatch.setattr(pipeline, verifier, lambda *given: seen.append(given))
+    (graph,) = elaborate(load(Source("f.fuse", DOTS), None))
+    program = compile_graph(graph)
+    partitions = {each.name for given in seen for each in given if isinstance(each, Partition)}
+    if verifier == "verify_schedules":
+        assert {STORED, LIBRARY} <= partitions
+    else:
+        ((verified, table),) = seen
+        assert table == program.table
+        assert verified.graph == program.graph

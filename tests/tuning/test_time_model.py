@@ -11,9 +11,10 @@ import pytest
 from benchmarks.measured_calls import Measured, products, rows
 from benchmarks.time_model import errors, spread
 from fusec.runtime import H200, Launch, Product
+from fusec.runtime.select.chip import CHIPS, TARGETS
 from fusec.runtime.select.predict import predict
 from fusec.runtime.select.tiles import Contraction, GemmTile
-from fusec.runtime.select.time_model import gemm_time, rows_time
+from fusec.runtime.select.time_model import gemm_time, least_us, rows_time
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "time-model.md"
 
@@ -63,3 +64,22 @@ def test_more_of_everything_takes_longer() -> None:
     times = [gemm_time(Contraction(1, m, 4096, k), tile, H200) for m, k in ((128, 1024), (8192, 1024), (8192, 4096))]
     assert [time.us for time in times if time] == sorted({time.us for time in times if time})
     assert len([time for time in times if time]) == 3
+
+
+def test_every_chip_has_figures_for_every_dtype() -> None:
+    """Operands of twice the bytes take as long or longer, and no chip is faster than an H200 in anything."""
+    for chip in CHIPS.values():
+        for bytes, work in ((10**9, 1), (1, 10**12)):
+            took = [least_us(bytes, work, itemsize, False, chip) for itemsize in (1, 2, 4, 8)]
+            assert took == sorted(took)
+            assert 3 * took[0] <= took[2] or bytes > work
+            assert took[1] <= least_us(bytes, work, 4, True, chip) <= took[2]
+        for name in ("copy_bytes_per_us", "hbm_bytes_per_us", "sm_mma_per_us", "loop_mma_per_us", "library_mma_per_us"):
+            assert 0.3 < getattr(chip, name) / getattr(H200, name) <= 1, (chip.name, name)
+        assert TARGETS[chip.target].shared_limit == chip.smem
+
+
+def test_shared_memory_of_targets() -> None:
+    """CUDA C++ Programming Guide: 100, 164 or 228 KiB of an SM, of which a block may have all but one."""
+    assert {target.shared_limit + 1024 for target in TARGETS.values()} == {100 * 1024, 164 * 1024, 228 * 1024}
+    assert all(name == f"sm_{target.capability}" for name, target in TARGETS.items())
