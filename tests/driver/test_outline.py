@@ -132,3 +132,20 @@ def test_names_of_functions_are_taken_by_nothing_else() -> None:
     body = Body((*lines, "store(x11)"), PARAMETERS, frozenset())
     _, (function,) = outlined({"k": body, "l": body, "m": body}, frozenset({"_x11"}))
     assert function.name != "_x11"
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_what_saves_little_is_written_again(count: int) -> None:
+    """A function is made where it saves 8 lines, its own head and the space around it among what it costs."""
+    for number in range(1, 30):
+        lines = tuple(f"x{place} = a * b + {place}" for place in range(number))
+        body = Body((*lines, f"store(x{number - 1})"), PARAMETERS, frozenset())
+        before = {f"k{each}": body for each in range(count)}
+        after, functions = outlined(before, frozenset())
+        # Two lines around a function, a decorator, its first line and its documentation; its last one returns.
+        written = sum(len(each.lines) for each in after.values()) + sum(5 + len(each.body) for each in functions)
+        saved = sum(len(each.lines) for each in before.values()) - written
+        if functions:
+            assert 8 <= saved < 8 + count - 1
+            return
+    raise AssertionError("nothing is shared")

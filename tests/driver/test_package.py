@@ -250,3 +250,26 @@ def test_ops_may_have_the_names_of_what_the_package_imports(tmp_path: Path) -> N
 def test_a_package_without_ops_is_importable(tmp_path: Path) -> None:
     package.write(tmp_path / "ops", files({}))
     assert numbers(tmp_path / "ops") == {}
+
+
+def test_what_is_written_is_on_the_disk_before_it_is_told(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each new module before it takes its name, and the folder that has the names behind all of them."""
+    done: list[str] = []
+
+    def noted(name: str, function: Callable[..., None]) -> Callable[..., None]:
+        def run(*given: int | str | Path) -> None:
+            function(*given)
+            last = given[-1]
+            path = os.readlink(f"/proc/self/fd/{last}") if isinstance(last, int) else str(last)
+            done.append(f"{name} {Path(path).name}")
+
+        return run
+
+    monkeypatch.setattr(os, "fsync", noted("flush", os.fsync))
+    monkeypatch.setattr(os, "replace", noted("name", os.replace))
+    changes = package.write(out, files(NEW))
+    changed = {*changes.added, *changes.changed}
+    assert changed == {"alpha.py", "gamma.py", "__init__.py"}
+    for name in changed:
+        assert done.index(f"flush {name}") < done.index(f"name {name}")
+    assert done[-1] == f"flush {out.name}"
