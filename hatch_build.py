@@ -1,4 +1,4 @@
-"""What an install adds to `fusec`: `generated/` as `fusec.ops` in a wheel, the folder itself in an editable install."""
+"""What an install adds to `fusec`: a wheel has the ops as `fusec.ops` and their specs, an editable one `generated`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Ops(BuildHookInterface[Any]):
         if version == "editable":
             build_data["force_include_editable"] = self._mapped()
         else:
-            build_data["force_include"] = {OPS: "fusec/ops"}
+            build_data["force_include"] = {OPS: "fusec/ops", "specs": "fusec/specs"}
 
     def finalize(self, _version: str, _build_data: dict[str, Any], _artifact: str) -> None:
         """Drop what was written for an editable wheel."""

@@ -13,6 +13,7 @@ import typer
 from fusec.commands import sizes
 from fusec.commands.find import OpArgument, SpecsOption, find_op
 from fusec.commands.outcome import DebugOption, JsonOption, UsageError, print_json, reporting
+from fusec.commands.pairs import DTYPES, pairs
 from fusec.commands.peers import peers
 from fusec.commands.table import Column, print_table
 from fusec.commands.timing import Timing, time_calls
@@ -53,7 +54,7 @@ def run(
             raise UsageError("there is no GPU here, and the interpreter's times would mean nothing")
         _, source, graph = find_op(op, specs)
         module = load_module(source, specs if specs.is_dir() else specs.parent, compile_file, default_folder())
-        case = sizes.choose(graph, size or [], dict(_pair(text) for text in dtype or []))
+        case = sizes.choose(graph, size or [], pairs("--dtype", dtype or [], DTYPES))
         arguments = build(graph, case, "cuda").arguments
         function = getattr(module, op)
         calls = peers(op, lambda: function(**arguments), getattr(module, f"reference_{op}"), arguments)
@@ -115,10 +116,3 @@ def copy_of(moved: int) -> Any:
     source = torch.empty(moved // 2, dtype=torch.uint8, device="cuda")
     target = torch.empty_like(source)
     return lambda: target.copy_(source)
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise UsageError(f"--dtype {text}: write VARIABLE=DTYPE, for instance T=bf16")
-    return name, value

@@ -27,7 +27,7 @@ from fusec.commands.outcome import (
     tell_warnings,
 )
 from fusec.commands.table import Column, print_table, progress_bars
-from fusec.commands.verify import verify_package
+from fusec.commands.verify_package import verify_package
 from fusec.diagnostics import Diagnostic
 from fusec.driver.build import Options, Report, Verification, build_folder
 from fusec.driver.compile import compile_file

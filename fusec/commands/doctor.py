@@ -16,7 +16,7 @@ from fusec.codegen.gate import Job, Verdict, measure
 from fusec.codegen.variant import Variant
 from fusec.commands.outcome import DebugOption, Exit, JsonOption, print_json, reporting
 from fusec.commands.table import Column, print_table
-from fusec.commands.verify import probe_interpreter
+from fusec.commands.verify_package import probe_interpreter
 from fusec.driver.store import default_folder
 from fusec.runtime.select.chip import TARGETS
 

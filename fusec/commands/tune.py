@@ -16,6 +16,7 @@ import typer
 
 from fusec.codegen.package import spec_hash
 from fusec.commands.outcome import DebugOption, Exit, JsonOption, UsageError, print_json, reporting
+from fusec.commands.pairs import DTYPES, pairs
 from fusec.commands.table import Column, named_bars, print_table
 from fusec.commands.tune_shapes import cases
 from fusec.diagnostics import Source
@@ -117,7 +118,7 @@ def run(
             require_built(subject, package)
         asked = {
             subject.graph.name: cases(
-                subject.graph, subject.choosing, shapes or [], dict(map(_pair, dtype or [])), given or []
+                subject.graph, subject.choosing, shapes or [], pairs("--dtype", dtype or [], DTYPES), given or []
             )
             for subject in subjects
         }
@@ -268,10 +269,3 @@ def _exit(results: Mapping[str, Sequence[Outcome]]) -> None:
         print(f"error: {name}: {failure}", file=sys.stderr)
     if failed:
         raise typer.Exit(Exit.FAILED)
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise UsageError(f"--dtype {text}: write VARIABLE=DTYPE, for instance T=bf16")
-    return name, value

@@ -1,80 +1,89 @@
-"""Every op of a freshly built package, run against its reference on what this machine has."""
+"""`fusec verify`: a kernel of anybody, held to the bound of an op that it stands for."""
 
 from __future__ import annotations
 
-import ctypes
 import os
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from fusec.driver.build import Verification
-from fusec.driver.record import FileRecord
+import typer
+
+from fusec.commands.find import find_op
+from fusec.commands.outcome import DebugOption, Exit, JsonOption, UsageError, print_json, reporting
+from fusec.commands.pairs import DTYPES, pairs
+from fusec.commands.sizes import parse
+from fusec.commands.verify_package import INTERPRETED, gpu_name
+from fusec.driver.shipped import shipped_specs
 from fusec.workers import Failed, run_jobs
+
+EPILOG = """[bold]Examples[/bold]
+
+fusec verify my_kernels.py::rmsnorm --as rmsnorm
+
+fusec verify my_kernels.py::attention_scores --as scores --spec my_specs/scores.fuse
+
+fusec verify liger.py::rmsnorm --as rmsnorm --dtype T=bf16 --size N=4096
+
+[bold]Exit codes[/bold]
+
+0 right · 1 the spec is wrong · 2 wrong usage · 3 the function is wrong · 4 a fault of fusec"""
 
 WORKER = "fusec.commands.verify_worker"
 
-TIME_LIMIT = 600.0
-"""Seconds one op may take. In the interpreter it needs a few, on a GPU less."""
-
-INTERPRETER = {"own": 4, "each": 3, "long": [1024]}
-GPU = {"own": 20, "each": 8, "long": [1024, 4096]}
-"""How many calls of an op there are, and with sums of how many products, as `Effort` has them."""
-
-_INTERPRETED = {**os.environ, "TRITON_INTERPRET": "1"}
+TIME_LIMIT = 1800.0
+"""Seconds that all calls may take: in the interpreter a kernel of many programs is slow."""
 
 
-def verify_package(
-    folder: Path, files: Sequence[tuple[Path, FileRecord]], jobs: int, progress: Callable[[int, int], None]
-) -> tuple[Verification, ...]:
-    """Run every kernel of the package in `folder`, `jobs` ops at once; `files` pairs specs and modules.
+def run(
+    function: Annotated[str, typer.Argument(help="FILE.py::NAME, a function of the op's arguments.")],
+    op: Annotated[str, typer.Option("--as", help="The op that it stands for.")],
+    spec: Annotated[Path | None, typer.Option(help="The spec of the op; else those that come with fusec.")] = None,
+    calls: Annotated[int, typer.Option(min=1, help="Calls of each group.")] = 20,
+    size: Annotated[list[str] | None, typer.Option(help="The extent of an axis that it is made for.")] = None,
+    dtype: Annotated[list[str] | None, typer.Option(help="The dtype of a type variable that it is made for.")] = None,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Hold a function to the error bound of an op: Triton, CUDA, PyTorch, written by hand or by a machine.
 
-    A process of its own per worker: the interpreter has to be chosen before Triton is imported, and a kernel that
-    takes its process down takes no build down.
+    Drawn calls go through its ordinary work, other strides, ends of formats, empty axes, larger calls, long sums.
+    Inputs and what lies beside tensors must not change, memory that is allocated is poisoned, and a second call has to
+    give the same bits. On a GPU its time stands beside ours; without one, kernels run in Triton's interpreter.
     """
-    gpu = gpu_name()
-    work: list[dict[str, Any]] = [
-        {
-            "package": str(folder),
-            "module": record.module,
-            "spec": str(path.resolve()),
-            "op": op.name,
-            "effort": GPU if gpu else INTERPRETER,
+    with reporting(as_json, debug):
+        file, colons, name = function.rpartition("::")
+        if not colons or not Path(file).is_file():
+            raise UsageError(f"{function}: name a function as FILE.py::NAME" + (f"; no file {file}" if colons else ""))
+        folder = spec or shipped_specs()
+        path, _, _ = find_op(op, folder)
+        extents, _ = parse(size or [])
+        job = {
+            "file": str(Path(file).resolve()),
+            "function": name,
+            "op": op,
+            "spec": str(folder.resolve()),
+            "path": str(path.resolve()),
+            "calls": calls,
+            "sizes": extents,
+            "dtypes": pairs("--dtype", dtype or [], DTYPES),
         }
-        for path, record in files
-        for op in record.ops
-    ]
-    reached = iter(range(1, len(work) + 1))
-    progress(0, len(work))
-    environment = dict(os.environ) if gpu else _INTERPRETED
-    answers = run_jobs(WORKER, work, jobs, TIME_LIMIT, lambda _: progress(next(reached), len(work)), environment)
-    where = gpu or "the Triton interpreter"
-    return tuple(_verification(job["op"], where, answer) for job, answer in zip(work, answers, strict=True))
+        environment = dict(os.environ) if gpu_name() else INTERPRETED
+        (answer,) = run_jobs(WORKER, [job], 1, TIME_LIMIT, lambda _: None, environment)
+        found = _told(answer)
+        if as_json:
+            print_json(found)
+        else:
+            print(found["text"])
+            for case, times in found["times"].items():
+                print(f"  {case}: " + ", ".join(f"{who} {us:.1f} us" for who, us in times.items()))
+        if not found["ok"]:
+            raise typer.Exit(Exit.FAILED)
 
 
-def gpu_name() -> str | None:
-    """The GPU of this machine; None where there is none.
-
-    A worker looks, since to load PyTorch takes longest here; where there is no driver, nobody has to.
-    """
-    try:
-        ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return None
-    (found,) = run_jobs(WORKER, [{"gpu": True}], 1, TIME_LIMIT, lambda _: None, os.environ)
-    name: str | None = None if isinstance(found, Failed) else found["gpu"]
-    return name
-
-
-def probe_interpreter() -> str | None:
-    """What the interpreter, made exact, still gets wrong on this machine; None when it rounds as hardware does."""
-    (answer,) = run_jobs(WORKER, [{"probe": True}], 1, TIME_LIMIT, lambda _: None, _INTERPRETED)
-    fault: str | None = answer.reason if isinstance(answer, Failed) else answer["failure"]
-    return fault
-
-
-def _verification(op: str, where: str, answer: Failed | dict[str, Any]) -> Verification:
+def _told(answer: Failed | dict[str, Any]) -> dict[str, Any]:
+    """The report; a process that died is a finding too."""
     if isinstance(answer, Failed):
-        return Verification(op, where, None, f"the process that ran it {answer.reason}")
-    told = {**answer, "not_run": tuple(answer["not_run"])}
-    return Verification(op, where, **told)
+        return {"ok": False, "text": f"WRONG: the process that called it {answer.reason}", "report": None, "times": {}}
+    if "usage" in answer:
+        raise UsageError(answer["usage"])
+    return answer

@@ -1,90 +1,86 @@
-"""The process in which `fusec build --verify` runs ops: on a GPU, or in the interpreter made exact."""
+"""The process in which `fusec verify` calls a function of somebody: what goes wrong there takes no more down."""
 
 from __future__ import annotations
 
+import importlib.util
 import sys
-import traceback
-from functools import cache
-from importlib import import_module
-from math import floor, isinf
+from collections.abc import Callable
+from dataclasses import asdict
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from fusec.diagnostics import Source
-from fusec.driver.plan import Planned, plan_source
-from fusec.interpreter import exact, interpreting
-from fusec.testing import interpreter_selftest
-from fusec.testing.exercise import Effort, Record, exercise
+from fusec.commands import sizes
+from fusec.commands.outcome import UsageError
+from fusec.commands.timing import time_calls
+from fusec.driver.compile import compile_file
+from fusec.driver.load import load_module
+from fusec.driver.specs import read_spec
+from fusec.driver.store import default_folder
+from fusec.interpreter import interpreting
+from fusec.testing.callers import Caller, CallerError
+from fusec.testing.cases import build
+from fusec.testing.check import find_program
+from fusec.testing.foreign import Narrow, judge_function
 from fusec.workers import answer
 
 
 def do(job: dict[str, Any], _folder: Path) -> dict[str, Any]:
-    """What `verify` finds, or why something is wrong; no failure where the interpreter is only probed, or the GPU."""
-    if "gpu" in job:
-        return {"gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None}
-    with exact():
-        try:
-            if interpreting():
-                interpreter_selftest.check()
-            return {"failure": None} if "probe" in job else verify(job)
-        except Exception as error:
-            return {"worst": None, "failure": told(error), "errors": {}, "not_run": (), "bounded": None}
-
-
-def verify(job: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a `Verification` of an op: the worst errors as parts of the bound, and what was not seen."""
-    planned = _planned(job["spec"])
-    ops = zip(planned.graphs, planned.programs, strict=True)
-    graph, program = next((graph, program) for graph, program in ops if graph.name == job["op"])
-    module = _module(Path(job["package"]), job["module"])
-    device = torch.device("cpu" if interpreting() else "cuda")
-    record, failure = Record(), None
+    """The report of a job as plain values with its text, or why there is none."""
     try:
-        exercise(module, program, Effort(**job["effort"]), device, record)
+        function = load(Path(job["file"]), job["function"])
+        program = find_program(job["op"], job["spec"])
+        device = torch.device("cpu" if interpreting() or not torch.cuda.is_available() else "cuda")
+        narrow = Narrow(job["dtypes"], job["sizes"])
+        report = judge_function(function, program, device=device, calls=job["calls"], narrow=narrow)
+        times = timed(function, job) if device.type == "cuda" and report.ok else {}
+    except (CallerError, UsageError, LookupError) as error:
+        return {"usage": str(error)}
+    return {"ok": report.ok, "text": str(report), "report": plain(asdict(report)), "times": times}
+
+
+def load(path: Path, name: str) -> Callable[..., Any]:
+    """The function of that name of a Python file. Raises `UsageError` where there is none to be had."""
+    sys.path.insert(0, str(path.parent))
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    try:
+        spec.loader.exec_module(module)
     except Exception as error:
-        failure = told(error)
-    errors = {name: None if isinf(worst) else worst for name, worst in sorted(record.worst.items())}
-    seen = [worst for worst in errors.values() if worst is not None]
-    return {
-        "worst": None if failure else max(seen, default=None),
-        "failure": failure or unbounded(record.share, graph.bounded),
-        "errors": errors,
-        "not_run": sorted({kernel.name for kernel in program.kernels} - errors.keys()),
-        "bounded": record.share,
-    }
+        raise UsageError(f"{path.name} cannot be imported: {type(error).__name__}: {error}") from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        own = [each for each, value in vars(module).items() if callable(value) and not each.startswith("_")]
+        close = get_close_matches(name, own, n=1)
+        raise UsageError(f"{path.name} has no function {name}" + (f"; did you mean {close[0]}?" if close else ""))
+    found: Callable[..., Any] = function
+    return found
 
 
-def told(error: Exception) -> str:
-    """What went wrong, in words; for a fault of ours, also where."""
-    if isinstance(error, AssertionError):
-        return str(error)
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__} at {Path(place.filename).name}:{place.lineno}: {error}"
+def timed(function: Callable[..., Any], job: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Microseconds of the device for the function and for our op, at a usual size."""
+    path = Path(job["path"])
+    module = load_module(read_spec(path), path.parent, compile_file, default_folder())
+    graph = find_program(job["op"], job["spec"]).graph
+    caller = Caller.of(function, graph)
+    given = [f"{name}={extent}" for name, extent in job["sizes"].items()]
+    case = caller.narrowed(graph, sizes.choose(graph, given, job["dtypes"]))
+    arguments = build(graph, case, "cuda").arguments
+    own = getattr(module, job["op"])
+    calls = {job["function"]: lambda: caller(arguments), "fusec": lambda: own(**arguments)}
+    return {repr(case): {name: timing.device for name, timing in time_calls(calls).items()}}
 
 
-def unbounded(share: float | None, least: float) -> str | None:
-    """What is wrong where too few elements of results had a bound."""
-    if share is None or share >= least:
-        return None
-    return (
-        f"only {share:.0%} of the elements of its results had a bound, {least:.0%} are asked for: with ordinary "
-        f"arguments the rest may be anything, or is NaN or infinite; if that is so by intent, say "
-        f"`bounded({floor(share * 10) / 10:g})` in the op"
-    )
-
-
-@cache
-def _planned(spec: str) -> Planned:
-    path = Path(spec)
-    return plan_source(Source(path.name, path.read_text(encoding="utf-8")), path.parent)
-
-
-def _module(package: Path, name: str) -> Any:
-    if str(package.parent) not in sys.path:
-        sys.path.insert(0, str(package.parent))
-    return import_module(f"{package.name}.{name}")
+def plain(value: Any) -> Any:
+    """What JSON can hold."""
+    if isinstance(value, dict):
+        return {key: plain(each) for key, each in value.items()}
+    return [plain(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 if __name__ == "__main__":

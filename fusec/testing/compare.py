@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from math import isfinite
 from typing import TypeAlias
 
 import torch
@@ -57,7 +58,7 @@ def run_and_compare(
     `forms` are the graphs that the op may compute, as `Program.forms` has them.
     """
     call = build(forms[0], case, device)
-    before = {name: _detached(value) for name, value in call.arguments.items()}
+    before = {name: detached(value) for name, value in call.arguments.items()}
     try:
         results = run(op, forms[0], case, call, order)
         outcomes = hold(results, forms, before, case.is_random)
@@ -109,7 +110,7 @@ def run(op: Op, graph: Graph, case: Case, call: Call, order: Order = in_order) -
             memory = stack.enter_context(watched(inputs, mutable, order, written_several_times(graph)))
         made = stack.enter_context(guarded_allocations())
         returned = op(**call.arguments)
-        results = _named(graph, case, returned)
+        results = named(graph, case, returned)
         if memory is not None:
             names = {tensor.untyped_storage().data_ptr(): name for name, tensor in results.items()}
             for held in made:
@@ -137,9 +138,10 @@ def judge(name: str, result: Tensor, bound: Interval) -> Outcome:
         first = tuple(int(index) for index in torch.nonzero(~inside)[0])
         low, value, high = (each[first].item() for each in (bound.low, bound.value, bound.high))
         where = f"{name}[{', '.join(map(str, first))}]"
+        away = f"at most {ratio:.3g} times the bound away" if isfinite(ratio) else "where the bound leaves one value"
         raise AssertionError(
             f"{where} = {got[first].item()} is outside of [{low}, {high}] around {value}; so are "
-            f"{int((~inside).sum())} of {got.numel()} elements, at most {ratio:.3g} times the bound away"
+            f"{int((~inside).sum())} of {got.numel()} elements, {away}"
         )
     bounded = ~unknown & bound.low.isfinite() & bound.high.isfinite()
     return Outcome(
@@ -165,7 +167,8 @@ def _ratio(got: Tensor, bound: Interval, unknown: Tensor) -> float:
     return float((away / allowed)[judged].max()) if judged.any() else 0.0
 
 
-def _named(graph: Graph, case: Case, returned: Tensor | tuple[Tensor, ...] | None) -> dict[str, Tensor]:
+def named(graph: Graph, case: Case, returned: Tensor | tuple[Tensor, ...] | None) -> dict[str, Tensor]:
+    """What a call returned, by the names of the outputs; raises AssertionError for a wrong shape or dtype."""
     given = () if returned is None else returned if isinstance(returned, tuple) else (returned,)
     if len(given) != len(graph.outputs):
         raise AssertionError(f"{graph.name} returns {len(given)} tensors, not {len(graph.outputs)}")
@@ -176,5 +179,6 @@ def _named(graph: Graph, case: Case, returned: Tensor | tuple[Tensor, ...] | Non
     return {output.name: tensor for output, tensor in zip(graph.outputs, given, strict=True)}
 
 
-def _detached(value: Argument) -> Argument:
+def detached(value: Argument) -> Argument:
+    """An argument as it was before a call, on the CPU."""
     return value.detach().cpu().clone() if isinstance(value, Tensor) else value

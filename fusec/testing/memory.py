@@ -67,6 +67,7 @@ class Memory:
 
     regions: list[Footprint]
     shared: Collection[str] = ()
+    thrifty: bool = True
     faults: dict[tuple[str, str, str], str] = field(default_factory=dict)
     lowest: dict[str, int] = field(default_factory=dict)
     highest: dict[str, int] = field(default_factory=dict)
@@ -102,7 +103,7 @@ class Memory:
 
     def check(self) -> None:
         """Raise MemoryFaultError if there was a fault."""
-        allowed = _FOR_NOTHING if self._has_empty else ()
+        allowed = () if self.thrifty and not self._has_empty else _FOR_NOTHING
         if faults := [text for (kind, *_), text in self.faults.items() if kind not in allowed]:
             raise MemoryFaultError("\n".join(faults))
 
@@ -341,13 +342,15 @@ def watched(
     writable: Collection[str] = (),
     order: Order = in_order,
     shared: Collection[str] = (),
+    thrifty: bool = True,
 ) -> Iterator[Memory]:
     """While entered, every access of every kernel is checked; faults are raised on leaving.
 
     `inputs` are the tensors the op is given, by name, of which it may write those in `writable`, and those in `shared`
-    several times; other tensors are its own. To be entered within `exact()`.
+    several times; other tensors are its own. What does something for nothing is at fault where it has to be `thrifty`.
+    To be entered within `exact()`.
     """
-    memory = Memory([Footprint.of(name, tensor, name in writable) for name, tensor in inputs.items()], shared)
+    memory = Memory([Footprint.of(name, tensor, name in writable) for name, tensor in inputs.items()], shared, thrifty)
     with ExitStack() as patches:
         patches.enter_context(launched(launcher(order, memory)))
         for name, method in _hooks(memory).items():

@@ -124,7 +124,7 @@ LAYERS = (
 )
 """The first entry whose place fits a module is its layer. `codegen.gate_worker` is a process of its own."""
 
-CALLING = ("bench", "sizes", "tune", "tune_shapes", "tune_worker", "verify_worker")
+CALLING = ("bench", "sizes", "tune", "tune_shapes", "tune_worker", "verify", "verify_worker", "verify_package_worker")
 """The parts of the command line that call ops, on arguments that `testing` draws."""
 
 
@@ -213,7 +213,7 @@ def test_a_wrong_arrow_is_seen(tmp_path: Path, module: str, line: str, name: str
     [
         ("passes.graph.elaborate.op", "from fusec.lang import syntax"),
         ("runtime.plan", "from fusec.runtime.launch import Launch"),
-        ("commands.verify_worker", "from fusec.testing import cases"),
+        ("commands.verify_package_worker", "from fusec.testing import cases"),
         ("cli", "from fusec import __version__"),
     ],
 )

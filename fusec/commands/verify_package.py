@@ -1,0 +1,80 @@
+"""Every op of a freshly built package, run against its reference on what this machine has."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from fusec.driver.build import Verification
+from fusec.driver.record import FileRecord
+from fusec.workers import Failed, run_jobs
+
+WORKER = "fusec.commands.verify_package_worker"
+
+TIME_LIMIT = 600.0
+"""Seconds one op may take. In the interpreter it needs a few, on a GPU less."""
+
+INTERPRETER = {"own": 4, "each": 3, "long": [1024]}
+GPU = {"own": 20, "each": 8, "long": [1024, 4096]}
+"""How many calls of an op there are, and with sums of how many products, as `Effort` has them."""
+
+INTERPRETED = {**os.environ, "TRITON_INTERPRET": "1"}
+
+
+def verify_package(
+    folder: Path, files: Sequence[tuple[Path, FileRecord]], jobs: int, progress: Callable[[int, int], None]
+) -> tuple[Verification, ...]:
+    """Run every kernel of the package in `folder`, `jobs` ops at once; `files` pairs specs and modules.
+
+    A process of its own per worker: the interpreter has to be chosen before Triton is imported, and a kernel that
+    takes its process down takes no build down.
+    """
+    gpu = gpu_name()
+    work: list[dict[str, Any]] = [
+        {
+            "package": str(folder),
+            "module": record.module,
+            "spec": str(path.resolve()),
+            "op": op.name,
+            "effort": GPU if gpu else INTERPRETER,
+        }
+        for path, record in files
+        for op in record.ops
+    ]
+    reached = iter(range(1, len(work) + 1))
+    progress(0, len(work))
+    environment = dict(os.environ) if gpu else INTERPRETED
+    answers = run_jobs(WORKER, work, jobs, TIME_LIMIT, lambda _: progress(next(reached), len(work)), environment)
+    where = gpu or "the Triton interpreter"
+    return tuple(_verification(job["op"], where, answer) for job, answer in zip(work, answers, strict=True))
+
+
+def gpu_name() -> str | None:
+    """The GPU of this machine; None where there is none.
+
+    A worker looks, since to load PyTorch takes longest here; where there is no driver, nobody has to.
+    """
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return None
+    (found,) = run_jobs(WORKER, [{"gpu": True}], 1, TIME_LIMIT, lambda _: None, os.environ)
+    name: str | None = None if isinstance(found, Failed) else found["gpu"]
+    return name
+
+
+def probe_interpreter() -> str | None:
+    """What the interpreter, made exact, still gets wrong on this machine; None when it rounds as hardware does."""
+    (answer,) = run_jobs(WORKER, [{"probe": True}], 1, TIME_LIMIT, lambda _: None, INTERPRETED)
+    fault: str | None = answer.reason if isinstance(answer, Failed) else answer["failure"]
+    return fault
+
+
+def _verification(op: str, where: str, answer: Failed | dict[str, Any]) -> Verification:
+    if isinstance(answer, Failed):
+        return Verification(op, where, None, f"the process that ran it {answer.reason}")
+    told = {**answer, "not_run": tuple(answer["not_run"])}
+    return Verification(op, where, **told)

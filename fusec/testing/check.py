@@ -1,0 +1,69 @@
+"""`fusec.testing.check`: a function of anybody, held to an op by its derived bound, from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fusec.diagnostics import Source
+from fusec.driver.plan import plan_source
+from fusec.driver.shipped import shipped_specs
+from fusec.driver.specs import read_specs
+from fusec.interpreter import interpreting
+from fusec.ir.program import Program
+from fusec.testing.cases import Case
+from fusec.testing.compare import ResultError
+from fusec.testing.foreign import CALLS, Narrow, Report, judge_function
+
+
+def check(
+    function: Callable[..., Any],
+    op: str | Callable[..., Any],
+    *,
+    spec: str | PathLike[str] | None = None,
+    calls: int = CALLS,
+    dtypes: Mapping[str, str] | None = None,
+    sizes: Mapping[str, int] | None = None,
+    device: torch.device | str | None = None,
+    cases: Sequence[Case] = (),
+) -> Report:
+    """Hold `function` to `op` over drawn shapes, strides, dtypes and values; raises `ResultError` where it is wrong.
+
+    `op` is the name of an op, or the op itself, of `spec`: the path of a `.fuse` file, the text of one, or None for the
+    specs that come with fusec. `function` takes the op's arguments by their names, else in their order. Of each group
+    there are so many `calls`; `dtypes` ({"T": "bf16"}) and `sizes` ({"N": 4096}) are what it is made for where it does
+    not take all; `cases` are calls of an earlier report, made again alone. Memory is guarded, and every access watched
+    in Triton's interpreter (TRITON_INTERPRET=1), which kernels need on a machine without a GPU.
+
+    Raises `LookupError` for an op that the specs do not have, `ValueError` where the function does not take what the op
+    needs. Returns the report where nothing is wrong.
+    """
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() and not interpreting() else "cpu"))
+    name = op if isinstance(op, str) else op.__name__
+    narrow = Narrow(dtypes or {}, sizes or {})
+    report = judge_function(function, find_program(name, spec), device=where, calls=calls, narrow=narrow, only=cases)
+    if not report.ok:
+        raise ResultError(str(report))
+    return report
+
+
+def find_program(op: str, spec: str | PathLike[str] | None) -> Program:
+    """The op of that name, in a file, a folder or a text of specs, else in those that come with fusec."""
+    known: list[str] = []
+    for source, folder in _sources(spec):
+        if f"op {op}" in source.text:
+            planned = plan_source(source, folder)
+            known += [graph.name for graph in planned.graphs]
+            if op in known:
+                return planned.program(op)
+    raise LookupError(f"no op {op} in {'the specs of fusec' if spec is None else 'that spec'}")
+
+
+def _sources(spec: str | PathLike[str] | None) -> list[tuple[Source, Path | None]]:
+    if isinstance(spec, str) and ("\n" in spec or spec.startswith("op ")):
+        return [(Source("text.fuse", spec), None)]
+    return [(source, path.parent) for path, source in read_specs(Path(spec or shipped_specs())).items()]
