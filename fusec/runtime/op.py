@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import torch
 
 from fusec.ir.host.plans import Plans
+from fusec.runtime.bytes import has_bytes, of_bytes, typed
 from fusec.runtime.cache import BoundedCache
 from fusec.runtime.dispatch import plain, watched
 from fusec.runtime.errors import ArgumentError, ScatteredRowsError, ShapeMismatchError, UnsupportedDtypeError
@@ -42,7 +43,8 @@ class Op:
     `outputs(*extents)` says what comes out; both must do for fake tensors and symbolic sizes. `plans` are the table by
     which calls are planned, once for every layout of the tensors and every setting; or a function of the tensors and
     settings that returns the plan, for an op that no table fits. Tensors that do not fit go to the first of `overloads`
-    that they fit: ops with arguments of the same names, asked for when they are needed. The `function` that users call
+    that they fit: ops with arguments of the same names, asked for when they are needed. Where none fits, tensors of
+    bytes are taken for the numbers of 8 bits that are declared (`runtime/bytes.py`). The `function` that users call
     gets an attribute `plan`: a function of the same arguments that returns the plan of a call.
     """
 
@@ -200,16 +202,19 @@ class Op:
         return known.plan
 
     def _decided(self, tensors: Tensors, settings: Settings, told: bool = False) -> Plan:
-        def plan(op: Op, tensors: Tensors) -> Plan:
-            return op.plan(*tensors, *settings) if told else op.bare_plan(*tensors, *settings)
+        def plan_for(tensors: Tensors) -> Plan:
+            def plan(op: Op, given: Tensors) -> Plan:
+                made = op.plan(*given, *settings) if told else op.bare_plan(*given, *settings)
+                return made.as_typed(typed(tensors, given)) if given is not tensors else made
+
+            return self._first(plan, tensors)
 
         try:
-            return self._first(lambda op: plan(op, tensors))
+            return plan_for(tensors)
         except ScatteredRowsError:
             if any("!" in kind for kind, _ in self._declared):
                 raise
-            copies = row_major(tensors)
-            return CopyingPlan(self._first(lambda op: plan(op, copies)))
+            return CopyingPlan(plan_for(row_major(tensors)))
 
     def _run(self, *args: Any) -> Results:
         tensors, settings = args[self._tensors], args[self._settings]
@@ -219,16 +224,36 @@ class Op:
         tensors = args[self._tensors]
         device = next(tensor.device for tensor in tensors if tensor is not None)
         settings = args[self._settings]
-        return empties(self._first(lambda op: op._outputs(*op._extents(*tensors, *settings))), device)
 
-    def _first(self, result: Callable[[Op], T]) -> T:
-        """The result of this op, or of the first of its overloads that the arguments fit."""
+        def outputs(op: Op, given: Tensors) -> tuple[Buffer, ...]:
+            return op._outputs(*op._extents(*given, *settings))
+
+        return empties(self._first(outputs, tensors), device)
+
+    def _first(self, result: Callable[[Op, Tensors], T], tensors: Tensors) -> T:
+        """The result of this op, or of the first of its overloads that the tensors fit, as they are or as bytes."""
         try:
-            return result(self)
+            return result(self, tensors)
         except (ShapeMismatchError, UnsupportedDtypeError):
             for other in self._overloads():
                 with suppress(ShapeMismatchError, UnsupportedDtypeError):
-                    return result(other)
+                    return result(other, tensors)
+            if not has_bytes(tensors):
+                raise
+            return self._first_of_bytes(result, tensors)
+
+    def _first_of_bytes(self, result: Callable[[Op, Tensors], T], tensors: Tensors) -> T:
+        """The same where tensors of bytes stand for others. What is wrong then with this op is raised."""
+
+        def found(op: Op) -> T:
+            return of_bytes(partial(result, op), tensors, [name for _, name in op._declared])
+
+        try:
+            return found(self)
+        except (ShapeMismatchError, UnsupportedDtypeError):
+            for other in self._overloads():
+                with suppress(ShapeMismatchError, UnsupportedDtypeError):
+                    return found(other)
             raise
 
 

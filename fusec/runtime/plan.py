@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -85,12 +85,18 @@ class Plan:
         self._launches = [step.launch for step in self._steps]
         self._compiled = False
         self._is_plain = len(outputs) == len(allocated) == 1 and not mutated and prepared is None
+        self._typed: Mapping[int, torch.dtype] = {}
         self._report: Callable[[], Any] | None = None
         self._text: Callable[[Any], str] = str
 
     def explained_by(self, report: Callable[[], Any], text: Callable[[Any], str]) -> Plan:
         """The plan, which tells its `report` where somebody asks, as `text` where it is printed."""
         self._report, self._text = report, text
+        return self
+
+    def as_typed(self, typed: Mapping[int, torch.dtype]) -> Plan:
+        """The plan, for calls whose tensors at some places are bytes of these types."""
+        self._typed = typed
         return self
 
     @cached_property
@@ -160,12 +166,16 @@ class Plan:
             for launch in self._launches:
                 launch(stream, values)
         else:
-            given = [*tensors, *(ready.values if ready else ()), *fresh, *scalars, *self._absent]
+            given = [*self._as_typed(tensors), *(ready.values if ready else ()), *fresh, *scalars, *self._absent]
             compiled = [step.first(given) for step in self._steps]
             self._compiled = bool(compiled) and all(compiled)
         for place in self._mutated:
             _changed(tensors[place])
         return fresh[0] if self._results == 1 else tuple(fresh[: self._results]) or None
+
+    def _as_typed(self, tensors: tuple[torch.Tensor | None, ...]) -> Iterator[torch.Tensor | None]:
+        for place, tensor in enumerate(tensors):
+            yield tensor.view(self._typed[place]) if tensor is not None and place in self._typed else tensor
 
 
 class CopyingPlan(Plan):

@@ -109,7 +109,7 @@ class Prepared:
         self.names = prepare.names
         self.weights = tuple(name for name, w in zip(prepare.weights, weights, strict=True) if w is not None)
         self._compute = partial(prepare.compute, **settings)
-        self._shapes = [None if weight is None else weight.shape for weight in weights]
+        self._forms = [None if weight is None else (weight.dtype, weight.shape) for weight in weights]
         self._device = next(weight.device for weight in weights if weight is not None)
         self._captures = self._device.type == "cuda"
         self._compared = COMPARED if self._captures else 1
@@ -182,7 +182,7 @@ class Prepared:
 
     def _results(self, weights: Weights) -> Values:
         given = iter(weights)
-        values = self._compute(*(None if shape is None else next(given).view(shape) for shape in self._shapes))
+        values = self._compute(*(None if form is None else _formed(next(given), *form) for form in self._forms))
         return values if isinstance(values, tuple) else (values,)
 
 
@@ -244,6 +244,11 @@ def _contents(weights: Weights) -> list[torch.Tensor]:
     with torch.no_grad():
         bits = [weight.detach().view(_BITS[weight.element_size()]) for weight in weights]
         return [each.sum(axis, dtype=torch.int64) for each in bits for axis in (0, -1)]
+
+
+def _formed(weight: torch.Tensor, dtype: torch.dtype, shape: torch.Size) -> torch.Tensor:
+    """The weight as the plan knows it: bytes may stand for another type."""
+    return (weight if weight.dtype == dtype else weight.view(dtype)).view(shape)
 
 
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
