@@ -1,12 +1,14 @@
-"""The expressions that the nodes of a graph are made of, each over the nodes it reads, by their position."""
+"""The expressions that the nodes of a graph, and of a flow, are made of, each over the nodes it reads, by number."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TypeAlias, assert_never
+from typing import TypeAlias, TypeVar, assert_never
 
-from fusec.ir.types import Axis, Dim, Storage
+import sympy
+
+from fusec.ir.types import Axis, Dim, Storage, union
 
 NodeId: TypeAlias = int
 
@@ -180,10 +182,84 @@ Expr: TypeAlias = (
 )
 
 
-def operands(expr: Expr) -> tuple[NodeId, ...]:
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """A position along a stored dimension: `offset` plus, for each iteration axis, its coefficient times its index."""
+
+    terms: tuple[tuple[Axis, sympy.Expr], ...]
+    offset: sympy.Expr = sympy.S.Zero
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        return tuple(axis for axis, _ in self.terms)
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """A position read from an integer value; positions outside of the dimension, of `size`, are not accessed."""
+
+    index: NodeId
+    size: sympy.Expr
+
+
+Position: TypeAlias = Affine | Lookup
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Which of two neighbours an access means, so that one wide access moves both.
+
+    They stand `step` apart along stored dimension `dim`; the positions of the access are those of neighbour 0.
+    """
+
+    dim: int
+    step: sympy.Expr
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Elements of the tensor parameter `param`, one position per stored dimension."""
+
+    param: str
+    positions: tuple[Position, ...]
+    pair: Pair | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """An integer expression over extents, used as a number."""
+
+    value: sympy.Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """The result of a reduction of an earlier kernel: partial results in a `workspace`, combined when read.
+
+    They lie next to each other, or `apart`: those of a split together, which are then added `as_product`, as a tensor
+    that has strides and is left by one split or several. Its `noun` is what is reduced there.
+    """
+
+    workspace: str
+    op: str
+    axes: tuple[Axis, ...]
+    apart: bool = False
+    noun: str = "total"
+    as_product: bool = False
+
+
+FlowExpr: TypeAlias = (
+    Load | Partial | Size | Scalar | Const | MaxOf | Index | Elementwise | Cast | Reduce | Dot | Choose
+)
+
+E = TypeVar("E", bound=Expr | FlowExpr)
+
+
+def operands(expr: Expr | FlowExpr) -> tuple[NodeId, ...]:
     """The nodes an expression reads."""
     match expr:
-        case Input() | Scalar() | Const() | MaxOf() | Index() | Extent():
+        case Input() | Scalar() | Const() | MaxOf() | Index() | Extent() | Size() | Partial():
             return ()
         case Elementwise(args=args) | Merge(args=args):
             return args
@@ -193,28 +269,48 @@ def operands(expr: Expr) -> tuple[NodeId, ...]:
             return (a, b)
         case Gather(indices=indices):
             return indices
+        case Load(positions=positions):
+            return lookups(positions)
         case Choose(cases=cases):
             return tuple(value for _, value in cases)
         case _:
             assert_never(expr)
 
 
-def with_operands(expr: Expr, new: tuple[NodeId, ...]) -> Expr:
+def with_operands(expr: E, new: tuple[NodeId, ...]) -> E:
     """The same expression over other nodes, given in the order of `operands`."""
-    match expr:
-        case Input() | Scalar() | Const() | MaxOf() | Index() | Extent():
-            return expr
+    one: Expr | FlowExpr = expr
+    changed: dict[str, object] = {}
+    match one:
         case Elementwise() | Merge():
-            return replace(expr, args=new)
+            changed = {"args": new}
         case Cast() | Reduce() | Part() | Rename():
-            return replace(expr, arg=new[0])
+            changed = {"arg": new[0]}
         case Segment():
-            return replace(expr, offsets=new[0])
+            changed = {"offsets": new[0]}
         case Dot():
-            return replace(expr, a=new[0], b=new[1])
+            changed = {"a": new[0], "b": new[1]}
         case Gather():
-            return replace(expr, indices=new)
+            changed = {"indices": new}
+        case Load(positions=positions):
+            changed = {"positions": with_lookups(positions, new)}
         case Choose(cases=cases):
-            return replace(expr, cases=tuple((case, n) for (case, _), n in zip(cases, new, strict=True)))
-        case _:
-            assert_never(expr)
+            changed = {"cases": tuple((case, n) for (case, _), n in zip(cases, new, strict=True))}
+    made: E = replace(expr, **changed) if changed else expr  # type: ignore[arg-type]
+    return made
+
+
+def lookups(positions: tuple[Position, ...]) -> tuple[NodeId, ...]:
+    """The index values among the positions of an access."""
+    return tuple(position.index for position in positions if isinstance(position, Lookup))
+
+
+def with_lookups(positions: tuple[Position, ...], new: tuple[NodeId, ...]) -> tuple[Position, ...]:
+    """The same positions with other index values, given in the order of `lookups`."""
+    fresh = iter(new)
+    return tuple(Lookup(next(fresh), p.size) if isinstance(p, Lookup) else p for p in positions)
+
+
+def position_axes(positions: tuple[Position, ...]) -> tuple[Axis, ...]:
+    """The iteration axes among the positions of an access, outermost first."""
+    return union(*(position.axes for position in positions if isinstance(position, Affine)))

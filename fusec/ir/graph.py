@@ -6,9 +6,9 @@ tensors stay in the graph as `Choose`, so one graph covers every variant of the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Generic, TypeAlias, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import sympy
 
@@ -226,15 +226,24 @@ class Graph:
         return (*(output.value for output in self.outputs), *effects)
 
 
-def reachable(nodes: tuple[Node, ...], roots: tuple[NodeId, ...]) -> frozenset[NodeId]:
-    """All nodes that `roots` depend on, themselves included."""
+class Nodes(Protocol):
+    """The nodes of a graph or of a flow, by number."""
+
+    def __getitem__(self, number: NodeId, /) -> NodeOf[Any]: ...
+
+
+def reachable(
+    nodes: Nodes, roots: Iterable[NodeId], into: Callable[[NodeId], bool] = lambda number: True
+) -> frozenset[NodeId]:
+    """All nodes that `roots` depend on, themselves included. It looks `into` those alone that this is true of."""
     seen: set[NodeId] = set()
     stack = list(roots)
     while stack:
-        node = stack.pop()
-        if node not in seen:
-            seen.add(node)
-            stack.extend(operands(nodes[node].expr))
+        number = stack.pop()
+        if number not in seen:
+            seen.add(number)
+            if into(number):
+                stack.extend(operands(nodes[number].expr))
     return frozenset(seen)
 
 

@@ -11,8 +11,20 @@ from collections.abc import Iterable, Sequence
 
 import sympy
 
-from fusec.ir.expressions import Cast, Choose, Dot, Elementwise, NodeId, Reduce
-from fusec.ir.flow import Affine, Flow, FlowNode, Load, Partial, Position, Store, flow_operands
+from fusec.ir.expressions import (
+    Affine,
+    Cast,
+    Choose,
+    Dot,
+    Elementwise,
+    Load,
+    NodeId,
+    Partial,
+    Position,
+    Reduce,
+    operands,
+)
+from fusec.ir.flow import Flow, FlowNode, Store
 from fusec.ir.ops import ELEMENTWISE, REDUCTIONS
 
 _HALVES = ("low", "high")
@@ -121,7 +133,7 @@ def _targets(flow: Flow, live: list[NodeId]) -> dict[NodeId, tuple[str, ...]]:
     for store in flow.stores:
         found[store.value][store.target] = None
     for number in reversed(live):
-        for operand in flow_operands(flow.nodes[number].expr):
+        for operand in operands(flow.nodes[number].expr):
             found[operand] |= found[number]
     return {number: tuple(sorted(targets)) for number, targets in found.items()}
 
@@ -141,7 +153,7 @@ def _halves(flow: Flow, live: list[NodeId], targets: dict[NodeId, tuple[str, ...
         if isinstance(expr, Partial):
             found[number] = next((half for half in _HALVES if expr.noun.endswith(f"_{half}")), None)
         elif not isinstance(expr, Load):
-            found[number] = _only(found[operand] for operand in flow_operands(expr))
+            found[number] = _only(found[operand] for operand in operands(expr))
     return found
 
 

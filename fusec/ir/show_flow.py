@@ -4,21 +4,9 @@ from __future__ import annotations
 
 import sympy
 
-from fusec.ir.expressions import NodeId
-from fusec.ir.flow import (
-    Affine,
-    Flow,
-    FlowExpr,
-    FlowNode,
-    Load,
-    Lookup,
-    Pair,
-    Partial,
-    Position,
-    Size,
-    Store,
-    flow_reachable,
-)
+from fusec.ir.expressions import Affine, FlowExpr, Load, Lookup, NodeId, Pair, Partial, Position, Size
+from fusec.ir.flow import Flow, FlowNode, Store
+from fusec.ir.graph import reachable
 from fusec.ir.show import show_expr
 from fusec.ir.sizes import size_text
 from fusec.ir.types import Axis
@@ -35,7 +23,7 @@ def show_flow(flow: Flow) -> str:
 
 def flow_lines(flow: Flow, roots: tuple[NodeId, ...] = ()) -> list[str]:
     """The lines of a flow, of which `roots` are needed beside what its stores read."""
-    live = sorted(flow_reachable(flow.nodes, (*flow.roots, *roots)))
+    live = sorted(reachable(flow.nodes, (*flow.roots, *roots)))
     return [*(_node(number, flow.nodes[number]) for number in live), *map(_store, flow.stores)]
 
 

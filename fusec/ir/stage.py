@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fusec.ir.expressions import NodeId
-from fusec.ir.flow import Flow, Store, flow_reachable, store_axes
+from fusec.ir.flow import Flow, Store, store_axes
+from fusec.ir.graph import reachable
 from fusec.ir.types import Axis
 
 
@@ -82,7 +83,7 @@ class Stage:
     def live(self) -> list[NodeId]:
         """The nodes that its stores and partial results depend on, in topological order."""
         partials = (partial.value for partial in self.partials)
-        return sorted(flow_reachable(self.flow.nodes, (*self.flow.roots, *partials)))
+        return sorted(reachable(self.flow.nodes, (*self.flow.roots, *partials)))
 
     @property
     def lacks_block(self) -> bool:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fusec.ir.expressions import NodeId
-from fusec.ir.flow import Affine
+from fusec.ir.expressions import Affine, NodeId
 from fusec.ir.multiply import Sums
 from fusec.ir.types import Axis
 

@@ -19,6 +19,7 @@ from fusec.ir.expressions import (
     Elementwise,
     Expr,
     Extent,
+    FlowExpr,
     Index,
     MaxOf,
     Merge,
@@ -26,8 +27,8 @@ from fusec.ir.expressions import (
     Part,
     Reduce,
     Rename,
+    Size,
 )
-from fusec.ir.flow import FlowExpr, Size
 from fusec.ir.formats import has_infinity, largest_of, least_of, limits, saturates
 from fusec.ir.ops import ELEMENTWISE, REDUCTIONS, range_of
 from fusec.ir.ranges import (

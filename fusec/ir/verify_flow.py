@@ -5,8 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fusec.diagnostics import InternalError
-from fusec.ir.expressions import Dot, Index, NodeId, Reduce
-from fusec.ir.flow import Affine, Flow, Load, Partial, Position, flow_operands, lookups, position_axes
+from fusec.ir.expressions import (
+    Affine,
+    Dot,
+    Index,
+    Load,
+    NodeId,
+    Partial,
+    Position,
+    Reduce,
+    lookups,
+    operands,
+    position_axes,
+)
+from fusec.ir.flow import Flow
 from fusec.ir.show_flow import show_flow
 from fusec.ir.types import Axis, union, without
 
@@ -39,7 +51,7 @@ def _faults(flow: Flow) -> Iterator[str]:
 def _axes(flow: Flow, number: NodeId) -> tuple[Axis, ...]:
     """The axes that the operands of a node give it."""
     expr = flow.nodes[number].expr
-    inside = union(*(flow.nodes[operand].type.axes for operand in flow_operands(expr)))
+    inside = union(*(flow.nodes[operand].type.axes for operand in operands(expr)))
     match expr:
         case Load(positions=positions):
             return union(inside, position_axes(positions))

@@ -15,21 +15,26 @@ import sympy
 import torch
 from torch import Tensor
 
-from fusec.ir.expressions import Cast, Choose, Const, Dot, Elementwise, Index, MaxOf, NodeId, Reduce, Scalar
-from fusec.ir.flow import (
-    LEAD_AXES,
+from fusec.ir.expressions import (
     Affine,
-    Flow,
-    FlowNode,
+    Cast,
+    Choose,
+    Const,
+    Dot,
+    Elementwise,
+    Index,
     Load,
     Lookup,
+    MaxOf,
+    NodeId,
     Pair,
     Partial,
     Position,
+    Reduce,
+    Scalar,
     Size,
-    Store,
-    store_axes,
 )
+from fusec.ir.flow import LEAD_AXES, Flow, FlowNode, Store, store_axes
 from fusec.ir.graph import Graph
 from fusec.ir.layout import stored_dims
 from fusec.ir.types import Axis, Dim, symbol, union, without

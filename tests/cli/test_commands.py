@@ -189,7 +189,7 @@ def test_explaining_every_step(fusec: Fusec, specs: Path) -> None:
     steps = [line.split()[1] for line in result.stdout.splitlines() if line.startswith("--- ")]
     assert steps[0] == "elaborate"
     assert "simplify" in steps
-    assert "store " in result.stdout.split("--- build_kernels")[1]
+    assert "tl.store(" in result.stdout.split("--- build_kernels")[1]
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from fusec.diagnostics import Source, SpecError
-from fusec.ir.expressions import Elementwise
-from fusec.ir.flow import flow_operands
+from fusec.ir.expressions import Elementwise, operands
 from fusec.ir.ops import ELEMENTWISE, PREFIX
 from fusec.ir.traits import Result
 from fusec.ir.types import Kind
@@ -75,8 +74,8 @@ def unfit(form: str) -> list[str]:
         if not isinstance(node.expr, Elementwise) or node.type.kind is not Kind.INT or number in long:
             continue
         values = walk._array(number).tensor
-        operands = [walk._array(n).tensor for n in flow_operands(node.expr)]
-        fits = all(is_short(own) for own in operands if own.dtype != torch.bool)
+        own = [walk._array(n).tensor for n in operands(node.expr)]
+        fits = all(is_short(one) for one in own if one.dtype != torch.bool)
         if fits and not is_short(values):
             found.append(f"{form}: {node.expr.op} makes {values.min()} to {values.max()}")
     return found

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from fusec.diagnostics import Source, SpecError
 from fusec.ir import ranges
-from fusec.ir.expressions import Reduce
-from fusec.ir.flow import Flow, Load
+from fusec.ir.expressions import Load, Reduce
+from fusec.ir.flow import Flow
 from fusec.ir.graph import Graph
 from fusec.ir.ops import ReduceOp
 from fusec.ir.traits import ElementwiseOp

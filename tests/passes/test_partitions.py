@@ -9,8 +9,7 @@ import pytest
 from reference_specs import CONTRACTIONS, specs
 
 from fusec.diagnostics import Source
-from fusec.ir.expressions import NodeId
-from fusec.ir.flow import Affine, Load
+from fusec.ir.expressions import Affine, Load, NodeId
 from fusec.ir.graph import Graph, Output
 from fusec.ir.partition import LIBRARY, Partition
 from fusec.ir.schedule import Library

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from fusec.diagnostics import InternalError, Source
-from fusec.ir.flow import Flow, Load
+from fusec.ir.expressions import Load
+from fusec.ir.flow import Flow
 from fusec.ir.types import Named, ValueType
 from fusec.ir.verify_flow import verify_flow
 from fusec.lang.load import load

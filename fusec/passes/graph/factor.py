@@ -21,9 +21,8 @@ from fusec.ir.expressions import (
     Input,
     NodeId,
     Scalar,
-    operands,
 )
-from fusec.ir.graph import Graph, Node
+from fusec.ir.graph import Graph, Node, reachable
 from fusec.ir.multiply import is_number_of
 from fusec.ir.ops import ELEMENTWISE
 from fusec.ir.types import Axis, Computed, Kind, Storage, union
@@ -109,7 +108,7 @@ def weights_of(graph: Graph) -> frozenset[str]:
 
 def follows_from(nodes: Nodes, value: NodeId, weights: frozenset[str]) -> bool:
     """Whether a value follows from `weights` and numbers of the spec alone: no argument, extent or choice of a call."""
-    for number in _below(nodes, value):
+    for number in reachable(nodes, (value,)):
         match nodes[number].expr:
             case Input(param) | Gather(param) | Choose(selector=param) if param not in weights:
                 return False
@@ -122,7 +121,7 @@ def follows_from(nodes: Nodes, value: NodeId, weights: frozenset[str]) -> bool:
 
 def reads(nodes: Nodes, value: NodeId, weights: frozenset[str]) -> bool:
     """Whether a value is computed from one of `weights`, among others."""
-    exprs = (nodes[number].expr for number in _below(nodes, value))
+    exprs = (nodes[number].expr for number in reachable(nodes, (value,)))
     return any(isinstance(expr, Input | Gather) and expr.param in weights for expr in exprs)
 
 
@@ -144,23 +143,8 @@ def stored_as(nodes: Nodes, operand: Product) -> Storage | None:
 
 def in_f64(nodes: Nodes, factors: tuple[Factor, ...]) -> frozenset[Storage]:
     """The storage types below some factors that make their arithmetic f64, always or for some callers."""
-    found: set[Storage] = set()
-    for factor in factors:
-        for number in _below(nodes, factor.value, into_casts=False):
-            element = nodes[number].type.element
-            if not isinstance(element, Computed) and any(dtype.name == "f64" for dtype in element.options):
-                found.add(element)
-    return frozenset(found)
-
-
-def _below(nodes: Nodes, value: NodeId, into_casts: bool = True) -> frozenset[NodeId]:
-    """A value and all that it is computed from."""
-    seen: set[NodeId] = set()
-    stack = [value]
-    while stack:
-        number = stack.pop()
-        if number not in seen:
-            seen.add(number)
-            expr = nodes[number].expr
-            stack.extend(operands(expr) if into_casts or not isinstance(expr, Cast) else ())
-    return frozenset(seen)
+    values = [factor.value for factor in factors]
+    below = reachable(nodes, values, into=lambda number: not isinstance(nodes[number].expr, Cast))
+    elements = (nodes[number].type.element for number in below)
+    stored = (element for element in elements if not isinstance(element, Computed))
+    return frozenset(each for each in stored if any(dtype.name == "f64" for dtype in each.options))

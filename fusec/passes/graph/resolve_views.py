@@ -19,41 +19,37 @@ from fusec.diagnostics import Diagnostic, InternalError, Span, SpecError
 from fusec.ir.bottom_up import BottomUp
 from fusec.ir.builder import Builder
 from fusec.ir.expressions import (
+    Affine,
     Cast,
     Choose,
     Const,
     Dot,
     Elementwise,
     Extent,
+    FlowExpr,
     Gather,
     Index,
     Input,
     Layout,
+    Load,
+    Lookup,
     MaxOf,
     Merge,
     NodeId,
     Part,
+    Position,
     Reduce,
     Rename,
     Scalar,
     Segment,
-    operands,
-)
-from fusec.ir.flow import (
-    Affine,
-    Flow,
-    FlowBuilder,
-    FlowExpr,
-    Load,
-    Lookup,
-    Position,
     Size,
-    Store,
-    flow_with_operands,
     lookups,
+    operands,
     position_axes,
     with_lookups,
+    with_operands,
 )
+from fusec.ir.flow import Flow, FlowBuilder, Store
 from fusec.ir.graph import Graph, Node, Output, Scatter
 from fusec.ir.places import is_injective
 from fusec.ir.types import INT, Axis, Dim, Lead, Sum, ValueType, extent, product_extent, union
@@ -199,7 +195,7 @@ class _Resolver:
 
         def build(ids: Sequence[NodeId]) -> NodeId:
             axes = union(*(self._builder[number].type.axes for number in ids))
-            new = flow_with_operands(expr, tuple(ids))
+            new = with_operands(expr, tuple(ids))
             return self._builder.add(new, ValueType(node.type.element, axes), node.name, node.span)
 
         return self._parts.lift(values, build)

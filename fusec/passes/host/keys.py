@@ -6,7 +6,8 @@ import sympy
 
 from fusec.ir.axis_words import block_name as tile_name
 from fusec.ir.axis_words import index_name
-from fusec.ir.flow import LEAD_AXES, Affine
+from fusec.ir.expressions import Affine
+from fusec.ir.flow import LEAD_AXES
 from fusec.ir.host.names import block_name
 from fusec.ir.host.schedules import Matrix
 from fusec.ir.layout import stored_dims, strides

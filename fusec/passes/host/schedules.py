@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from fusec.ir import schedule as ir
-from fusec.ir.expressions import GIVEN, OMITTED, Choose, Dot, NodeId
+from fusec.ir.expressions import GIVEN, OMITTED, Choose, Dot, Load, NodeId, Partial, operands
 from fusec.ir.expressions import Elementwise as Arithmetic
 from fusec.ir.fixed_extents import known_extent
-from fusec.ir.flow import FlowNode, Load, Partial, flow_operands, store_axes, store_inputs
+from fusec.ir.flow import FlowNode, store_axes, store_inputs
 from fusec.ir.host.names import Name
 from fusec.ir.host.schedules import (
     ColumnSums,
@@ -370,7 +370,7 @@ def _read_where_given(stage: Stage, selector: str) -> set[str]:
         if number not in seen:
             seen.add(number)
             chosen = isinstance(expr, Choose) and expr.selector == selector
-            stack += [dict(expr.cases)[GIVEN]] if isinstance(expr, Choose) and chosen else flow_operands(expr)
+            stack += [dict(expr.cases)[GIVEN]] if isinstance(expr, Choose) and chosen else operands(expr)
     return {expr.workspace for number in seen if isinstance(expr := flow.nodes[number].expr, Partial)}
 
 

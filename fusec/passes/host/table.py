@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from fusec.ir.arguments import extent_names, has_lead, scalar_names, settings
-from fusec.ir.expressions import Index
-from fusec.ir.flow import LEAD_AXES, Affine, Load, Position, Size
+from fusec.ir.expressions import Affine, Index, Load, Position, Size
+from fusec.ir.flow import LEAD_AXES
 from fusec.ir.formats import TORCH_NAMES
 from fusec.ir.graph import Output, TensorParam
 from fusec.ir.host.names import Name

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import sympy
 
-from fusec.ir.expressions import NodeId
-from fusec.ir.flow import Affine, Lookup, Position, position_axes
+from fusec.ir.expressions import Affine, Lookup, NodeId, Position, position_axes
 from fusec.ir.layout import sum_strides
 from fusec.ir.statements import Let, Point
 from fusec.ir.tile_values import Address, Along, AsWhole, Condition, Dims, InRange, MaskName, Name, Value, Whole

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from fusec.ir.axis_words import block_name, even_name
+from fusec.ir.expressions import Affine, Load, Partial
 from fusec.ir.fixed_extents import known_extent
-from fusec.ir.flow import Affine, Load, Partial
 from fusec.ir.schedule import ColumnSums, GemmStage, GemmTile, GemmTma
 from fusec.ir.sizes import symbols_in
 from fusec.ir.stage import Stage

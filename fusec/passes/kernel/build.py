@@ -11,8 +11,9 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 from fusec.ir import schedule
-from fusec.ir.expressions import GIVEN, OMITTED, Choose, Dot, NodeId, Scalar
-from fusec.ir.flow import Load, Store, flow_operands, lookups, store_axes, store_inputs
+from fusec.ir.expressions import GIVEN, OMITTED, Choose, Dot, Load, NodeId, Scalar, lookups
+from fusec.ir.flow import Store, store_axes, store_inputs
+from fusec.ir.graph import reachable
 from fusec.ir.kernel import (
     ColumnSums,
     Combine,
@@ -272,19 +273,9 @@ class _KernelBuilder:
 
     def _loaded(self, stores: list[Store]) -> set[NodeId]:
         """What of each step is loaded for some stores, other than for what is reduced before them."""
-        facts = self._facts
-        found: set[NodeId] = set()
-        left = [number for store in stores for number in store_inputs(store)]
-        seen: set[NodeId] = set()
-        while left:
-            number = left.pop()
-            expr = facts.nodes[number].expr
-            if number in seen or not facts.is_looped(number):
-                continue
-            seen.add(number)
-            found |= {number} if isinstance(expr, Load) else set()
-            left += flow_operands(expr)
-        return found
+        facts, roots = self._facts, [number for store in stores for number in store_inputs(store)]
+        found = reachable(facts.nodes, roots, into=facts.is_looped)
+        return {n for n in found if isinstance(facts.nodes[n].expr, Load) and facts.is_looped(n)}
 
     def _sweep(self, ends: list[NodeId], outs: list[Store], last: bool) -> Sweep:
         """One pass over the loop axes."""

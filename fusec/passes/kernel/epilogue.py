@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from fusec.ir.axis_words import index_name
-from fusec.ir.expressions import Dot, NodeId, Reduce
-from fusec.ir.flow import Load, Lookup, Partial, Store, flow_operands, position_axes, store_axes
+from fusec.ir.expressions import Dot, Load, Lookup, NodeId, Partial, Reduce, operands, position_axes
+from fusec.ir.flow import Store, store_axes
 from fusec.ir.nouns import result_nouns
 from fusec.ir.schedule import GemmTma
 from fusec.ir.statements import Assign, Call, Function, every
@@ -72,7 +72,7 @@ def _dependents(facts: Facts, sums: list[NodeId]) -> set[NodeId]:
     """What is computed of some sums."""
     found: set[NodeId] = set()
     for number in facts.live:
-        if number not in sums and any(n in found or n in sums for n in flow_operands(facts.nodes[number].expr)):
+        if number not in sums and any(n in found or n in sums for n in operands(facts.nodes[number].expr)):
             found.add(number)
     return found
 
@@ -87,7 +87,7 @@ def _between(facts: Facts, roots: tuple[NodeId, ...], sums: frozenset[NodeId]) -
         seen.add(number)
         yield number
         if number not in sums:
-            stack += reversed(flow_operands(facts.nodes[number].expr))
+            stack += reversed(operands(facts.nodes[number].expr))
 
 
 class _Positions(Grid):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from fusec.ir.expressions import Cast, Choose, Const, Dot, NodeId, Reduce
-from fusec.ir.flow import Flow, Load, Partial, Store, flow_operands, flow_reachable, store_axes
+from fusec.ir.expressions import Cast, Choose, Const, Dot, Load, NodeId, Partial, Reduce, operands
+from fusec.ir.flow import Flow, Store, store_axes
+from fusec.ir.graph import reachable
 from fusec.ir.stage import Stage
 from fusec.ir.types import Axis
 from fusec.passes.kernel.integers import long_values
@@ -31,7 +32,7 @@ class Facts:
         self.apart = kept_apart(stage.flow, self.live)
         self._uses = self._count_uses()
         self._only: dict[tuple[NodeId, NodeId], frozenset[NodeId]] = {}
-        self._read_in_loop = {m for n in self.live if self.is_looped(n) for m in flow_operands(self.nodes[n].expr)}
+        self._read_in_loop = {m for n in self.live if self.is_looped(n) for m in operands(self.nodes[n].expr)}
         loads = [n for n in self.live if isinstance(self.nodes[n].expr, Load)]
         stored = {store.target for store in stage.flow.stores}
         self.in_place = {expr.param for n in loads if isinstance(expr := self.nodes[n].expr, Load)} & stored
@@ -39,7 +40,7 @@ class Facts:
         self.has_tables = any(self.is_table(n) and self.is_of_row(n) for n in loads)
         self.multiplies = any(isinstance(self.nodes[n].expr, Dot) for n in self.live)
         casts = {n for n in self.live if isinstance(self.nodes[n].expr, Cast)}
-        self.rounds = any(m in casts for n in self.live for m in flow_operands(self.nodes[n].expr))
+        self.rounds = any(m in casts for n in self.live for m in operands(self.nodes[n].expr))
         self.has_reduction = any(isinstance(self.nodes[n].expr, Reduce) for n in self.live)
 
     # Where a value belongs
@@ -63,7 +64,7 @@ class Facts:
 
     def is_only_multiplied(self, number: NodeId) -> bool:
         """Whether dots alone read a node, as a factor."""
-        readers = [expr for n in self.live if number in flow_operands(expr := self.nodes[n].expr)]
+        readers = [expr for n in self.live if number in operands(expr := self.nodes[n].expr)]
         return number not in self._roots and all(isinstance(expr, Dot) for expr in readers)
 
     def is_of_row(self, number: NodeId) -> bool:
@@ -93,13 +94,11 @@ class Facts:
         """Loads, and choices between loads and constants, that wait for no reduction and stand in no other choice."""
         nodes = self.nodes
         choices = [n for n in self.live if isinstance(nodes[n].expr, Choose)]
-        inside = {m for n in choices for case in flow_operands(nodes[n].expr) for m in self.only_for(case, n)}
-        found = [
-            n for n in choices if all(isinstance(nodes[c].expr, Load | Const) for c in flow_operands(nodes[n].expr))
-        ]
+        inside = {m for n in choices for case in operands(nodes[n].expr) for m in self.only_for(case, n)}
+        found = [n for n in choices if all(isinstance(nodes[c].expr, Load | Const) for c in operands(nodes[n].expr))]
         found += [n for n in self.live if self._is_loaded(n)]
         waits = [n for n in self.live if isinstance(nodes[n].expr, Reduce | Partial) and not self._is_loaded(n)]
-        free = (n for n in found if n not in inside and flow_reachable(nodes, (n,)).isdisjoint(waits))
+        free = (n for n in found if n not in inside and reachable(nodes, (n,)).isdisjoint(waits))
         return sorted(free, key=self.order.__getitem__)
 
     def _is_loaded(self, number: NodeId) -> bool:
@@ -110,7 +109,7 @@ class Facts:
     def outside(self, choose: NodeId) -> tuple[NodeId, ...]:
         """What the cases of a choice read and that is not computed for one of them alone."""
         found: dict[NodeId, None] = {}
-        for case in flow_operands(self.nodes[choose].expr):
+        for case in operands(self.nodes[choose].expr):
             only, stack, seen = self.only_for(case, choose), [case], set[NodeId]()
             while stack:
                 number = stack.pop()
@@ -118,7 +117,7 @@ class Facts:
                     found[number] = None
                 elif number not in seen:
                     seen.add(number)
-                    stack += reversed(flow_operands(self.nodes[number].expr))
+                    stack += reversed(operands(self.nodes[number].expr))
         return tuple(found)
 
     def only_for(self, case: NodeId, choose: NodeId) -> frozenset[NodeId]:
@@ -128,13 +127,13 @@ class Facts:
         return self._only[case, choose]
 
     def _needed_only_for(self, case: NodeId, choose: NodeId) -> frozenset[NodeId]:
-        inside = flow_reachable(self.nodes, (case,))
+        inside = reachable(self.nodes, (case,))
         users: dict[NodeId, set[NodeId]] = {n: set() for n in inside}
         for number in self.live:
-            for operand in flow_operands(self.nodes[number].expr):
+            for operand in operands(self.nodes[number].expr):
                 if operand in users:
                     users[operand].add(number)
-        twice = flow_operands(self.nodes[choose].expr).count(case) > 1
+        twice = operands(self.nodes[choose].expr).count(case) > 1
         only: set[NodeId] = set() if twice or case in self._roots or users[case] - {choose} else {case}
         for number in sorted(inside, reverse=True):
             if number != case and number not in self._roots and users[number] and users[number] <= only:
@@ -171,7 +170,7 @@ class Facts:
     def _count_uses(self) -> dict[NodeId, int]:
         roots = (*self._roots, *(partial.value for partial in self.stage.partials))
         uses = dict.fromkeys(range(len(self.nodes)), 0)
-        for number in (*roots, *(m for n in self.live for m in flow_operands(self.nodes[n].expr))):
+        for number in (*roots, *(m for n in self.live for m in operands(self.nodes[n].expr))):
             uses[number] += 1
         return uses
 
@@ -188,5 +187,5 @@ def _order(flow: Flow, live: list[NodeId]) -> dict[NodeId, int]:
             found[number] = len(found)
         else:
             stack.append((number, True))
-            stack += [(operand, False) for operand in reversed(flow_operands(flow.nodes[number].expr))]
+            stack += [(operand, False) for operand in reversed(operands(flow.nodes[number].expr))]
     return found

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fusec.ir.axis_words import even_name, index_name
+from fusec.ir.expressions import FlowExpr, Load, Lookup, Partial, position_axes
 from fusec.ir.fixed_extents import known_extent
-from fusec.ir.flow import FlowExpr, Load, Lookup, Partial, Store, position_axes, store_axes
+from fusec.ir.flow import Store, store_axes
 from fusec.ir.kernel import RowIndex, Rows, Walk
 from fusec.ir.layout import sum_strides
 from fusec.ir.multiply import F32

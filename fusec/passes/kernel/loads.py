@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import nan
 
-from fusec.ir.expressions import NodeId
-from fusec.ir.flow import Load, Partial, flow_operands
+from fusec.ir.expressions import Load, NodeId, Partial, operands
 from fusec.ir.layout import split_stride, sum_strides
 from fusec.ir.ops import REDUCTIONS
 from fusec.ir.statements import Assign, LoadTile
@@ -120,7 +119,7 @@ class Loads:
             return "evict_last" if again else EVICT if self._target.contracts else "evict_first"
         if facts.is_table(number):
             return "evict_last"
-        looked_up = bool(flow_operands(facts.nodes[number].expr))
+        looked_up = bool(operands(facts.nodes[number].expr))
         return None if facts.has_tables or looked_up else "evict_last"
 
 

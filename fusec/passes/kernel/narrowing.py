@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fusec.ir.expressions import Cast, Choose, Const, Dot, Elementwise, Index, MaxOf, NodeId, Reduce, Scalar
-from fusec.ir.flow import Flow, Load, Size
+from fusec.ir.expressions import Cast, Choose, Const, Dot, Elementwise, Index, Load, MaxOf, NodeId, Reduce, Scalar, Size
+from fusec.ir.flow import Flow
 from fusec.ir.ops import ELEMENTWISE
 from fusec.ir.types import Computed, DTypeVar, Element, Kind, Storage
 

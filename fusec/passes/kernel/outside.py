@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from math import isinf
 
 from fusec.ir.bottom_up import BottomUp
-from fusec.ir.expressions import Cast, Choose, Const, Elementwise, NodeId, Reduce
-from fusec.ir.flow import Flow, Load, Lookup, flow_operands
+from fusec.ir.expressions import Cast, Choose, Const, Elementwise, Load, Lookup, NodeId, Reduce, operands
+from fusec.ir.flow import Flow
 from fusec.ir.ops import ELEMENTWISE, REDUCTIONS, range_of
 from fusec.ir.ranges import Range, hull, point
 from fusec.ir.types import Axis, Kind
@@ -58,7 +58,7 @@ class Outside:
 
     def _needs(self, number: NodeId) -> tuple[NodeId, ...]:
         expr = self._nodes[number].expr
-        return flow_operands(expr) if isinstance(expr, Elementwise | Cast | Choose) else ()
+        return operands(expr) if isinstance(expr, Elementwise | Cast | Choose) else ()
 
     def _lane(self, number: NodeId) -> _Lane:
         found = self._computed(number, [self._known(need) for need in self._needs(number)])

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from math import inf
 
-from fusec.ir.expressions import NodeId, Reduce
-from fusec.ir.flow import Flow, Load, Lookup
+from fusec.ir.expressions import Load, Lookup, NodeId, Reduce
+from fusec.ir.flow import Flow
 from fusec.ir.ops import REDUCTIONS
 from fusec.ir.types import Axis
 from fusec.ir.value_ranges import ValueRanges

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sympy
 
-from fusec.ir.expressions import Cast
-from fusec.ir.flow import Store, lookups, store_axes
+from fusec.ir.expressions import Cast, lookups
+from fusec.ir.flow import Store, store_axes
 from fusec.ir.stage import PartialResult
 from fusec.ir.statements import Branch, StoreTile
 from fusec.ir.tile_values import Address, Along, ElementOf, Value

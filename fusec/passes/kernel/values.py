@@ -14,12 +14,16 @@ from fusec.ir.expressions import (
     Dot,
     Elementwise,
     Index,
+    Load,
     MaxOf,
     NodeId,
+    Partial,
     Reduce,
     Scalar,
+    Size,
+    lookups,
+    operands,
 )
-from fusec.ir.flow import Load, Partial, Size, flow_operands, lookups
 from fusec.ir.graph import ScalarParam
 from fusec.ir.multiply import F32, F64, multiplied_as, sums_of
 from fusec.ir.schedule import GemmStage
@@ -99,7 +103,7 @@ class Values:
             case Dot():
                 return ()
             case _:
-                return flow_operands(expr)
+                return operands(expr)
 
     def wide(self, number: NodeId, scope: Scope) -> Value:
         """A node in `scope`, ready for arithmetic."""
@@ -153,7 +157,7 @@ class Values:
         """Load in a branch now; `value` adds the opposite branch where one of them is needed."""
         bodies: list[Statement] = []
         for number in numbers:
-            branch = Scope(scope, only=frozenset({number, *flow_operands(self._facts.nodes[number].expr)}))
+            branch = Scope(scope, only=frozenset({number, *operands(self._facts.nodes[number].expr)}))
             value = self.value(number, branch)
             self._deferred[number] = (tuple(branch.statements), value)
             bodies += branch.statements

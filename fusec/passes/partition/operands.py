@@ -66,19 +66,10 @@ def dots_of(graph: Graph) -> dict[NodeId, Dot]:
 
 def may_be_f64(graph: Graph, number: NodeId) -> bool:
     """Whether a value may be computed in f64: one of that type is in its arithmetic, a cast of it is not."""
-    seen: set[NodeId] = set()
-    stack = [number]
-    while stack:
-        number = stack.pop()
-        if number in seen:
-            continue
-        seen.add(number)
-        element, expr = graph.nodes[number].type.element, graph.nodes[number].expr
-        if not isinstance(element, Computed) and any(option.name == "f64" for option in element.options):
-            return True
-        if isinstance(element, Computed):
-            stack += operands(expr)
-    return False
+    nodes = graph.nodes
+    found = reachable(nodes, (number,), into=lambda n: isinstance(nodes[n].type.element, Computed))
+    elements = (nodes[n].type.element for n in found)
+    return any(option.name == "f64" for e in elements if not isinstance(e, Computed) for option in e.options)
 
 
 def multiplications(graph: Graph) -> dict[NodeId, tuple[Storage, Storage]]:
@@ -114,17 +105,8 @@ def continues(graph: Graph, reduce: Reduce) -> bool:
     """Whether a sum goes on with what dots add up: it is over axes that they have in both operands, as of groups."""
     if not REDUCTIONS[reduce.op].adds:
         return False
-    stack, dots, seen = [reduce.arg], list[Dot](), set[NodeId]()
-    while stack:
-        number = stack.pop()
-        expr = graph.nodes[number].expr
-        if number in seen:
-            continue
-        seen.add(number)
-        if isinstance(expr, Dot):
-            dots.append(expr)
-        else:
-            stack += operands(expr)
+    found = reachable(graph.nodes, (reduce.arg,), into=lambda n: not isinstance(graph.nodes[n].expr, Dot))
+    dots = [expr for n in found if isinstance(expr := graph.nodes[n].expr, Dot)]
     both = [graph.nodes[operand].type.axes for dot in dots for operand in (dot.a, dot.b)]
     return bool(dots) and all(set(reduce.axes) <= set(axes) for axes in both)
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from fusec.ir.expressions import Dot, NodeId, Reduce
-from fusec.ir.flow import Store, flow_operands, flow_reachable, store_axes, store_inputs
+from fusec.ir.expressions import Dot, NodeId, Reduce, operands
+from fusec.ir.flow import Store, store_axes, store_inputs
+from fusec.ir.graph import reachable
 from fusec.ir.schedule import ColumnSums
 from fusec.ir.stage import PartialResult
 from fusec.ir.types import Axis, without
@@ -64,7 +65,7 @@ def _parts(facts: Survey, rows: tuple[Axis, ...]) -> _Parts | None:
     waits = any(depth[number] for store in each for number in store_inputs(store))
     if not sums or waits or any(has and has != outer for _, has in stores):
         return None
-    made = flow_reachable(flow.nodes, (*sums, *(number for store in each for number in store_inputs(store))))
+    made = reachable(flow.nodes, (*sums, *(number for store in each for number in store_inputs(store))))
     inner = any(isinstance(flow.nodes[n].expr, Reduce) and not depth[n] for n in made)
     return _Parts(rows, tuple(sums), each, tuple(s for s, has in stores if not has)) if each or inner else None
 
@@ -78,7 +79,7 @@ def _schedule(facts: Survey, parts: _Parts, label: str) -> ColumnSums:
         PartialResult(left.names[n], combination(flow, n), moved[n], kept_axes(facts, n), apart=True)
         for n in parts.sums
     )
-    roots = tuple(n for partial in partials for n in flow_operands(cut.nodes[partial.value].expr))
+    roots = tuple(n for partial in partials for n in operands(cut.nodes[partial.value].expr))
     inner = without(inner_axes(cut, (*roots, *cut.roots)), parts.rows)
     summed = [axis for n in parts.sums if isinstance(expr := flow.nodes[n].expr, Reduce) for axis in expr.axes]
     tile = tuple(axis for axis in facts.order if axis in (*inner, *summed) and axis not in parts.rows)

@@ -6,7 +6,8 @@ outputs share what they read; and blocks of the innermost axis, which take every
 
 from __future__ import annotations
 
-from fusec.ir.flow import LEAD_AXES, Load, position_axes
+from fusec.ir.expressions import Load, position_axes
+from fusec.ir.flow import LEAD_AXES
 from fusec.ir.schedule import Elementwise, Schedule, Tile
 from fusec.ir.types import Axis, without
 from fusec.passes.schedule.survey import Survey, live

@@ -14,7 +14,8 @@ read, makes the rows of the tile and the few positions its columns.
 from __future__ import annotations
 
 from fusec.ir.expressions import Dot, NodeId, Reduce
-from fusec.ir.flow import LEAD_AXES, Flow, flow_reachable, store_axes
+from fusec.ir.flow import LEAD_AXES, Flow, store_axes
+from fusec.ir.graph import reachable
 from fusec.ir.multiply import multiplied_as
 from fusec.ir.ops import REDUCTIONS
 from fusec.ir.schedule import Gemm, GemmTile, GemmTma
@@ -41,7 +42,7 @@ def contractions(facts: Survey, label: str) -> tuple[Gemm, ...] | str:
         return "something reduces other axes than the dots contract"
     if groups and len(contracted) > 1:
         return "a group has several axes"
-    if any(n in dots for dot in dots.values() for n in flow_reachable(nodes, (dot.a, dot.b))):
+    if any(n in dots for dot in dots.values() for n in reachable(nodes, (dot.a, dot.b))):
         return "a dot waits for another one"
     if any(not _is_multiplied(facts, dot) for dot in dots.values()):
         return "the tensor core has no such product"
@@ -74,7 +75,7 @@ def grouped(flow: Flow) -> tuple[Axis, ...] | None:
     nodes, live = flow.nodes, flow.live
     dots = {n: expr for n in live if isinstance(expr := nodes[n].expr, Dot)}
     reductions = [(n, expr) for n in live if isinstance(expr := nodes[n].expr, Reduce)]
-    behind = [expr for _, expr in reductions if not flow_reachable(nodes, (expr.arg,)).isdisjoint(dots)]
+    behind = [expr for _, expr in reductions if not reachable(nodes, (expr.arg,)).isdisjoint(dots)]
     contracted = {axis for dot in dots.values() for axis in dot.axes}
     if not behind:
         return () if all(set(expr.axes) == contracted for _, expr in reductions) else None

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import sympy
 
-from fusec.ir.expressions import Dot, NodeId
-from fusec.ir.flow import Affine, Flow, Load, Position, Store, position_axes, store_axes
+from fusec.ir.expressions import Affine, Dot, Load, NodeId, Position, position_axes
+from fusec.ir.flow import Flow, Store, store_axes
 from fusec.ir.multiply import Sums, sums_of
 from fusec.ir.tensor_map import Matrix, TensorMap, TensorMaps, TmaProduct
 from fusec.ir.types import Axis, DType, without

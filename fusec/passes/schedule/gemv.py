@@ -9,8 +9,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fusec.ir.builder import Builder
-from fusec.ir.expressions import Dot, Elementwise, NodeId, Reduce
-from fusec.ir.flow import Flow, FlowExpr, Store, flow_operands, flow_with_operands, lookups, with_lookups
+from fusec.ir.expressions import (
+    Dot,
+    Elementwise,
+    FlowExpr,
+    NodeId,
+    Reduce,
+    lookups,
+    operands,
+    with_lookups,
+    with_operands,
+)
+from fusec.ir.flow import Flow, Store
 from fusec.ir.schedule import Gemv, Resident, RowLoop
 from fusec.ir.types import Axis, ValueType, union
 from fusec.passes.schedule.known import Known
@@ -32,13 +42,13 @@ def expand_dots(flow: Flow) -> Flow:
     builder = Builder[FlowExpr]()
     new: list[NodeId] = []
     for node in flow.nodes:
-        operands = tuple(new[n] for n in flow_operands(node.expr))
+        args = tuple(new[n] for n in operands(node.expr))
         if isinstance(node.expr, Dot):
-            axes = union(*(builder[n].type.axes for n in operands))
-            product = builder.add(Elementwise("mul", operands), ValueType(node.type.element, axes), span=node.span)
+            axes = union(*(builder[n].type.axes for n in args))
+            product = builder.add(Elementwise("mul", args), ValueType(node.type.element, axes), span=node.span)
             expr: FlowExpr = Reduce("sum", product, node.expr.axes)
         else:
-            expr = flow_with_operands(node.expr, operands)
+            expr = with_operands(node.expr, args)
         new.append(builder.add(expr, node.type, node.name, node.span))
     return Flow(builder.nodes, tuple(_moved(store, new) for store in flow.stores))
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fusec.ir.expressions import Dot, NodeId, Reduce
-from fusec.ir.flow import Flow, Load, Store, flow_reachable, store_axes, store_inputs
+from fusec.ir.expressions import Dot, Load, NodeId, Reduce
+from fusec.ir.flow import Flow, Store, store_axes, store_inputs
+from fusec.ir.graph import reachable
 from fusec.ir.schedule import ColumnSums, Gemm, Group, Resident, RowLoop, Schedule, Tile
 from fusec.ir.types import Axis, Kind
 from fusec.passes.schedule.column_sums import column_sums
@@ -129,7 +130,7 @@ def _connected(flow: Flow, fresh: frozenset[str]) -> list[tuple[Store, ...]]:
     """Stores in sets that share a load or a reduction, or read parts of the same `fresh` tensor."""
     sets: list[tuple[set[NodeId | str], list[Store]]] = []
     for store in flow.stores:
-        reach = flow_reachable(flow.nodes, store_inputs(store))
+        reach = reachable(flow.nodes, store_inputs(store))
         mine: set[NodeId | str] = {n for n in reach if isinstance(flow.nodes[n].expr, Load | Reduce | Dot)}
         loads = (expr for n in reach if isinstance(expr := flow.nodes[n].expr, Load))
         mine |= fresh.intersection(load.param for load in loads)

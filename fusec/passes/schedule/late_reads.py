@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fusec.ir.expressions import NodeId
+from fusec.ir.expressions import Load, NodeId, Pair, Position, lookups
 from fusec.ir.fixed_extents import known_extent
-from fusec.ir.flow import Load, Pair, Position, Store, lookups
+from fusec.ir.flow import Store
 from fusec.ir.graph import Graph
 from fusec.ir.schedule import Group, Schedule
 from fusec.ir.stage import Stage

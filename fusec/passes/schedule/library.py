@@ -8,8 +8,21 @@ to have one stride in each matrix.
 
 from __future__ import annotations
 
-from fusec.ir.expressions import GIVEN, OMITTED, Cast, Choose, Const, Dot, Elementwise, NodeId, Reduce
-from fusec.ir.flow import Affine, Flow, Load, Position
+from fusec.ir.expressions import (
+    GIVEN,
+    OMITTED,
+    Affine,
+    Cast,
+    Choose,
+    Const,
+    Dot,
+    Elementwise,
+    Load,
+    NodeId,
+    Position,
+    Reduce,
+)
+from fusec.ir.flow import Flow
 from fusec.ir.multiply import Sums, sums_of
 from fusec.ir.ops import ELEMENTWISE, REDUCTIONS
 from fusec.ir.schedule import Library

@@ -14,18 +14,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import ceil, inf
 
-from fusec.ir.expressions import Const, Elementwise, Index, MaxOf, NodeId, Reduce, Scalar
-from fusec.ir.flow import (
-    LEAD_AXES,
+from fusec.ir.expressions import (
+    Const,
+    Elementwise,
     FlowExpr,
-    FlowNode,
+    Index,
     Load,
+    MaxOf,
+    NodeId,
+    Reduce,
+    Scalar,
     Size,
-    flow_operands,
-    flow_reachable,
-    store_axes,
-    store_inputs,
+    operands,
 )
+from fusec.ir.flow import LEAD_AXES, FlowNode, store_axes, store_inputs
+from fusec.ir.graph import reachable
 from fusec.ir.ops import ELEMENTWISE
 from fusec.ir.stage import Stage
 from fusec.ir.types import Axis, Computed, Element, Kind, union
@@ -164,7 +167,7 @@ def _bytes_beside(
 
 def _loaded(stage: Stage, number: NodeId, bits: Callable[[Element], int]) -> float:
     """The words for each element of a value as it comes from memory; many where it needs a reduction."""
-    below = [stage.flow.nodes[n] for n in flow_reachable(stage.flow.nodes, (number,))]
+    below = [stage.flow.nodes[n] for n in reachable(stage.flow.nodes, (number,))]
     if any(isinstance(node.expr, Reduce) for node in below):
         return inf
     return sum(bits(node.type.element) / 32 for node in below if isinstance(node.expr, Load))
@@ -180,7 +183,7 @@ def _needed(stage: Stage, live: list[NodeId], depth: dict[NodeId, int]) -> dict[
     found: dict[NodeId, set[int]] = {number: set() for number in live}
     for number in live:
         expr = stage.flow.nodes[number].expr
-        for operand in flow_operands(expr):
+        for operand in operands(expr):
             found[operand].add(depth[number] - isinstance(expr, Reduce))
     for store in stage.flow.stores:
         for number in store_inputs(store):

@@ -13,19 +13,10 @@ from math import prod
 
 from fusec.ir.bottom_up import BottomUp
 from fusec.ir.builder import Builder
-from fusec.ir.expressions import Dot, NodeId, Reduce
+from fusec.ir.expressions import Dot, FlowExpr, NodeId, Partial, Reduce, operands, with_lookups, with_operands
 from fusec.ir.fixed_extents import known_extent
-from fusec.ir.flow import (
-    Flow,
-    FlowExpr,
-    Partial,
-    Store,
-    flow_operands,
-    flow_reachable,
-    flow_with_operands,
-    store_inputs,
-    with_lookups,
-)
+from fusec.ir.flow import Flow, Store, store_inputs
+from fusec.ir.graph import reachable
 from fusec.ir.nouns import nouns, reduction_noun
 from fusec.ir.ops import ELEMENTWISE, REDUCTIONS
 from fusec.ir.schedule import Combine, Combined, Elementwise, PartialRows, Rows, SplitRows
@@ -139,7 +130,7 @@ def final_stage(facts: Survey, left: Workspaces, kernel: str, stores: tuple[Stor
 
 def inner_axes(flow: Flow, roots: tuple[NodeId, ...]) -> tuple[Axis, ...]:
     """The axes that reductions left inside of a stage need whole."""
-    found = (flow.nodes[n].expr for n in flow_reachable(flow.nodes, roots))
+    found = (flow.nodes[n].expr for n in reachable(flow.nodes, roots))
     return union(*(expr.axes for expr in found if isinstance(expr, Reduce)))
 
 
@@ -152,7 +143,7 @@ def without_reductions(
     moved: dict[NodeId, NodeId] = {}
 
     def needs(number: NodeId) -> tuple[NodeId, ...]:
-        return () if number in left.done else flow_operands(flow.nodes[number].expr)
+        return () if number in left.done else operands(flow.nodes[number].expr)
 
     def move_one(number: NodeId) -> NodeId:
         node = flow.nodes[number]
@@ -165,7 +156,7 @@ def without_reductions(
             whole = left.as_product and adds and node.type.kind is Kind.REAL
             expr = Partial(name, op, axes, left.apart, words[number], whole)
         else:
-            expr = flow_with_operands(node.expr, tuple(map(move, flow_operands(node.expr))))
+            expr = with_operands(node.expr, tuple(map(move, operands(node.expr))))
         moved[number] = builder.add(expr, ValueType(node.type.element, node.type.axes), node.name, node.span)
         return moved[number]
 

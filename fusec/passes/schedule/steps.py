@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from fusec.diagnostics import InternalError
 from fusec.ir.expressions import Dot, Reduce
-from fusec.ir.flow import flow_reachable
+from fusec.ir.graph import reachable
 from fusec.ir.partition import FUSED, LAST, LIBRARY, STORED, VECTOR, Partition, Step
 from fusec.ir.schedule import Gemv, Group
 from fusec.ir.stage import Stage
@@ -150,5 +150,5 @@ def _waits(step: Step) -> bool:
     assert step.flow is not None
     nodes = step.flow.nodes
     dots = [node.expr for node in live(step.flow) if isinstance(node.expr, Dot)]
-    operands = flow_reachable(nodes, tuple(number for dot in dots for number in (dot.a, dot.b)))
+    operands = reachable(nodes, tuple(number for dot in dots for number in (dot.a, dot.b)))
     return any(isinstance(nodes[number].expr, Reduce) for number in operands)

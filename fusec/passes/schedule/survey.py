@@ -4,17 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fusec.ir.expressions import Dot, NodeId, Reduce
-from fusec.ir.flow import (
-    Flow,
-    FlowNode,
-    Load,
-    Lookup,
-    Store,
-    flow_operands,
-    position_axes,
-    store_axes,
-)
+from fusec.ir.expressions import Dot, Load, Lookup, NodeId, Reduce, operands, position_axes
+from fusec.ir.flow import Flow, FlowNode, Store, store_axes
 from fusec.ir.types import Axis, union, without
 
 
@@ -54,7 +45,7 @@ def depths(flow: Flow, axes: tuple[Axis, ...]) -> dict[NodeId, int]:
     """For each node, how many reductions over one of `axes` stand one after another on its longest way in."""
     found: dict[NodeId, int] = {}
     for number, node in enumerate(flow.nodes):
-        depth = max((found[n] for n in flow_operands(node.expr)), default=0)
+        depth = max((found[n] for n in operands(node.expr)), default=0)
         # A dot that differs from step to step is made of one.
         ends = not (isinstance(node.expr, Dot) and any(axis in axes for axis in node.type.axes))
         if isinstance(node.expr, Reduce | Dot) and ends and any(axis in axes for axis in node.expr.axes):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from fusec.ir.expressions import Dot, NodeId, Reduce
-from fusec.ir.flow import Load, flow_operands, flow_reachable, store_inputs
+from fusec.ir.expressions import Dot, Load, NodeId, Reduce, operands
+from fusec.ir.flow import store_inputs
+from fusec.ir.graph import reachable
 from fusec.ir.schedule import Schedule
 from fusec.ir.stage import Stage
 from fusec.passes.schedule.registers import at_most, widest
@@ -52,17 +53,10 @@ def sweeps(stage: Stage) -> int:
 
 def _params(stage: Stage, roots: tuple[NodeId, ...], through: bool) -> set[str]:
     """The tensors with tile axes below `roots`; reductions are looked `through` or stopped at."""
-    nodes, found, stack, seen = stage.flow.nodes, set[str](), list(roots), set[NodeId]()
-    while stack:
-        number = stack.pop()
-        expr = nodes[number].expr
-        if number in seen or (isinstance(expr, Reduce) and not through):
-            continue
-        seen.add(number)
-        if isinstance(expr, Load) and any(axis in stage.tile for axis in nodes[number].type.axes):
-            found.add(expr.param)
-        stack.extend(flow_operands(expr))
-    return found
+    nodes = stage.flow.nodes
+    below = reachable(nodes, roots, into=lambda number: through or not isinstance(nodes[number].expr, Reduce))
+    loads = ((expr.param, nodes[n].type.axes) for n in below if isinstance(expr := nodes[n].expr, Load))
+    return {param for param, axes in loads if any(axis in stage.tile for axis in axes)}
 
 
 def traffic(plan: Schedule) -> str:
@@ -118,18 +112,13 @@ def _reads(stage: Stage) -> Counter[str]:
 def _within(stage: Stage, root: NodeId) -> frozenset[NodeId]:
     """What is computed in the sweep of `root`: the way down stops at reductions that ended earlier sweeps."""
     nodes = stage.flow.nodes
-    if not stage.loop:
-        return flow_reachable(nodes, (root,))
-    seen: set[NodeId] = set()
-    stack = list(flow_operands(nodes[root].expr)) if isinstance(nodes[root].expr, Reduce | Dot) else [root]
-    while stack:
-        number = stack.pop()
+
+    def goes_on(number: NodeId) -> bool:
         expr = nodes[number].expr
-        if number in seen or (isinstance(expr, Reduce | Dot) and set(expr.axes) & set(stage.loop)):
-            continue
-        seen.add(number)
-        stack.extend(flow_operands(expr))
-    return frozenset(seen)
+        return not (isinstance(expr, Reduce | Dot) and set(expr.axes) & set(stage.loop))
+
+    ends = isinstance(nodes[root].expr, Reduce | Dot)
+    return reachable(nodes, operands(nodes[root].expr) if ends else (root,), into=goes_on)
 
 
 def _reduce(stage: Stage, number: NodeId) -> Reduce | Dot:

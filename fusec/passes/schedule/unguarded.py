@@ -7,8 +7,10 @@ stores are stranded, and a group of their own makes them. So are those made of a
 
 from __future__ import annotations
 
+from fusec.ir.expressions import Partial
 from fusec.ir.fixed_extents import known_extent
-from fusec.ir.flow import Flow, Partial, Store, flow_reachable, store_axes, store_inputs
+from fusec.ir.flow import Flow, Store, store_axes, store_inputs
+from fusec.ir.graph import reachable
 from fusec.ir.schedule import Schedule
 from fusec.ir.stage import Stage
 from fusec.ir.types import Axis, union, without
@@ -39,7 +41,7 @@ def stranded(
 def _read(stage: Stage, store: Store) -> list[str]:
     """The workspaces of the partial results that a store is made of."""
     nodes = stage.flow.nodes
-    reached = (nodes[number].expr for number in sorted(flow_reachable(nodes, store_inputs(store))))
+    reached = (nodes[number].expr for number in sorted(reachable(nodes, store_inputs(store))))
     return [expr.workspace for expr in reached if isinstance(expr, Partial)]
 
 

@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from fusec.ir.bottom_up import BottomUp
-from fusec.ir.expressions import Dot, Index, NodeId, Reduce
-from fusec.ir.flow import Affine, FlowBuilder, FlowExpr, Load, Position, flow_operands, flow_with_operands
+from fusec.ir.expressions import Affine, Dot, FlowExpr, Index, Load, NodeId, Position, Reduce, operands, with_operands
+from fusec.ir.flow import FlowBuilder
 from fusec.ir.type_rules import part_axes
 from fusec.ir.types import Axis, ValueType
 from fusec.passes.graph.views.parts import Clash, Split, Value, axes_of
@@ -55,8 +55,8 @@ class Exchange:
 
     def _read(self, key: _Key) -> list[_Key]:
         number, both = key
-        operands = flow_operands(self._builder[number].expr)
-        return [(n, both) for n in operands if not both.isdisjoint(self._builder[n].type.axes)]
+        read = operands(self._builder[number].expr)
+        return [(n, both) for n in read if not both.isdisjoint(self._builder[n].type.axes)]
 
     def _made(self, key: _Key) -> NodeId:
         number, both = key
@@ -79,6 +79,6 @@ class Exchange:
                 expr = Index(*names((axis,)))
             case Reduce(axes=axes) | Dot(axes=axes):
                 expr = replace(expr, axes=names(axes))
-        operands = tuple(self._exchanged(operand, one, other) for operand in flow_operands(node.expr))
+        new = tuple(self._exchanged(operand, one, other) for operand in operands(node.expr))
         type = ValueType(node.type.element, names(node.type.axes))
-        return self._builder.add(flow_with_operands(expr, operands), type, node.name, node.span)
+        return self._builder.add(with_operands(expr, new), type, node.name, node.span)

@@ -10,8 +10,25 @@ import sympy
 
 from fusec.diagnostics import Diagnostic, InternalError, SpecError
 from fusec.ir.bottom_up import BottomUp
-from fusec.ir.expressions import Const, Dot, Elementwise, Index, Layout, Merge, NodeId, Part, Reduce, Rename
-from fusec.ir.flow import Affine, FlowBuilder, Load, Size, flow_operands, flow_with_operands, with_lookups
+from fusec.ir.expressions import (
+    Affine,
+    Const,
+    Dot,
+    Elementwise,
+    Index,
+    Layout,
+    Load,
+    Merge,
+    NodeId,
+    Part,
+    Reduce,
+    Rename,
+    Size,
+    operands,
+    with_lookups,
+    with_operands,
+)
+from fusec.ir.flow import FlowBuilder
 from fusec.ir.graph import Constraint, Graph, reachable
 from fusec.ir.type_rules import part_axes
 from fusec.ir.types import INT, Axis, Fixed, Quotient, Sum, ValueType, extent, union, without
@@ -141,8 +158,8 @@ class Parts:
 
     def _with_axis(self, key: _Key) -> list[_Key]:
         number, axis, layout, k = key
-        operands = flow_operands(self._builder[number].expr)
-        return [(n, axis, layout, k) for n in operands if axis in self._builder[n].type.axes]
+        read = operands(self._builder[number].expr)
+        return [(n, axis, layout, k) for n in read if axis in self._builder[n].type.axes]
 
     def _pushed_part(self, key: _Key) -> NodeId:
         number, axis, layout, k = key
@@ -156,11 +173,11 @@ class Parts:
         type = ValueType(node.type.element, axes)
         if isinstance(expr, Index):
             return self._index_of_part(axis, layout, k)
-        operands = tuple(self._push(operand, axis, layout, k) for operand in flow_operands(expr))
+        args = tuple(self._push(operand, axis, layout, k) for operand in operands(expr))
         if isinstance(expr, Load):
-            positions, pair = part_of_access(with_lookups(expr.positions, operands), expr.pair, axis, layout, k)
+            positions, pair = part_of_access(with_lookups(expr.positions, args), expr.pair, axis, layout, k)
             return self._builder.add(Load(expr.param, positions, pair), type, node.name, node.span)
-        return self._builder.add(flow_with_operands(expr, operands), type, node.name, node.span)
+        return self._builder.add(with_operands(expr, args), type, node.name, node.span)
 
     def _index_of_part(self, axis: Axis, layout: Layout, k: int) -> NodeId:
         """`index(axis)` written on the axes of one part."""

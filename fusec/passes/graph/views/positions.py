@@ -7,8 +7,8 @@ from typing import assert_never
 
 import sympy
 
-from fusec.ir.expressions import Layout
-from fusec.ir.flow import LEAD_AXES, Affine, Pair, Position, Store
+from fusec.ir.expressions import Affine, Layout, Pair, Position
+from fusec.ir.flow import LEAD_AXES, Store
 from fusec.ir.layout import stored_dims
 from fusec.ir.type_rules import part_axes
 from fusec.ir.types import Axis, Dim, Lead, Sum, product_extent
