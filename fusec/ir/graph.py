@@ -43,6 +43,7 @@ class TensorParam:
     A `distinct` one holds positions of another tensor, of which those inside of it differ from each other.
     An `optional` one may be omitted; the graph then takes the `OMITTED` case of the `Choose` it selects.
     One of bytes may be the two numbers in each of what it `holds`, as the spec declares it: `i4[M, N]`.
+    One that may be `passed` in another type is rounded to `element` before the call.
     """
 
     name: str
@@ -55,6 +56,7 @@ class TensorParam:
     span: Span | None = field(default=None, compare=False)
     distinct: bool = False
     holds: str = ""
+    passed: Storage | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,11 +41,12 @@ class Program:
 
     `forms` are the graphs that its plans compute, each with an error bound of its own: all mean what `graph` does.
     `spelled` is the graph under the names that kernels and the functions around them use, which are the spec's unless
-    they clash with words of generated code. The first of the `partitions` that applies is taken, and one of them takes
-    every call; those that are cut take what the graph `once` makes of weights, and so does the op `from_values`, where
-    modules may keep that instead of weights. Some writes in place wait for a step `last`: until then what they write is
-    kept in the tensors `waiting`, which are outputs of the graph `computed`; it is `spelled` if none waits. `built` has
-    the kernel of every stage by its name. Calls are planned by the `table`.
+    they clash with words of generated code; its weights are of the types that kernels read. The first of the
+    `partitions` that applies is taken, and one of them takes every call; those that are cut take what the graph `once`
+    makes of weights, and so does the op `from_values`, where modules may keep that instead of weights. Some writes in
+    place wait for a step `last`: until then what they write is kept in the tensors `waiting`, which are outputs of the
+    graph `computed`; it is `spelled` if none waits. `built` has the kernel of every stage by its name. Calls are planned
+    by the `table`.
     """
 
     graph: Graph

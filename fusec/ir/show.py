@@ -102,7 +102,8 @@ def _param(param: Param) -> str:
             marks = {"weight ": param.static, "mut ": param.mutable, "distinct ": param.distinct}
             kind = next((word for word, marked in marks.items() if marked), "")
             default = f" = {param.default_text}" if param.optional else ""
-            return f"{kind}{param.name}: {param.element}{_dims(param.dims)}{default}"
+            passed = f", passed as {param.passed}" if param.passed else ""
+            return f"{kind}{param.name}: {param.element}{_dims(param.dims)}{default}{passed}"
         case ScalarParam(name, dtype, default):
             return f"{name}: {dtype}" + ("" if default is None else f" = {default!r}")
         case DimParam(name, axis, inferred):

@@ -18,6 +18,7 @@ from fusec.passes.graph.commute import commute
 from fusec.passes.graph.defer import defer
 from fusec.passes.graph.reciprocate import reciprocate
 from fusec.passes.graph.resolve_views import resolve_views
+from fusec.passes.graph.round_weights import round_weights, rounded_within
 from fusec.passes.graph.simplify import simplify
 from fusec.passes.host.table import host_table
 from fusec.passes.kernel.build import build_kernels
@@ -46,6 +47,7 @@ def compile_graph(graph: Graph, watch: Callable[[StepReport], None] | None = Non
     """
     steps: list[StepReport] = []
     run = Runner(steps.append)
+    passed, graph = graph, run.checked("round_weights", round_weights, graph)
     summed = run.checked("add_up", add_up, graph)
     waiting = shared_sums(summed)
     while True:
@@ -56,10 +58,11 @@ def compile_graph(graph: Graph, watch: Callable[[StepReport], None] | None = Non
             break
         waiting |= late
     table = run("host_table", _table, program)
+    forms = tuple(run.checked("round_weights", rounded_within, form) for form in program.forms)
     if watch:
         for step in steps:
             watch(step)
-    return replace(program, table=table)
+    return replace(program, graph=passed, forms=forms, table=table)
 
 
 def _compiled(run: Runner, graph: Graph, summed: Graph, waiting: frozenset[str]) -> Program:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import torch
 
 from fusec.ir.host.plans import Plans
+from fusec.runtime import cast
 from fusec.runtime.bytes import has_bytes, of_bytes, typed
 from fusec.runtime.cache import BoundedCache
 from fusec.runtime.dispatch import plain, watched
@@ -136,7 +137,8 @@ class Op:
         extents = self._extents(*arguments)
         device = next(tensor.device for tensor in tensors if tensor is not None)
         chip = chip or self._chip or chip_of(device)
-        call = call_of(self.name, self._plans, tensors, settings, extents, self._outputs(*extents), chip)
+        read = cast.likenesses(tensors, self._cast(tensors, extents))
+        call = call_of(self.name, self._plans, read, settings, extents, self._outputs(*extents), chip)
         forced = Choice(plan) if isinstance(plan, str) else plan or self._forced
         return decide(call, self._folder, forced)
 
@@ -146,7 +148,8 @@ class Op:
             return self._plans(*arguments)
         decision = self.decide(*arguments, plan=plan, chip=chip)
         made = decision.plan()
-        return made.explained_by(lambda: self._report(decision, arguments, made), tree)
+        made.explained_by(lambda: self._report(decision, arguments, made), tree)
+        return self._rounding(made, arguments)
 
     def _report(self, decision: Decision, arguments: tuple[Any, ...], made: Plan) -> Report:
         def others(name: str) -> Decision:
@@ -167,7 +170,22 @@ class Op:
 
     def bare_plan(self, *arguments: Any) -> Plan:
         """The plan of a call, which remembers nothing of its tensors."""
-        return self._plans(*arguments) if callable(self._plans) else self.decide(*arguments).plan()
+        if callable(self._plans):
+            return self._plans(*arguments)
+        return self._rounding(self.decide(*arguments).plan(), arguments)
+
+    def _rounding(self, plan: Plan, arguments: tuple[Any, ...]) -> Plan:
+        """A plan for arguments whose weights may be in another dtype than it reads."""
+        assert not callable(self._plans)
+        if not self._plans.cast:
+            return plan
+        tensors = arguments[self._tensors]
+        rounded = self._cast(tensors, self._extents(*arguments))
+        return cast.RoundingPlan(plan, tuple(self._plans.strides), tensors, rounded) if rounded else plan
+
+    def _cast(self, tensors: Tensors, extents: tuple[Any, ...]) -> dict[int, torch.dtype]:
+        assert not callable(self._plans)
+        return cast.dtypes(self._plans, tensors, dict(zip(self._plans.extents.split(), extents, strict=True)))
 
     def describe(self, *arguments: Any, plan: str | Choice | None = None, chip: Chip | None = None) -> Described:
         """The plan of such a call as data: schedules, kernels, tiles, grids, warps and stages."""

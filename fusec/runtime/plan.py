@@ -178,19 +178,16 @@ class Plan:
             yield tensor.view(self._typed[place]) if tensor is not None and place in self._typed else tensor
 
 
-class CopyingPlan(Plan):
-    """A plan for row-major copies of some of a call's tensors, which are made in each call."""
+class PlanOfOthers(Plan):
+    """A plan for tensors that are made of those of a call, in each call."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
 
     @property
     def report(self) -> Any:
-        """The plan for the copies as data."""
+        """The plan for the other tensors as data."""
         return self._plan.report
-
-    def __repr__(self) -> str:
-        return f"row-major copies, and then\n{self._plan!r}"
 
     @property
     def kernels(self) -> tuple[str, ...]:
@@ -207,15 +204,23 @@ class CopyingPlan(Plan):
         """Bytes that a thread spills in the worst of the kernels compiled so far."""
         return self._plan.spills
 
-    def __call__(self, tensors: tuple[torch.Tensor | None, ...], scalars: tuple[Value, ...] = ()) -> Results:
-        """Copy what is not row-major, and run."""
-        return self._plan(row_major(tensors), scalars)
+    @property
+    def resources(self) -> dict[str, Resources]:
+        """What the kernels take that are compiled, by name."""
+        return self._plan.resources
+
+
+class CopyingPlan(PlanOfOthers):
+    """A plan for row-major copies of some of a call's tensors."""
+
+    def __repr__(self) -> str:
+        return f"row-major copies, and then\n{self._plan!r}"
 
     def run(
         self, tensors: tuple[torch.Tensor | None, ...], scalars: tuple[Value, ...], addresses: list[int]
     ) -> Results:
-        """The same; the copies have addresses of their own."""
-        return self(tensors, scalars)
+        """Copy what is not row-major, and run; the copies have addresses of their own."""
+        return self._plan(row_major(tensors), scalars)
 
 
 def row_major(tensors: tuple[torch.Tensor | None, ...]) -> tuple[torch.Tensor | None, ...]:

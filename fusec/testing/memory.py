@@ -33,7 +33,9 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 from fusec.interpreter.abreast import Position
 from fusec.interpreter.conversions import Array
 from fusec.interpreter.programs import Order, in_order, launched, launcher
+from fusec.runtime.cast import RoundingPlan
 from fusec.runtime.multiplier import Multiplier
+from fusec.runtime.prepare import Entry
 from fusec.runtime.renaming import Renamed
 from fusec.runtime.tensor_map import TmaView
 from fusec.testing.footprint import Footprint
@@ -187,6 +189,13 @@ class Memory:
                 self._judge(access, name, regions, addresses, np.ones(addresses.shape, bool))
         self._note(*self._launch.late_loads(self._overwritten))
         self._multiplied.append(Footprint.of(*product, writable=True))
+
+    def rounded(self, names: Mapping[int, str], entries: Mapping[int, Entry]) -> None:
+        """What is read in the place of weights that were rounded."""
+        for place, entry in entries.items():
+            region = Footprint.of(names[place], entry.values[0], writable=False)
+            if region not in self.regions:
+                self.regions.append(region)
 
     def resolve(self, access: str, pointers: Any, mask: Array) -> tuple[Any, Array]:
         """The true addresses of a block of pointers, and `mask` less the lanes whose access is a fault."""
@@ -357,6 +366,7 @@ def watched(
             patches.enter_context(mock.patch.object(stock.InterpreterBuilder, name, method))
         patches.enter_context(mock.patch.object(Multiplier, "_run", _multiplier(memory)))
         patches.enter_context(mock.patch.object(TmaView, "at", _describer(memory)))
+        patches.enter_context(mock.patch.object(RoundingPlan, "rounded", _rounder(memory)))
         patches.enter_context(mock.patch.object(Renamed, "__getitem__", _namer(memory)))
         yield memory
     memory.check()
@@ -441,3 +451,14 @@ def _multiplier(memory: Memory) -> Any:
         memory.multiplied(self.names, self.views(addresses))
 
     return checked_run
+
+
+def _rounder(memory: Memory) -> Any:
+    own = RoundingPlan.rounded
+
+    def noted(self: RoundingPlan, *given: Any) -> dict[int, Entry]:
+        entries = own(self, *given)
+        memory.rounded(self.names, entries)
+        return entries
+
+    return noted

@@ -20,6 +20,7 @@ from fusec.passes.graph.elaborate import elaborate
 from fusec.passes.graph.omit import omit
 from fusec.passes.graph.reciprocate import reciprocate
 from fusec.passes.graph.resolve_views import resolve_views
+from fusec.passes.graph.round_weights import round_weights
 from fusec.passes.graph.simplify import simplify
 from fusec.passes.partition.dots_alone import dots_alone
 from fusec.passes.partition.prepare import prepare
@@ -40,6 +41,7 @@ def undeferred(graph: Graph) -> Graph:
 
 ALONE: dict[str, Callable[[Graph], Graph | Flow | Partition | None]] = {
     "add_up": add_up,
+    "round_weights": round_weights,
     "expand_dots": lambda graph: expand_dots(resolve_views(simplify(graph))),
     "dots_alone": lambda graph: dots_alone(undeferred(graph)),
     "store_operands": lambda graph: store_operands(undeferred(graph)),

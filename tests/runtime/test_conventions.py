@@ -15,11 +15,15 @@ from generated import (
     FusedRMSNormRoPE,
     RMSNormLinear,
     add_rmsnorm,
+    add_rmsnorm_linear,
     dequantize_fp8,
     fused_gated_mlp,
     fused_rmsnorm_rope,
     layernorm,
     linear,
+    linear_activation,
+    linear_add_rmsnorm,
+    linear_residual,
     qk_norm_rope,
     qkv_rope,
     quantize_fp8,
@@ -78,12 +82,30 @@ def test_a_weight_of_another_dtype_is_rounded_to_that_of_x(
 ) -> None:
     x, gain = drawn(rows, 24, dtype=dtype, device=device), drawn(24, device=device)
     weight, up, bias = (drawn(*shape, dtype=other, device=device) for shape in ((16, 24), (16, 24), (16,)))
-    cast, cast_up = weight.to(dtype), up.to(dtype)
-    close(linear(x, weight), linear(x, cast))
-    close(fused_gated_mlp(x, weight, up), fused_gated_mlp(x, cast, cast_up))
-    close(rmsnorm_linear(x, gain, weight), rmsnorm_linear(x, gain, cast))
-    close(linear(x, weight, bias), functional.linear(x.double(), cast.double(), bias.double()))
-    close(rmsnorm_gated_mlp(x, gain, weight, up), rmsnorm_gated_mlp(x, gain, cast, cast_up))
+    cast = weight.to(dtype)
+    cast_bias, residual, own = bias.to(dtype), drawn(rows, 16, dtype=dtype, device=device), drawn(16, device=device)
+    product = functional.linear(x.double(), cast.double(), cast_bias.double())
+    close(linear(x, weight, bias), product)
+    close(linear_activation(x, weight, bias, "relu"), product.relu())
+    close(linear_residual(x, weight, residual, bias), product + residual)
+    for op, before, weights, behind in (
+        (linear, (x,), (weight,), ()),
+        (linear_activation, (x,), (weight, bias), ("silu",)),
+        (linear_residual, (x,), (weight,), (residual,)),
+        (fused_gated_mlp, (x,), (weight, up), ()),
+        (rmsnorm_linear, (x, gain), (weight, bias), ()),
+        (rmsnorm_gated_mlp, (x, gain), (weight, up), ("gelu",)),
+        (linear_add_rmsnorm, (x,), (weight,), (residual, own, None)),
+        (linear_add_rmsnorm, (x,), (weight,), (residual, own, bias)),
+        (add_rmsnorm_linear, (x, x, gain), (weight, bias), ()),
+        (qkv_rope, (x[None], gain), (weight,), (x.new_ones(rows, 4), x.new_zeros(rows, 4), 1)),
+        (qkv_rope, (x[None], gain), (weight,), (x.new_ones(rows, 4), x.new_zeros(rows, 4), 1, None, bias)),
+    ):
+        rounded = [each.to(dtype) for each in weights]
+        last = [each.to(dtype) if each is bias else each for each in behind]
+        results, wanted = op(*before, *weights, *behind), op(*before, *rounded, *last)
+        for got, want in zip(*(r if isinstance(r, tuple) else (r,) for r in (results, wanted)), strict=True):
+            assert torch.equal(got, want)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -19,6 +19,7 @@ from fusec.passes.graph.add_up import add_up
 from fusec.passes.graph.elaborate import elaborate
 from fusec.passes.graph.omit import omit
 from fusec.passes.graph.resolve_views import resolve_views
+from fusec.passes.graph.round_weights import round_weights
 from fusec.passes.host.table import host_table
 from fusec.passes.kernel.build import build_kernels
 from fusec.passes.partition.alternatives import partition
@@ -36,7 +37,19 @@ ROOT = Path(__file__).resolve().parents[2]
 STEPS: tuple[Callable[..., Any], ...] = (*GRAPH_STEPS, schedule, build_kernels)
 
 OTHERS: tuple[Callable[..., Any], ...] = (
-    *(add_up, postpone, omit, prepare, partition, store_operands, dots_alone, expand_dots, resolve_views, host_table),
+    *(
+        round_weights,
+        add_up,
+        postpone,
+        omit,
+        prepare,
+        partition,
+        store_operands,
+        dots_alone,
+        expand_dots,
+        resolve_views,
+        host_table,
+    ),
 )
 """Steps that only some ops take."""
 

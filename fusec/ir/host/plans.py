@@ -128,8 +128,9 @@ class Plans:
     outputs and workspaces, in order. `sizes` computes what is beyond plain extents. `vec` has the extents and strides
     that say how wide an access may be. Where all tensors are gapless, `flat` axes are walked as one. Tensors of
     `repeats` may be the same along some axes. `prepare` makes workspaces of weights, and is `told` extents and dtypes
-    that they do not tell. Products and sums of `rounded` kernels are not contracted: a declared cast stands between.
-    Kernels that are of several ops are launched for this `op`, which lacks the tensors and choices `absent`.
+    that they do not tell. Weights in `cast`, each with what its dtype is called, are rounded to it before plans see
+    them, if they come in another. Products and sums of `rounded` kernels are not contracted: a declared cast stands
+    between. Kernels that are of several ops are launched for this `op`, which lacks the tensors and choices `absent`.
 
     The first of `partitions` that fits is taken, else `steps`, or the partition that takes every call where there are
     none; the steps `last` write what was `waiting`.
@@ -151,6 +152,7 @@ class Plans:
     workspace: Mapping[str, Workspace] = field(default_factory=dict)
     prepare: Any = None
     told: str = ""
+    cast: Mapping[str, str] = field(default_factory=dict)
     tuned: Tuned | None = None
     partitions: tuple[Partition, ...] = ()
     steps: tuple[Step, ...] = ()

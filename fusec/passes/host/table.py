@@ -63,6 +63,7 @@ def host_table(program: Program) -> HostTable:
         rounded=tuple(Name(kernel.name) for kernel in program.kernels if kernel.rounded),
         prepare=Name(PREPARE) if program.once else None,
         told=" ".join(program.once.untold) if program.once else "",
+        cast={tensor.name: str(tensor.element) for tensor in graph.tensors if tensor.passed},
         tuned=_tuned(program, keys),
     )
     computed = tuple(keys.computed.items())

@@ -232,6 +232,7 @@ class Body:
 
     def _choice_name(self, number: NodeId, expr: Choose) -> str:
         given = [self._node(value).expr for _, value in expr.cases]
+        given = [self._node(value.arg).expr if isinstance(value, Cast) else value for value in given]
         if any(isinstance(value, Input) and value.param == expr.selector for value in given):
             return expr.selector
         output = next((output.name for output in self.context.graph.outputs if output.value == number), None)

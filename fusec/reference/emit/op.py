@@ -25,6 +25,7 @@ from fusec.ir.types import DTypeVar, Kind, Lead, product_text
 from fusec.reference.emit.body import WIDTH, Body
 from fusec.reference.emit.context import Context
 from fusec.reference.emit.extents import solved_text
+from fusec.reference.emit.omitted import cast_where_given
 from fusec.reference.emit.prelude import BUILTINS, PRELUDE, prelude, with_callees
 from fusec.reference.emit.readings import Readings
 from fusec.reference.emit.spelling import literal
@@ -59,8 +60,9 @@ def emit_all(wanted: tuple[Function, ...], taken: frozenset[str] = frozenset()) 
     texts: list[str] = []
     there: set[str] = set()
     for each in wanted:
-        context = Context(each.graph, functions, declared=each.once)
-        body = Body(context, Readings(each.graph)).write()
+        graph = cast_where_given(each.graph)
+        context = Context(graph, functions, declared=each.once)
+        body = Body(context, Readings(graph)).write()
         head = _once(each) if each.once else [*_signature(each.graph, each.name), *_docstring(each.graph)]
         called = with_callees(context.prelude)
         lines = [*head, *_definitions(context), *body]
