@@ -61,8 +61,8 @@ COLUMNS = (
     Column("bytes moved", elsewhere="`fusec explain OP` shows it"),
     Column("above least", elsewhere="`fusec explain OP` shows it"),
     Column("registers", numbers=True),
-    Column("spills", numbers=True),
-    Column("shared\nmemory", numbers=True),
+    Column("spills", numbers=True, elsewhere="each kernel that spills is told"),
+    Column("shared\nmemory", numbers=True, elsewhere="`--report FILE` has it"),
     Column("with\nbound", numbers=True),
     Column("error\n/ bound", numbers=True),
 )

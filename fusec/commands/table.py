@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import StringIO
 from itertools import chain, groupby
-from typing import TypeAlias
+from textwrap import wrap
+from typing import Any, TypeAlias
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -38,18 +40,24 @@ PLAIN_WIDTH = 160
 GAP = 2
 """Spaces between two columns."""
 
+_BETWEEN_WORDS: Any = {"break_long_words": False, "break_on_hyphens": False}
+
 ROOM = 24
 """The width at which a longer column that may be left out is worth having."""
 
 
 def print_table(columns: Sequence[Column], rows: Sequence[Row], notes: Sequence[str] = ()) -> None:
-    """A table on standard output; `notes` follow, a line each."""
+    """A table on standard output; `notes` follow. All fit the terminal, or as many columns as the environment says."""
     console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
-    head, body = layout(columns, rows, console.width if sys.stdout.isatty() else PLAIN_WIDTH)
+    width = console.width if sys.stdout.isatty() or "COLUMNS" in os.environ else None
+    head, body = layout(columns, rows, width or PLAIN_WIDTH)
     for line in head:
         console.print(line, style="bold")
-    for line in (*body, *notes):
+    for line in body:
         console.print(line)
+    for note in notes:
+        fitted = wrap(note, width, subsequent_indent="  ", **_BETWEEN_WORDS) if width else [note]
+        console.print("\n".join(fitted))
 
 
 def layout(columns: Sequence[Column], rows: Sequence[Row], width: int) -> tuple[list[str], list[str]]:
@@ -67,7 +75,11 @@ def layout(columns: Sequence[Column], rows: Sequence[Row], width: int) -> tuple[
     fitted = _fitted([widths[at] for at in shown], width)
     fitted[0] += max([len(row[0]) - _span(row, fitted) for row in cut if _is_heading(row)] + [0])
     blocks = [_block(list(block), fitted, kept) for _, block in groupby(cut, _behind)]
-    missing = [f"No room for {c.title}: {c.elsewhere}" for at, c in enumerate(columns) if at not in shown]
+    missing = [
+        f"No room for {' '.join(column.title.split())}: {column.elsewhere}"
+        for at, column in enumerate(columns)
+        if at not in shown
+    ]
     return _block([[column.title for column in kept]], fitted, kept), [*chain.from_iterable(blocks), *missing]
 
 

@@ -46,6 +46,16 @@ def test_a_build_ends_in_a_table(fusec: Fusec, specs: Path) -> None:
     assert sorted(path.name for path in Path("generated").iterdir()) == ["__init__.py", "one.py", "py.typed", "two.py"]
 
 
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_what_a_build_says_fits_the_columns_that_there_are(
+    fusec: Fusec, specs: Path, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    lines = fusec("build", "--target", "none", "--out", "a-" * 8).stdout.splitlines()
+    assert max(map(len, lines)) <= width
+    assert "Python cannot import a package of the name" in " ".join(" ".join(lines).split())
+
+
 def test_a_second_build_changes_nothing(fusec: Fusec, specs: Path) -> None:
     fusec("build", "--target", "none")
     assert fusec("build", "--target", "none").stdout.splitlines()[-1] == "generated: up to date"
