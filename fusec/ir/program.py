@@ -45,8 +45,8 @@ class Program:
     `partitions` that applies is taken, and one of them takes every call; those that are cut take what the graph `once`
     makes of weights, and so does the op `from_values`, where modules may keep that instead of weights. Some writes in
     place wait for a step `last`: until then what they write is kept in the tensors `waiting`, which are outputs of the
-    graph `computed`; it is `spelled` if none waits. `built` has the kernel of every stage by its name. Calls are planned
-    by the `table`.
+    graph `computed`; it is `spelled` if none waits. `built` has the kernel of every stage by its name. Calls are
+    planned by the `table`.
     """
 
     graph: Graph

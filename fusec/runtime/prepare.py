@@ -68,8 +68,9 @@ def weights_changed() -> None:
     """
     global _changes
     _changes = next(_told)
-    for prepared in list(_captured):
-        prepared.renew_captured()
+    # Values may be made of others.
+    while any(prepared.renew_captured() for prepared in list(_captured)):
+        pass
 
 
 class Prepare:
@@ -134,12 +135,14 @@ class Prepared:
                 entry.compare(weights)
         return self._renew(weights, addresses) if entry is None or not entry.holds(weights) else entry
 
-    def renew_captured(self) -> None:
-        """Compute the values that CUDA graphs read again, where they are."""
-        for addresses, entry in list(self._kept.items()):
+    def renew_captured(self) -> bool:
+        """Compute the values that CUDA graphs read again, where they are; whether there were any to compute."""
+        before = dict(self._kept)
+        for addresses, entry in before.items():
             weights = entry.captured and entry.captured()
             if weights:
                 self._renew(weights, addresses)
+        return any(self._kept.get(addresses, entry) is not entry for addresses, entry in before.items())
 
     def _renew(self, weights: Weights, addresses: object) -> Entry:
         if not _frozen.get() and any(weight.is_inference() for weight in weights):

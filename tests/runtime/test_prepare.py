@@ -18,7 +18,7 @@ import fusec
 from fusec.driver.compile import compile_file
 from fusec.driver.load import load_from
 from fusec.runtime import Plan, Prepare, frozen_weights, prepare
-from fusec.runtime.prepare import Entry
+from fusec.runtime.prepare import Entry, Prepared
 
 K, N = 24, 10
 
@@ -434,6 +434,33 @@ def test_what_graphs_read_is_renewed_where_it_is(
     del proj, stacked, changed
     fusec.weights_changed()
     assert not kept()
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_what_graphs_read_may_be_made_of_what_they_read(
+    first: bool, device: torch.device, capturing: Callable[[bool], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weight = torch.randn(N, K, device=device)
+    half = Prepare(lambda weight: weight.half(), weights=("weight",), names=("half",)).like(weight)
+    twice = Prepare(lambda half: half * 2, weights=("half",), names=("twice",)).like(weight.half())
+    monkeypatch.setattr("fusec.runtime.prepare._captured", _Ordered((half, twice) if first else (twice, half)))
+    for captures in (False, True):
+        capturing(captures)
+        for prepared in (half, twice):
+            prepared._captures = captures
+        rounded = half.of((weight,), 1).values[0]
+        doubled = twice.of((rounded,), 2).values[0]
+    weight.data.mul_(3)
+    fusec.weights_changed()
+    assert torch.equal(rounded, weight.half())
+    assert torch.equal(doubled, weight.half() * 2)
+
+
+class _Ordered(list[Prepared]):
+    """What graphs read, in an order of its own."""
+
+    def add(self, prepared: Prepared) -> None:
+        assert prepared in self
 
 
 def test_dtypes_need_no_data() -> None:
