@@ -55,6 +55,15 @@ where T in {f16, bf16}:
     total = sum(dot(x, weight, over=K), over=N)
 
 module Leaning(ins: K, outs: N) of leaning
+
+op mixed(x: T[..., K], weight weight: V[N, K], weight bias: W[N] = 0) -> y: T[..., N]
+where T in {f16, bf16}, V in {f16, bf16, f32}, W in {f16, bf16, f32}:
+    """The weight is of any type, the bias rounded to that of x."""
+    q, scale = quantize(x, f8e4m3, over=K)
+    codes, of_rows = quantize(weight, f8e4m3, over=K)
+    y = dot(q, codes, over=K) * scale * of_rows + cast(bias, T)
+
+module Mixed(ins: K, outs: N, bias) of mixed
 '''
 
 K, N = 48, 32
@@ -112,6 +121,18 @@ def test_it_computes_the_same_without_its_master_in_less_memory(make: Make) -> N
     assert kept + others < whole
     assert kept == sum(N * K + 4 * N for name in values if "scale" in name)
     assert torch.equal(call(module.drop_master()), y)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@torch.no_grad()
+def test_weights_of_another_type_than_what_comes_in(
+    dtype: torch.dtype, modules: SimpleNamespace, device: torch.device
+) -> None:
+    x, module = torch.randn(3, K, device=device).to(dtype), modules.Mixed(K, N, bias=True, device=device)
+    module.bias.normal_()
+    y = module(x)
+    assert module.bias.dtype == torch.float32
+    assert torch.equal(module.drop_master()(x), y)
 
 
 def _halved(module: Any) -> Any:

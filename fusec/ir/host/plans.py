@@ -164,6 +164,7 @@ class Plans:
         dropped = set(self.prepare.weights)
         given = tensors.split()
         rest = [name for name in self.strides if name not in dropped.union(given)]
+        told = {*extents.split(), *given}
         return replace(
             self,
             extents=extents,
@@ -173,6 +174,7 @@ class Plans:
             workspace={name: each for name, each in self.workspace.items() if name not in given},
             prepare=None,
             told="",
+            tuned=self.tuned if self.tuned and told.issuperset(self.tuned.case.split()) else None,
             partitions=tuple(partition for partition in self.partitions if not partition.is_for_vectors),
             steps=(),
         )

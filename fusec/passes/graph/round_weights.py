@@ -47,11 +47,7 @@ def round_weights(graph: Graph) -> Graph:
 def rounded_within(graph: Graph) -> Graph:
     """The same computation on tensors as calls pass them: the inverse, of any rewriting of that graph."""
     inner = {tensor.name: tensor.element for tensor in graph.tensors if tensor.passed}
-    params = tuple(
-        replace(param, element=param.passed, passed=None) if isinstance(param, TensorParam) and param.passed else param
-        for param in graph.params
-    )
-    outer = replace(graph, params=params)
+    outer = as_passed(graph)
 
     def changed(builder: GraphBuilder, node: Node, args: tuple[NodeId, ...]) -> NodeId:
         if not isinstance(node.expr, Input) or node.expr.param not in inner:
@@ -60,6 +56,15 @@ def rounded_within(graph: Graph) -> Graph:
         return builder.add(Cast(passed, inner[node.expr.param]), node.type, node.name, node.span)
 
     return rebuild(outer, changed) if inner else graph
+
+
+def as_passed(graph: Graph) -> Graph:
+    """The graph with the parameters that a call has. Its nodes are of other types, where some are rounded."""
+    params = (
+        replace(param, element=param.passed, passed=None) if isinstance(param, TensorParam) and param.passed else param
+        for param in graph.params
+    )
+    return replace(graph, params=tuple(params))
 
 
 def _declared(graph: Graph, types: Mapping[str, DTypeVar]) -> tuple[Param, ...]:

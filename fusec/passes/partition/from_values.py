@@ -19,6 +19,7 @@ from fusec.ir.partition import Split
 from fusec.ir.program import FromValues
 from fusec.ir.rename import renamed
 from fusec.ir.types import Axis, Dim
+from fusec.passes.graph.round_weights import as_passed
 from fusec.passes.graph.solve_extents import solve_extents
 
 
@@ -41,7 +42,7 @@ def from_values(split: Split, graph: Graph, names: Mapping[str, str]) -> FromVal
     plain = {new: old for old, new in names.items()}
     taken = {param.name for param in graph.params} | {solve.name for solve in graph.solves}
     called = _called(once, {plain.get(name, name) for name in weights}, taken)
-    face = renamed(spelled, plain | called)
+    face = as_passed(renamed(spelled, plain | called))
     return FromValues(
         spelled, face, tuple(plain.get(weight.name, weight.name) for weight in once.tensors), tuple(called.values())
     )
