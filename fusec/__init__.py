@@ -2,7 +2,8 @@
 
 `fusec.load(path_or_text)` builds a spec and returns its op; the command `fusec` does the same for folders. Generated
 code imports `fusec.runtime` alone, so the compiler is not loaded until it is asked for. What calls of ops may be told
-(`batch_invariant`, `weights_changed`) is of the runtime too, and needs no compiler.
+(`batch_invariant`, `weights_changed`) is of the runtime too, and needs no compiler; nor does `convert`, which turns the
+linear layers of a model into modules of an op.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 from fusec.extra import compiler_needed
 
 if TYPE_CHECKING:
+    from fusec.conversion import convert as convert
     from fusec.driver.load import load as load
     from fusec.runtime import batch_invariant as batch_invariant
     from fusec.runtime import frozen_weights as frozen_weights
@@ -21,11 +23,19 @@ if TYPE_CHECKING:
 
 _OF_THE_RUNTIME = ("batch_invariant", "frozen_weights", "set_batch_invariant", "weights_changed")
 
-__all__ = ["__version__", "batch_invariant", "frozen_weights", "load", "set_batch_invariant", "weights_changed"]
+__all__ = [
+    "__version__",
+    "batch_invariant",
+    "convert",
+    "frozen_weights",
+    "load",
+    "set_batch_invariant",
+    "weights_changed",
+]
 
 __version__ = "0.1.0"
 
-_HOMES = {"load": "fusec.driver.load", **dict.fromkeys(_OF_THE_RUNTIME, "fusec.runtime")}
+_HOMES = {"convert": "fusec.conversion", "load": "fusec.driver.load", **dict.fromkeys(_OF_THE_RUNTIME, "fusec.runtime")}
 
 
 def __getattr__(name: str) -> object:

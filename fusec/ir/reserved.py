@@ -65,7 +65,7 @@ MODULE = frozenset(
     | {"register_module", "register_parameter", "register_state_dict_post_hook", "register_state_dict_pre_hook"}
     | {"requires_grad_", "set_extra_state", "set_submodule", "share_memory", "state_dict", "to", "to_empty", "train"}
     | {"training", "type", "xpu", "zero_grad", "reset_parameters", "check", "device", "dtype"}
-    | {"drop_master", "from_linear", "has_master", "require_master", "stored"}
+    | {"bytes_stored", "drop_master", "from_linear", "has_master", "of_weights", "require_master", "stored"}
 )
 """Attributes of every module, or of some of ours, and what constructors call arguments and variables of their own."""
 

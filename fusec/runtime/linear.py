@@ -35,25 +35,33 @@ class LinearModule(torch.nn.Module):
         own = cls.__name__
         if reason := obstacle(linear):
             raise ArgumentError(f"{own}: `linear` {reason}", "linear", torch.nn.Linear, linear)
-        if drop_master and not issubclass(cls, StoringModule):
-            message = f"{own}: `drop_master` is for modules that store what is prepared of their weights"
-            raise ArgumentError(message, "drop_master", False, True)
+        made = cls.of_weights(linear, dtype, **settings)
+        if drop_master:
+            if not isinstance(made, StoringModule):
+                message = f"{own}: `drop_master` is for modules that store what is prepared of their weights"
+                raise ArgumentError(message, "drop_master", False, True)
+            made.drop_master()
+        return made
+
+    @classmethod
+    def of_weights(cls: type[M], linear: torch.nn.Linear, dtype: torch.dtype | None = None, **settings: Any) -> M:
+        """A layer with the weights of another one, whatever else that does."""
         weight, bias = linear.weight, linear.bias
         sizes = dict(zip(cls._linear, (weight.shape[1], weight.shape[0]), strict=True))
-        given = {} if bias is None and "bias" not in _arguments(cls) else {"bias": bias is not None}
+        takes_bias = "bias" in _arguments(cls)
+        if bias is not None and not takes_bias:
+            raise ArgumentError(f"{cls.__name__}: `linear` has a bias, and such a layer has none", "linear", None, bias)
+        given = {"bias": bias is not None} if takes_bias else {}
         try:
             made = cls(**sizes, **given, **settings, device="meta", dtype=dtype or weight.dtype)
         except UnsupportedDtypeError as error:
             if dtype is None:
-                error.args = (f"{error}; `from_linear` converts the weights with `dtype`",)
+                error.args = (f"{error}; convert the layer before, or say `dtype`",)
             raise
         for name, parameter in (("weight", weight), ("bias", bias)):
             if parameter is not None:
                 setattr(made, name, parameter if dtype in (None, parameter.dtype) else _converted(parameter, dtype))
-        made.train(linear.training)
-        if drop_master and isinstance(made, StoringModule):
-            made.drop_master()
-        return made
+        return made.train(linear.training)
 
 
 def obstacle(layer: object) -> str:
@@ -66,6 +74,8 @@ def obstacle(layer: object) -> str:
         return "computes its weight in every call (a parametrization)"
     if not isinstance(layer.weight, torch.nn.Parameter) or layer._modules:
         return "has parts of its own"
+    if type(layer.weight.data) is not torch.Tensor:
+        return f"has a weight that is a {type(layer.weight.data).__name__}"
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     if any(getattr(layer, name, None) for name in hooks):
         return "has hooks, which would be lost"

@@ -45,14 +45,20 @@ class StoringModule(torch.nn.Module):
         values = self._prepared(*self._weights()) if self.has_master else [self._buffers[name] for name in names]
         return {name: value for name, value in zip(names, values, strict=True) if value is not None}
 
-    def drop_master(self: M) -> M:
+    def drop_master(self: M, like: StoringModule | None = None) -> M:
         """Keep the values alone: from now on the module takes their memory, and its weights are None.
 
-        They are not to be had back. A float checkpoint may still be loaded, and is prepared then.
+        They are not to be had back. A float checkpoint may still be loaded, and is prepared then. The values are shared
+        with a module `like` this one, of the same weights, where one that has none is given.
         """
         if self.has_master:
-            self._keep(self.stored())
+            self._keep(self.stored() if like is None or like.has_master else like.stored())
         return self
+
+    def bytes_stored(self) -> int:
+        """The memory that its values take, or would take."""
+        values = self._empty_values("meta") if self.has_master else self.stored()
+        return sum(value.numel() * value.itemsize for value in values.values())
 
     def require_master(self, what: str) -> None:
         """That there are weights to do something with. Raises `ArgumentError`."""
@@ -126,7 +132,7 @@ class StoringModule(torch.nn.Module):
             if not self.has_master:
                 given.update(zip((prefix + name for name in names), self._of_checkpoint(of_weights), strict=True))
         elif is_whole and self.has_master:
-            self._keep(self._empty_values())
+            self._keep(self._empty_values(next(weight.device for weight in self._weights() if weight is not None)))
         if not self.has_master:
             for name in weights:
                 given.pop(prefix + name, None)
@@ -139,10 +145,9 @@ class StoringModule(torch.nn.Module):
         device = next((value.device for value in buffers if value is not None and not value.is_meta), None)
         return self._prepared(*(weight.to(device) for weight in weights))
 
-    def _empty_values(self) -> dict[str, torch.Tensor]:
+    def _empty_values(self, device: torch.device | str) -> dict[str, torch.Tensor]:
         """Values of such weights as there are, yet to be filled."""
         meta = [None if weight is None else weight.detach().to("meta") for weight in self._weights()]
-        device = next(weight.device for weight in self._weights() if weight is not None)
         values = zip(self._storing[2], self._prepared(*meta), strict=True)
         return {name: torch.empty_like(value, device=device) for name, value in values}
 

@@ -66,6 +66,7 @@ LAYERS = (
     ),
     Layer("interpreter", ("runtime.tensor_map",), ("numpy", "torch", "triton")),
     Layer("runtime", ("ir.host",), ("torch", "triton")),
+    Layer("conversion", ("runtime",), ("torch",)),
     Layer("forcing", ("ir", "runtime")),
     Layer(
         "driver",
@@ -120,7 +121,7 @@ LAYERS = (
     # The package of ops: in a wheel it stands in the place of this module.
     Layer("ops", (), ("generated",)),
     Layer("__main__", ("extra",)),
-    Layer("", ("extra", "driver.load", "runtime")),
+    Layer("", ("extra", "conversion", "driver.load", "runtime")),
 )
 """The first entry whose place fits a module is its layer. `codegen.gate_worker` is a process of its own."""
 
