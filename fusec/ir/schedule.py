@@ -291,8 +291,8 @@ class Library:
 
     `rows` are the axes of `out` that `a` alone has, `columns` those that `b` alone has. `precision` and `sums` are
     those of the dot. A product of f8 may have `scales`: of rows and of columns, or one number for each operand, or of
-    the `groups` that some of `inner` are, for each row or column or a block of them. To any other `addends` are added
-    before it is rounded.
+    the `groups` that some of `inner` are, for each row or column or a block of them. To any other an `addend` may be
+    added before it is rounded.
     """
 
     name: ClassVar[str] = "library"
@@ -311,7 +311,7 @@ class Library:
     groups: tuple[Axis, ...] = ()
     sums: Sums = Sums.SINGLE
     scales: tuple[Matrix | None, Matrix | None] = (None, None)
-    addends: tuple[Matrix, ...] = ()
+    addend: Matrix | None = None
 
 
 Combined: TypeAlias = Elementwise | Rows | Combine

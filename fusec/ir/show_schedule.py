@@ -48,8 +48,8 @@ def _library(plan: Library) -> Iterator[str]:
     yield f"  rows {_axes(plan.rows) or 'none'}; columns {_axes(plan.columns) or 'none'}; over {_axes(plan.inner)}"
     if plan.batch:
         yield f"  for each {_axes(plan.batch)}"
-    if plan.addends:
-        yield f"  adds {', '.join(map(_matrix, plan.addends))}"
+    if plan.addend is not None:
+        yield f"  adds {_matrix(plan.addend)}"
     if plan.sums is not Sums.SINGLE:
         scales = (_matrix(scale) for scale in plan.scales if scale is not None)
         of = f" of groups {_axes(plan.groups)}" if plan.groups else ""

@@ -23,14 +23,13 @@ import torch
 
 from fusec.runtime import allocate
 from fusec.runtime.cache import BoundedCache
-from fusec.runtime.product import Matrix, added_at
+from fusec.runtime.product import Matrix, lies_along
 
 # Values of cuBLAS's enumerations, and the types of its functions, from its public headers.
 _DATA = {torch.float32: 0, torch.float64: 1, torch.float16: 2, torch.bfloat16: 14}
 _COMPUTE_32F, _COMPUTE_32F_FAST_TF32, _COMPUTE_64F = 68, 77, 70
 _SCALE_32F, _SCALE_64F = 0, 1
-_TRANSA, _TRANSB, _EPILOGUE, _BIAS_POINTER = 3, 4, 7, 8
-_ADD_BIAS = 4
+_TRANSA, _TRANSB = 3, 4
 _BATCH_COUNT, _STRIDED_BATCH_OFFSET = 5, 6
 _MAX_WORKSPACE_BYTES, _REDUCTION_SCHEME_MASK = 1, 3
 _MIN_ALIGNMENTS = (5, 6, 7, 8)
@@ -101,17 +100,21 @@ class Operand:
         """Whether cuBLASLt, to which columns are contiguous, sees it transposed."""
         return self.matrix.is_by_rows
 
-    @property
-    def stored(self) -> tuple[int, int, int]:
+    def stored(self, transposed: bool) -> tuple[int, int, int]:
         """How long a contiguous line of it is, how many there are, and the stride between them."""
         (rows, columns), (down, across) = self.matrix.shape[-2:], self.matrix.strides[-2:]
-        return (columns, rows, down) if self.transposed else (rows, columns, across)
+        return (columns, rows, down) if transposed else (rows, columns, across)
 
     @property
     def fits(self) -> bool:
         """Whether it is a matrix to cuBLASLt."""
         lines = self.matrix.is_by_rows or self.matrix.is_by_columns
-        return lines and self.dtype in _DATA and max(self.stored) <= _MOST
+        return lines and self.dtype in _DATA and max(self.stored(self.transposed)) <= _MOST
+
+    def is_added_to(self, out: Operand) -> bool:
+        """Whether cuBLASLt adds it before it rounds to `out`."""
+        fits = self.dtype == out.dtype and lies_along(self.matrix, out.matrix)
+        return fits and max(self.stored(out.transposed)) <= _MOST
 
     @property
     def step(self) -> int:
@@ -160,83 +163,73 @@ class _Made:
 
 
 class Gemm:
-    """`out = a @ b + addends` on the current device, of which all is known but where the matrices lie.
+    """`out = a @ b + addend` on the current device, of which all is known but where the matrices lie.
 
-    The sum is kept in f32 (in f64 for f64) and rounded once, to the dtype of out, which is that of the addends; `tf32`
-    lets operands in f32 be rounded to 10 bits of fraction first. There may be one addend of as many rows as out, and
-    one that is the same in every row. Raises `RefusedError` where these do not fit the library.
+    The sum is kept in f32 (in f64 for f64) and rounded once, to the dtype of out, which is that of an addend; `tf32`
+    lets operands in f32 be rounded to 10 bits of fraction first. Raises `RefusedError` where these do not fit the
+    library.
+
+    A bias is the matrix that is added, of lines that lie at one place. The library has an epilogue for it, too, which
+    some of its algorithms make a second kernel of: that adds it to what is rounded already.
     """
 
     def __init__(self, lt: Any, handle: int, operands: Sequence[Operand], tf32: bool, device: torch.device) -> None:
-        """`operands` are a, b, the addends and out."""
+        """`operands` are a, b, an addend if there is one, and out."""
         a, b, *addends, out = operands
         _require(all(operand.fits for operand in (a, b, out)))
         # Columns are written: a row-major result is the transposed product, of the other operand first.
         self._turned = out.transposed
         self._factors = (b, a) if self._turned else (a, b)
-        kinds = added_at([each.matrix for each in addends], out.matrix)
-        _require(kinds is not None and all(each.dtype == out.dtype for each in addends))
-        self._added_at = [None if at is None else 2 + at for at in kinds or ()]
-        matrix, vector = (None if at is None else operands[at] for at in self._added_at)
-        self._lt, self._tf32 = lt, tf32
-        described = self._described(None if vector is None else vector.first)
-        summed = matrix or out
-        layouts = [_layout(lt, operand) for operand in (*self._factors, summed, out)]
-        aligned = (*(operand.alignment for operand in (*self._factors, summed)), _alignment(out, vector))
+        _require(len(addends) <= 1 and all(each.is_added_to(out) for each in addends))
+        summed = (*addends, out)[0]
+        described = self._described(lt, tf32)
+        layouts = [_layout(lt, each, each.transposed) for each in self._factors]
+        layouts += [_layout(lt, each, out.transposed) for each in (summed, out)]
+        aligned = [operand.alignment for operand in (*self._factors, summed, out)]
         found = _heuristic(lt, handle, described, layouts, aligned)
         scalar = c_double if a.dtype == torch.float64 else c_float
-        self._scalars = (byref(scalar(1)), byref(scalar(matrix is not None)))
+        self._scalars = (byref(scalar(1)), byref(scalar(len(addends))))
         self._algorithm = (byref(found.algorithm), c_size_t.from_param(found.workspace))
         self._layouts = [_address(layout.pointer.value or 0) for layout in layouts]
-        self._described_once = described
-        self._owned = layouts
+        self._about = _address(described.pointer.value or 0)
+        self._owned = (described, layouts)
         self._handle = _address(handle)
         self._needed = int(found.workspace)
         self._shifts = [operand.shift for operand in operands]
         self._call = lt.cublasLtMatmul
         self._device = device
-        self._given: BoundedCache[tuple[tuple[Any, ...], _Made]] = BoundedCache(_MOST_GIVEN)
+        self._given: BoundedCache[tuple[Any, ...]] = BoundedCache(_MOST_GIVEN)
 
     def multiply(self, stream: int, addresses: tuple[int, ...]) -> bool:
-        """Multiply on a stream what lies at the addresses of a, b, the addends and out. Whether the library could."""
+        """Multiply on a stream what lies at the addresses of the operands. Whether the library could."""
         given = self._given.get((stream, addresses))
         if given is not None:
-            return not self._call(*given[0])
+            return not self._call(*given)
         if not self._needed:
-            arguments, _ = self._given.put((stream, addresses), self._arguments(stream, addresses, 0))
-            return not self._call(*arguments)
+            return not self._call(*self._given.put((stream, addresses), self._arguments(stream, addresses, 0)))
         # Others may get it as soon as this call is under way: what they launch comes behind it on the stream.
         workspace = allocate.empty((self._needed,), (1,), torch.uint8, self._device)
-        arguments, _owned = self._arguments(stream, addresses, workspace.data_ptr())
-        return not self._call(*arguments)
+        return not self._call(*self._arguments(stream, addresses, workspace.data_ptr()))
 
-    def _arguments(self, stream: int, addresses: tuple[int, ...], workspace: int) -> tuple[tuple[Any, ...], _Made]:
-        """What `cublasLtMatmul` takes, and the descriptor in it. These are numbers: they own nothing of a call."""
-        places = [*map(add, addresses, self._shifts)]
-        matrix, vector = (None if at is None else places[at] for at in self._added_at)
-        described = self._described_once if vector is None else self._described(vector)
-        out = _address(places[-1])
-        summed = out if matrix is None else _address(matrix)
-        first, second = map(_address, places[1::-1] if self._turned else places[:2])
+    def _arguments(self, stream: int, addresses: tuple[int, ...], workspace: int) -> tuple[Any, ...]:
+        """What `cublasLtMatmul` takes. These are numbers: they own nothing of a call."""
+        a, b, *added = map(_address, map(add, addresses, self._shifts))
+        first, second = (b, a) if self._turned else (a, b)
         of_first, of_second, of_summed, of_out = self._layouts
         one, beta = self._scalars
         algorithm, size = self._algorithm
         factors = (first, of_first, second, of_second)
         where = (algorithm, _address(workspace), size, _address(stream))
-        about = _address(described.pointer.value or 0)
-        return (self._handle, about, one, *factors, beta, summed, of_summed, out, of_out, *where), described
+        return (self._handle, self._about, one, *factors, beta, added[0], of_summed, added[-1], of_out, *where)
 
-    def _described(self, vector: int | None) -> _Made:
-        """What is done to the matrices. The address of a vector is part of it."""
+    def _described(self, lt: Any, tf32: bool) -> _Made:
+        """What is done to the matrices."""
         first, second = self._factors
         double = first.dtype == torch.float64
-        single = _COMPUTE_32F_FAST_TF32 if self._tf32 and first.dtype == torch.float32 else _COMPUTE_32F
-        made = _Made(self._lt, "MatmulDesc", _COMPUTE_64F if double else single, _SCALE_64F if double else _SCALE_32F)
+        single = _COMPUTE_32F_FAST_TF32 if tf32 and first.dtype == torch.float32 else _COMPUTE_32F
+        made = _Made(lt, "MatmulDesc", _COMPUTE_64F if double else single, _SCALE_64F if double else _SCALE_32F)
         made.set(_TRANSA, c_int(self._turned ^ first.transposed))
         made.set(_TRANSB, c_int(self._turned ^ second.transposed))
-        if vector is not None:
-            made.set(_EPILOGUE, c_int(_ADD_BIAS))
-            made.set(_BIAS_POINTER, c_void_p(vector))
         return made
 
 
@@ -249,13 +242,8 @@ def _require(fits: bool) -> None:
         raise RefusedError
 
 
-def _alignment(out: Operand, vector: Operand | None) -> int:
-    """PyTorch, too, lets the alignment of a result stand for that of its bias."""
-    return out.alignment if vector is None else gcd(out.alignment, vector.alignment)
-
-
-def _layout(lt: Any, operand: Operand) -> _Made:
-    layout = _Made(lt, "MatrixLayout", _DATA[operand.dtype], *operand.stored)
+def _layout(lt: Any, operand: Operand, transposed: bool) -> _Made:
+    layout = _Made(lt, "MatrixLayout", _DATA[operand.dtype], *operand.stored(transposed))
     if len(operand.matrix.shape) == 3:
         layout.set(_BATCH_COUNT, c_int(operand.matrix.shape[0]))
         layout.set(_STRIDED_BATCH_OFFSET, c_int64(operand.step))

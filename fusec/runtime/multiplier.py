@@ -53,7 +53,7 @@ class Multiplier:
         self._empty = 0 in product.a.shape
         self._rank = len(self._matrices[-1].shape)
         self._tf32 = product.tf32
-        self._adds = bool(product.addends)
+        self._adds = product.addend is not None
         self._is_long = product.work >= _LONG and not self._adds
         self._of_8_bits = OfEightBits.of(product) if product.in_8_bits else None
         self._bound: BoundedCache[tuple[torch.Tensor, ...]] = BoundedCache(_MOST_BOUND)
@@ -107,7 +107,7 @@ class Multiplier:
             return None
 
     def views(self, addresses: tuple[int, ...]) -> tuple[torch.Tensor, ...]:
-        """The two factors, scales or addends if there are any, and the result, at these addresses."""
+        """The two factors, scales or an addend if there are any, and the result, at these addresses."""
         bound = self._bound.get(addresses)
         return bound or self._bound.put(addresses, self._bind(addresses))
 
@@ -150,7 +150,7 @@ def _multiplication(given: torch.dtype, out: torch.dtype, device: torch.device, 
 
 
 def _addition(given: torch.dtype, out: torch.dtype, device: torch.device, rank: int) -> Callable[..., object]:
-    """The function of `a`, `b`, addends and `out` that adds these to the product before it is rounded to `out`."""
+    """The function of `a`, `b`, an addend and `out` that adds it to the product before this is rounded to `out`."""
     wide = torch.float64 if device.type == "cpu" or given == torch.float64 else torch.float32
     return partial(_multiply_and_add, wide, _multiplication(given, wide, device, rank))
 
@@ -160,13 +160,12 @@ def _multiply_and_add(
     multiply: Callable[..., object],
     a: torch.Tensor,
     b: torch.Tensor,
-    *addends: torch.Tensor,
+    addend: torch.Tensor,
     out: torch.Tensor,
 ) -> None:
     total = torch.empty(out.shape, dtype=wide, device=out.device)
     multiply(a, b, out=total)
-    for addend in addends:
-        total += addend
+    total += addend
     out.copy_(total)
 
 

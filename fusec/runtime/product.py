@@ -53,30 +53,11 @@ def with_lengths(matrix: Matrix) -> Matrix:
     return replace(matrix, strides=(*steps, row, column))
 
 
-def added_at(addends: Sequence[Matrix], out: Matrix) -> tuple[int | None, int | None] | None:
-    """Which addend the library adds as a matrix, and which as a vector to every gapless line; None where it cannot.
-
-    A matrix has to lie as `out` does, and there may be one of each kind.
-    """
-    found: list[int | None] = [None, None]
-    for place, each in enumerate(addends):
-        kinds = (_lies_as(each, out), _repeats_a_line(each, out))
-        kind = next((kind for kind in (1, 0) if kinds[kind] and found[kind] is None), None)
-        if kind is None:
-            return None
-        found[kind] = place
-    return found[0], found[1]
-
-
-def _lies_as(addend: Matrix, out: Matrix) -> bool:
-    return addend.is_by_rows if out.is_by_rows else addend.is_by_columns
-
-
-def _repeats_a_line(addend: Matrix, out: Matrix) -> bool:
-    along = len(out.shape) - (1 if out.is_by_rows else 2)
-    steps = enumerate(zip(addend.shape, addend.strides, strict=True))
-    others = (step for axis, (size, step) in steps if axis != along and size != 1)
-    return addend.strides[along] == 1 and not any(others)
+def lies_along(addend: Matrix, out: Matrix) -> bool:
+    """Whether the library adds a matrix to `out`: its lines are gapless where those of `out` are, or one for all."""
+    along, across = (-1, -2) if out.is_by_rows else (-2, -1)
+    step = addend.strides[across]
+    return addend.strides[along] == 1 and (step == 0 or step >= max(1, addend.shape[along]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +72,7 @@ class Product:
     and of columns, or of all of `a` and `b`, in float32; or "i8", whose `out` is int32. What is summed may be so many
     `groups`, each with scales of its own: of rows and columns, or of blocks of them.
 
-    To any other product `addends` may be added before it is rounded: matrices of the shape and dtype of `out`.
+    To any other product an `addend` of the shape and dtype of `out` may be added before it is rounded.
     """
 
     a: Matrix
@@ -101,7 +82,7 @@ class Product:
     in_8_bits: str = ""
     scales: tuple[Matrix | None, Matrix | None] = (None, None)
     groups: int = 0
-    addends: tuple[Matrix, ...] = ()
+    addend: Matrix | None = None
 
     def __post_init__(self) -> None:
         *batch, rows, inner = self.a.shape
@@ -114,13 +95,12 @@ class Product:
     @property
     def read(self) -> tuple[Matrix, ...]:
         """All that it reads."""
-        return (self.a, self.b, *(scale for scale in self.scales if scale is not None), *self.addends)
+        return (self.a, self.b, *(each for each in (*self.scales, self.addend) if each is not None))
 
     @property
     def is_sum(self) -> bool:
         """Whether the library adds what is to be added."""
-        *addends, out = map(with_lengths, (*self.addends, self.out))
-        return added_at(addends, out) is not None
+        return self.addend is None or lies_along(with_lengths(self.addend), with_lengths(self.out))
 
     @property
     def idle(self) -> bool:
@@ -139,16 +119,17 @@ class Product:
             return replace(matrix, offset=matrix.offset + offsets.get(matrix.name, 0))
 
         rows, columns = (moved(scale) if scale is not None else None for scale in self.scales)
-        addends = tuple(map(moved, self.addends))
+        addend = moved(self.addend) if self.addend is not None else None
         a, b, out = map(moved, (self.a, self.b, self.out))
-        return replace(self, a=a, b=b, out=out, scales=(rows, columns), addends=addends)
+        return replace(self, a=a, b=b, out=out, scales=(rows, columns), addend=addend)
 
 
 def matmul(
     a: str,
     b: str,
     out: str,
-    *addends: str,
+    addend: str = "",
+    *,
     batch: Strided = (),
     rows: Strided = (),
     columns: Strided = (),
@@ -156,12 +137,12 @@ def matmul(
     offsets: Sequence[int] | None = None,
     tf32: bool = False,
 ) -> Product | None:
-    """The product of the buffers `a` and `b` and some `addends`, or None where their strides make no matrices of them.
+    """The product of the buffers `a` and `b` and an `addend`, or None where their strides make no matrices of them.
 
-    Every axis is its size and its strides, in elements: those of `batch` in a, b, out and the addends, of `rows` in a,
-    out and the addends, of `columns` in b, out and the addends, of `inner`, which are summed over, in a and b. Several
+    Every axis is its size and its strides, in elements: those of `batch` in a, b, out and the addend, of `rows` in a,
+    out and the addend, of `columns` in b, out and the addend, of `inner`, which are summed over, in a and b. Several
     axes count as one where they lie evenly in memory; where they do not, the outer one of two rows or columns becomes
-    the batch. `offsets` moves the first element of a, b, out and the addends; `tf32` is as in `Product`.
+    the batch. `offsets` moves the first element of a, b, out and the addend; `tf32` is as in `Product`.
     """
     batches = join_axes(batch)
     lines = join_axes((size, of_a, 0, *others) for size, of_a, *others in rows)
@@ -173,19 +154,17 @@ def matmul(
                 batches.append(axes.pop(0))
     if max(map(len, (batches, lines, posts, steps))) > 1:
         return None
-    one = (1, (0,) * (3 + len(addends)))
+    one = (1, (0,) * 4)
     (count, each), (height, down), (width, across), (depth, along) = (
         axes[0] if axes else one for axes in (batches, lines, posts, steps)
     )
-    first, second, third, *others = offsets or (0,) * (3 + len(addends))
+    first, second, third, *fourth = offsets or (0,) * 4
     shape = (count, height, width)
+    added = Matrix(addend, shape, (each[3], down[3], across[3]), fourth[0]) if addend else None
     return Product(
         Matrix(a, (count, height, depth), (each[0], down[0], along[0]), first),
         Matrix(b, (count, depth, width), (each[1], along[1], across[1]), second),
         Matrix(out, shape, (each[2], down[2], across[2]), third),
         tf32,
-        addends=tuple(
-            Matrix(name, shape, (each[place], down[place], across[place]), offset)
-            for place, (name, offset) in enumerate(zip(addends, others, strict=True), start=3)
-        ),
+        addend=added,
     )

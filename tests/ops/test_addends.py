@@ -22,22 +22,21 @@ FORMS = {
     "    y = bias + dot(x, w, over=K)",
     "residual": "op f(x: T[M, K], w: T[N, K], r: T[M, N]) -> y: T[M, N]\nwhere T in {f16, bf16, f32}:\n"
     "    y = r + dot(x, w, over=K)",
-    "both": "op f(x: T[..., K], w: T[N, K], r: T[..., N], bias: T[N] = 0) -> y: T[..., N]\nwhere T in {f16, f32}:\n"
-    "    y = dot(x, w, over=K) + bias + r",
-    "the other order": "op f(x: T[M, K], w: T[K, N], r: T[M, N], bias: T[N]) -> y: T[M, N]\nwhere T in {bf16}:\n"
-    "    y = dot(x, w, over=K) + r + bias",
     "columns": "op f(x: T[M, K], w: T[N, K], bias: T[M]) -> y: T[N, M]\nwhere T in {bf16, f32}:\n"
     "    y = dot(x, w, over=K) + bias",
-    "batches": "op f(x: T[B, M, K], w: T[B, N, K], r: T[B, M, N], bias: T[N]) -> y: T[B, M, N]\nwhere T in {bf16}:\n"
-    "    y = dot(x, w, over=K) + r + bias",
+    "batches": "op f(x: T[B, M, K], w: T[B, N, K], r: T[B, M, N]) -> y: T[B, M, N]\nwhere T in {bf16}:\n"
+    "    y = dot(x, w, over=K) + r",
+    "bias of batches": "op f(x: T[B, M, K], w: T[B, N, K], bias: T[N]) -> y: T[B, M, N]\nwhere T in {bf16, f32}:\n"
+    "    y = dot(x, w, over=K) + bias",
+    "vectors": "op f(x: T[B, M, K], w: T[B, K, N], bias: T[B, N]) -> y: T[B, M, N]\nwhere T in {bf16}:\n"
+    "    y = dot(x, w, over=K) + bias",
     "cast": "op f(x: bf16[M, K], w: bf16[N, K], bias: bf16[N]) -> y: bf16[M, N]:\n"
     "    y = cast(dot(x, w, over=K) + bias, bf16)",
-    "in f32": "op f(x: bf16[M, K], w: bf16[N, K], bias: f32[N], r: f32[M, N]) -> y: f32[M, N]:\n"
-    "    y = dot(x, w, over=K) + bias + r",
+    "in f32": "op f(x: bf16[M, K], w: bf16[N, K], bias: f32[N]) -> y: f32[M, N]:\n    y = dot(x, w, over=K) + bias",
     "norm": "op f(x: T[M, K], gain: T[K], w: T[N, K], bias: T[N] = 0) -> y: T[M, N]\nwhere T in {bf16}:\n"
     "    y = dot(rmsnorm(x, gain, 1e-6, over=K), w, over=K, precision=T) + bias",
-    "two axes": "op f(x: T[M, K], w: T[G, L, K], bias: T[G, L], r: T[M, G, L]) -> y: T[M, G, L]\nwhere T in {bf16}:\n"
-    "    y = dot(x, w, over=K) + bias + r",
+    "two axes": "op f(x: T[M, K], w: T[G, L, K], bias: T[G, L]) -> y: T[M, G, L]\nwhere T in {bf16}:\n"
+    "    y = dot(x, w, over=K) + bias",
 }
 """All that is added is the library's: no kernel stands behind it."""
 
@@ -46,6 +45,10 @@ OTHERS = {
     "    y = dot(x, w, over=K) + bias",
     "rows": "op f(x: T[M, K], w: T[N, K], bias: T[M]) -> y: T[M, N]\nwhere T in {bf16}:\n"
     "    y = dot(x, w, over=K) + bias",
+    "both": "op f(x: T[..., K], w: T[N, K], r: T[..., N], bias: T[N] = 0) -> y: T[..., N]\nwhere T in {f16, f32}:\n"
+    "    y = dot(x, w, over=K) + bias + r",
+    "both in f32": "op f(x: bf16[M, K], w: bf16[N, K], bias: f32[N], r: f32[M, N]) -> y: f32[M, N]:\n"
+    "    y = dot(x, w, over=K) + bias + r",
     "two matrices": "op f(x: T[M, K], w: T[N, K], r: T[M, N], s: T[M, N]) -> y: T[M, N]\nwhere T in {bf16}:\n"
     "    y = dot(x, w, over=K) + r + s",
     "a number": "op f(x: T[M, K], w: T[N, K], s: T[]) -> y: T[M, N]\nwhere T in {bf16}:\n    y = dot(x, w, over=K) + s",
@@ -104,7 +107,7 @@ def test_the_library_adds_as_the_op_does(form: str, tmp_path: Path, device: torc
                 assert form == "f8" or (form, sizes["M"]) == ("columns", 1)
 
 
-def products(op: Op, form: str, **changed: torch.Tensor) -> list[tuple[str, ...]]:
+def products(op: Op, form: str, **changed: torch.Tensor | None) -> list[tuple[str, ...]]:
     """What each step of the library's plan reads, if that is a product; the outputs that kernels write."""
     tensors = {}
     for param in op.program.graph.tensors:
@@ -133,6 +136,11 @@ def test_what_a_kernel_adds(form: str, tmp_path: Path) -> None:
     found = products(op, form)
     assert found[-1] == ("kernel",)
     assert all(len(read) == 2 for read in found[:-1])
+
+
+def test_a_residual_is_the_librarys_where_a_bias_is_left_out(tmp_path: Path) -> None:
+    (op,) = compiled(OTHERS["both"], tmp_path)
+    assert products(op, "both", bias=None) == [("x", "w", "r")]
 
 
 @pytest.mark.parametrize("layout", ["transposed", "repeated", "strided", "sliced"])

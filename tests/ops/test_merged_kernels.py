@@ -95,10 +95,10 @@ def test_kernels_are_merged(form: str, count: int) -> None:
 
 @pytest.mark.parametrize(("x", "w"), [((3, 8), (5, 8)), ((1, 8), (5, 8))])
 def test_a_warm_call_has_a_value_for_every_place(
-    x: tuple[int, ...], w: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    x: tuple[int, ...], w: tuple[int, ...], tmp_path: Path, device: torch.device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain, _ = compiled(PLAIN + ADDED, tmp_path)
-    tensors = (torch.randn(x), torch.randn(w), None)
+    tensors = (torch.randn(x, device=device), torch.randn(w, device=device), None)
     plan = plain.module.plain.plan(*tensors)
     picked: list[tuple[object, ...]] = []
     for step in plan._steps:

@@ -14,7 +14,7 @@ from fusec.runtime import cublas_lt
 
 DTYPES = {0: torch.float32, 1: torch.float64, 2: torch.float16, 14: torch.bfloat16}
 ATTRIBUTES: dict[str, dict[int, Any]] = {
-    "MatmulDesc": {3: c_int32, 4: c_int32, 7: c_uint32, 8: c_void_p},
+    "MatmulDesc": {3: c_int32, 4: c_int32},
     "MatrixLayout": {5: c_int32, 6: c_int64},
     "MatmulPreference": {1: c_uint64, 3: c_uint32, 5: c_uint32, 6: c_uint32, 7: c_uint32, 8: c_uint32},
 }
@@ -109,31 +109,26 @@ class EmulatedCublasLt:
         assert (described["scale"] == 1) == (described["compute"] == 70)
         for address, alignment in zip((a, b, c, d), (5, 6, 7, 8), strict=True):
             assert address % self.wanted[alignment] == 0
+        assert all(self._leads(layout) for layout in (of_a, of_b, of_d))
+        assert self._leads(of_c) or self.objects[of_c]["leading"] == 0  # one column for all
         first, second, result = (self._matrices(*pair) for pair in ((a, of_a), (b, of_b), (d, of_d)))
         first, second = (matrices.mT if described[side] else matrices for side, matrices in ((3, first), (4, second)))
         total = first.double() @ second.double()
         if summed:
             total += self._matrices(c, of_c)
-        if described.get(7):
-            assert described[7] == 4
-            assert described[8] % self.wanted[8] == 0
-            total += self._vector(described[8], of_d)
         result.copy_(total)
         self.computed.append(described["compute"])
         return 0
 
-    def _vector(self, address: int, layout: int) -> torch.Tensor:
-        """One number for every row of what lies in columns."""
+    def _leads(self, layout: int) -> bool:
+        """Whether columns stand behind one another."""
         about = self.objects[layout]
-        dtype, rows = DTYPES[about["dtype"]], about["rows"]
-        memory = (ctypes.c_char * (rows * dtype.itemsize)).from_address(address)
-        return torch.frombuffer(memory, dtype=dtype).view(rows, 1)
+        return bool(about["leading"] >= max(1, about["rows"]))
 
     def _matrices(self, address: int, layout: int) -> torch.Tensor:
         """What lies at an address: contiguous columns, and a batch of them."""
         about = self.objects[layout]
         dtype, rows, columns, leading = DTYPES[about["dtype"]], about["rows"], about["columns"], about["leading"]
-        assert leading >= max(1, rows)
         number, step = about.get(5, 1), about.get(6, 0)
         span = (number - 1) * step + (columns - 1) * leading + rows
         memory = torch.frombuffer((ctypes.c_char * (span * dtype.itemsize)).from_address(address), dtype=dtype)

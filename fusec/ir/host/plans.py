@@ -18,8 +18,8 @@ class Library:
     """A product by the vendor's library: `out = sum(a * b, over inner)` for each position of `batch`.
 
     One of operands `in_8_bits`, "f8", "fast" or "i8", may have a scale of rows and one of columns, or of all of `a` and
-    `b`; with `groups`, which some of `inner` are, those of each group, of rows or columns or blocks of them. Those of
-    `addends` that a call gives are added to any other product before it is rounded.
+    `b`; with `groups`, which some of `inner` are, those of each group, of rows or columns or blocks of them. The
+    `addend`, if a call gives it, is added to any other product before it is rounded.
     """
 
     a: str | Matrix
@@ -34,7 +34,7 @@ class Library:
     row_scale: str | Matrix = ""
     column_scale: str | Matrix = ""
     groups: str = ""
-    addends: tuple[str | Matrix, ...] = ()
+    addend: str | Matrix = ""
 
 
 @dataclass(frozen=True, slots=True)

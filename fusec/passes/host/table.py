@@ -121,7 +121,7 @@ def _library(product: Product, keys: Keys) -> Library:
         row_scale=scale(product.scales[0], (*product.rows, *product.groups)),
         column_scale=scale(product.scales[1], (*product.columns, *product.groups)),
         groups=keys.axes(product.groups),
-        addends=tuple(keys.matrix(addend, seen[2][1]) for addend in product.addends),
+        addend=keys.matrix(product.addend, seen[2][1]) if product.addend is not None else "",
     )
 
 

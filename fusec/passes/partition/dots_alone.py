@@ -18,7 +18,7 @@ from fusec.ir.graph import Graph, reachable
 from fusec.ir.multiply import F32, I8, I32, MULTIPLIED, is_of_8_bits
 from fusec.ir.partition import LIBRARY, Intermediate, Partition
 from fusec.ir.types import Kind, Storage
-from fusec.passes.partition.addends import lie_along, summed
+from fusec.passes.partition.addend import lies_along, summed
 from fusec.passes.partition.cut import Cuts, Stored, cut
 from fusec.passes.partition.intermediates import Intermediates
 from fusec.passes.partition.operands import (
@@ -98,17 +98,17 @@ def _is_optional(graph: Graph, factor: NodeId) -> bool:
 def _result(
     graph: Graph, number: NodeId, storage: Storage, read: Readers, made: Intermediates
 ) -> tuple[NodeId, Intermediate]:
-    """Where a product goes: to the output that it is, addends included, if it is only that; else to a tensor in f32.
+    """Where a product goes: to the output that it is, an addend included, if it is only that; else to a tensor in f32.
 
     The library rounds a product of f8 to every type of at least 16 bits, and leaves one of i8 in i32.
     """
     for output in graph.outputs:
-        top, addends = summed(graph, number, output.element, read)
+        top, addend = summed(graph, number, output.element, read)
         node, element = _rounded(graph, top, storage, read)
-        if read[node] != [output] or (addends and is_of_8_bits(storage)):
+        if read[node] != [output] or (addend is not None and is_of_8_bits(storage)):
             continue
         is_typed = output.element == element or _rounds_to(output.element, storage)
-        if is_typed and made.is_stored_whole(output.name) and lie_along(graph, addends, output):
+        if is_typed and made.is_stored_whole(output.name) and lies_along(graph, addend, output):
             return node, Intermediate(output.name, output.element, output.dims)
     node, element = _rounded(graph, number, storage, read)
     return node, made.own(node, element, (), "product")

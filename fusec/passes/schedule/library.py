@@ -1,6 +1,6 @@
 """Library: the schedule of a step that is a dot alone, by the vendor's library.
 
-Before: the flow of a step that stores one dot of two loads, with a matrix and a vector added to it, or one of f8 times
+Before: the flow of a step that stores one dot of two loads, with a matrix or a vector added to it, or one of f8 times
 a scale of its rows and one of its columns; or the sum over groups of such a product, whose scales are those of a group.
 After: where each of the three matrices lies, and which axes are rows, columns, contracted and a batch. Every axis has
 to have one stride in each matrix.
@@ -51,8 +51,10 @@ def library(flow: Flow) -> Library | str:
     kept = without(tuple(axis for position in out.positions for axis in position.axes), dot.axes)
     if groups and (groups != tuple(axis for axis in left if axis in right and axis not in dot.axes) or len(terms) > 0):
         return "its groups are not those of both operands"
-    addends = [_loaded(flow, _given(flow, term)) for term in terms]
-    if None in addends or (addends and sums_of(flow.nodes, dot) is not Sums.SINGLE):
+    if len(terms) > 1:
+        return "several tensors are added to the dot"
+    addend = _loaded(flow, _given(flow, terms[0])) if terms else None
+    if terms and (addend is None or sums_of(flow.nodes, dot) is not Sums.SINGLE):
         return "what is added to the dot is computed, or its operands are of 8 bits"
     scales = _scales(flow, factors, without(left, dot.axes), without(right, dot.axes), groups)
     if scales is None:
@@ -69,7 +71,7 @@ def library(flow: Flow) -> Library | str:
         precision=dot.precision,
         sums=sums_of(flow.nodes, dot),
         scales=scales,
-        addends=tuple(addend for addend in addends if addend is not None),
+        addend=addend,
     )
 
 

@@ -42,7 +42,7 @@ class Partitions:
         if not partition.products:
             return self._prefers_own(partition)
         skinny = not isinstance(partition.steps[-1], Step) and self._is_skinny
-        adds = any(product.addends for product in self.products(partition) if product is not None)
+        adds = any(product.addend for product in self.products(partition) if product is not None)
         others = skinny or (adds and self._tma_beats_library)
         return self._is_for(partition) and not others and self._prefers_library
 
@@ -134,8 +134,8 @@ class Partitions:
     def _product(self, library: Library) -> Product | None:
         call = self._call
         a, b = library.a, library.b
-        given = (each for each in library.addends if call.tensors[_tensor(each)] is not None)
-        made = (library.out, *given)
+        adds = library.addend and call.tensors[_tensor(library.addend)] is not None
+        made = (library.out, *((library.addend,) if adds else ()))
         found = matmul(
             *map(_tensor, (a, b, *made)),
             batch=self._seen(library.batch, a, b, *made),
@@ -145,7 +145,7 @@ class Partitions:
             offsets=[*map(call.offset, (a, b, *made))],
             tf32=library.tf32,
         )
-        if found is not None and found.addends and not found.is_sum:
+        if found is not None and not found.is_sum:
             return None
         return self._of_8_bits(found, library) if found is not None and library.in_8_bits else found
 
