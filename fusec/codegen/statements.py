@@ -52,7 +52,20 @@ from fusec.ir.statements import (
     Vectors,
     every,
 )
-from fusec.ir.tile_values import Address, Along, Apply, AsWhole, Condition, Dims, DTypeRef, Masked, Name, Value, Whole
+from fusec.ir.tile_values import (
+    ANY,
+    Address,
+    Along,
+    Apply,
+    AsWhole,
+    Condition,
+    Dims,
+    DTypeRef,
+    Masked,
+    Name,
+    Value,
+    Whole,
+)
 from fusec.ir.types import DType, Kind
 from fusec.passes.kernel.blocks import EVICT, HELD, PREFETCH, VEC, VECTOR
 
@@ -218,7 +231,8 @@ class StatementPrinter:
 
     def _added(self, load: LoadTile, stride: sympy.Symbol) -> str:
         """A product, of which several programs may have left a part each."""
-        mask = self._values.mask(load.mask, load.address.dims) if load.mask else "True"
+        pair = load.address.pair is not None
+        mask = self._values.mask(load.mask, load.address.dims, pair) if load.mask else "True"
         real = [] if self._values.real == "tl.float32" else [self._values.real]
         return f"device.sum_of_splits({', '.join([self._address(load.address), mask, str(stride), 'SPLITS', *real])})"
 
@@ -277,7 +291,8 @@ class StatementPrinter:
         parts = [expanded(address.pointer.text, address.pointer.dims, dims, pair)]
         parts += [self._along(along, dims, pair) for along in address.along]
         if address.pair is not None:
-            lanes = f"[{', '.join(['None'] * len(dims) + [':'])}]" if dims else ""
+            # In front of lanes alone, Triton adds as many dimensions as it takes.
+            lanes = f"[{', '.join(['None'] * len(dims) + [':'])}]" if dims and dims != ANY else ""
             step = size_text(address.pair)
             far = ".to(INDEX)" if " " in step else ""
             parts.append(f"tl.arange(0, 2){far}{lanes}{f' * {step}' if step != '1' else ''}")

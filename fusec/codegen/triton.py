@@ -9,7 +9,7 @@ import sympy
 
 from fusec.ir.ops import PREFIX
 from fusec.ir.sizes import operand_text, size_text
-from fusec.ir.tile_values import Dims, DTypeRef, ElementOf, Whole
+from fusec.ir.tile_values import ANY, Dims, DTypeRef, ElementOf, Whole
 from fusec.ir.types import Kind
 from fusec.passes.kernel.blocks import VEC
 
@@ -185,6 +185,8 @@ def expanded(text: str, have: Dims, want: Dims, pair: bool = False) -> str:
     """`text[:, None]`: a value with new dimensions of size one where it lacks them; scalars need none."""
     if not have or (have == want and not pair):
         return text
+    if want == ANY:
+        return f"tl.expand_dims({text}, -1)"
     places = [":" if dim in have else "None" for dim in want] + (["None"] if pair else [])
     return f"{text}[{', '.join(places)}]"
 

@@ -1,8 +1,26 @@
-"""What kernels call an axis: its index, the size of its tiles, and the flag that none of them is in part outside."""
+"""What kernels call an axis: its index, the size of its tiles, and the flag that none of them is in part outside.
+
+The host calls it by a key, of which these names can be made again.
+"""
 
 from __future__ import annotations
 
-from fusec.ir.types import Axis, Fixed, Named, Quotient, Twin
+from fusec.ir.host import names
+from fusec.ir.types import Axis, Fixed, Named, Quotient, Twin, product_text
+
+
+def axis_key(axis: Axis) -> str:
+    """The key of an axis, if no other size has it. Of it follows the name of the axis' tile size in kernels."""
+    match axis:
+        case Named(name):
+            return name
+        case Fixed(value):
+            return str(value)
+        case Quotient(of, by):
+            return f"{of}/{by}"
+        case _:
+            text = product_text((axis,)).replace(" ", "")
+            return text if names.block_name(text) == block_name(axis) else index_name(axis).replace("_", "+")
 
 
 def block_name(axis: Axis) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sympy
 
+from fusec.ir.axis_words import axis_key
 from fusec.ir.flow import LEAD_AXES
 from fusec.ir.host.names import SPLITS, stride_names
 from fusec.ir.types import Axis, Dim, Lead, product_text, symbol
@@ -21,7 +22,7 @@ def strides(tensor: str, dims: tuple[Dim, ...]) -> tuple[sympy.Symbol, ...]:
 
 def sum_strides(workspace: str, axes: tuple[Axis, ...]) -> tuple[sympy.Symbol, ...]:
     """One symbol for each axis of the sums that several splits leave, and one for the splits."""
-    return tuple(map(symbol, stride_names(workspace, (*map(str, axes), SPLITS))))
+    return tuple(map(symbol, stride_names(workspace, (*map(axis_key, axes), SPLITS))))
 
 
 def split_stride(tensor: str) -> sympy.Symbol:

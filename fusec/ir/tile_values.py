@@ -15,6 +15,8 @@ from fusec.ir.multiply import Sums
 from fusec.ir.types import DType, Kind, Storage
 
 Dims: TypeAlias = tuple[str, ...]
+ANY: Dims = ("tile",)
+"""Those of a tile of which it is not known how many there are, of rows and of a single element as well."""
 
 
 @dataclass(frozen=True, slots=True)

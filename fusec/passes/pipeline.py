@@ -27,6 +27,7 @@ from fusec.passes.partition.from_values import from_values
 from fusec.passes.partition.operands import dots_of, multiplies_stored
 from fusec.passes.partition.postpone import Postponed, postpone
 from fusec.passes.partition.prepare import prepare
+from fusec.passes.partition.scales import as_the_library_scales
 from fusec.passes.runner import Runner, StepReport
 from fusec.passes.schedule.known import Known
 from fusec.passes.schedule.late_reads import late_reads
@@ -91,6 +92,8 @@ def _compiled(run: Runner, graph: Graph, summed: Graph, waiting: frozenset[str])
         # What the plans compute, with all writes in place.
         fused, undeferred = (_rewritten(run.checked, graph, steps) for steps in (GRAPH_STEPS, _UNDEFERRED))
     forms = ((fused,) if is_whole else ()) + ((undeferred,) if is_cut and not (is_whole and is_same) else ())
+    if LIBRARY in used and (scaled := as_the_library_scales(undeferred)) not in forms:
+        forms += (scaled,)
     prepared = split if is_cut else None
     return Program(
         graph,

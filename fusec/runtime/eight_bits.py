@@ -14,6 +14,9 @@ from fusec.runtime.product import Matrix, Product
 _ALIGNED = 16
 """What extents, strides and addresses are multiples of, in elements of one byte."""
 
+_NUMBERS = ((1, 1), (1, 1))
+"""What scales look like that are a number for each operand."""
+
 _MOST_ROWS_OF_INT_MM = 16
 """`torch._int_mm` takes more rows than this."""
 
@@ -117,14 +120,14 @@ class OfEightBits:
         given = tuple(scale is not None for scale in product.scales)
         rows, columns = product.out.shape[-2:]
         vectors = any(scale is not None and scale.shape[-2:] != (1, 1) for scale in product.scales)
-        shapes = ((rows, 1), (1, columns)) if vectors else ((1, 1), (1, 1))
+        shapes = ((rows, 1), (1, columns)) if vectors else _NUMBERS
         kind = product.in_8_bits
         return OfEightBits(kind == "i8", kind == "fast", (given[0], given[1]), shapes, copied(product))
 
     def multiplication(self, device: torch.device) -> Callable[..., object]:
         """The function of `a`, `b`, the scales that there are, and `out`."""
         if device.type == "cpu":
-            return _exactly_in_groups if self.copied else _exactly
+            return _exactly_in_groups if self.copied else partial(_exactly, self.shapes)
         if self.whole:
             return _whole
         if self.copied:
@@ -136,10 +139,14 @@ class OfEightBits:
         return partial(_scaled, ones, self.fast)
 
 
-def _exactly(a: Tensor, b: Tensor, *scales: Tensor, out: Tensor) -> None:
+def _exactly(shapes: tuple[tuple[int, int], ...], a: Tensor, b: Tensor, *scales: Tensor, out: Tensor) -> None:
+    """The exact sum, and its scales in the order of the library: of a column, then of a row; or that of both."""
     product = a.double() @ b.double()
-    for scale in scales:
-        product = product * scale.double()
+    if shapes == _NUMBERS:
+        # As f32, which the product of two numbers may leave.
+        scales = (torch.stack(scales).prod(0),) if scales else ()
+    for scale in reversed(scales):
+        product = product.float() * scale
     out.copy_(product)
 
 

@@ -98,6 +98,21 @@ def test_the_librarys_products_are_right(form: str, types: str, tmp_path: Path, 
             run_and_compare(op.call, op.program.forms, case, device=device)
 
 
+@pytest.mark.parametrize("form", ["scales", "numbers", "made scales", "quantised"])
+def test_scales_that_another_order_has_no_room_for(form: str, tmp_path: Path, device: torch.device) -> None:
+    """The library multiplies with the scale of columns first, or with the product of two numbers: both may overflow."""
+    (op,) = compiled(FORMS[form].format(a="f8e4m3", b="f8e4m3"), tmp_path)
+    known = {solve.name for solve in op.program.graph.solves}
+    extents = {name: size for name, size in {"M": 40, "N": 32, "K": 160}.items() if name in known}
+    scales = [param.name for param in op.program.graph.tensors if param.name in ("s", "t", "u")]
+    for seed in range(12):
+        kinds = ("huge", "tiny") if seed % 2 else ("tiny", "huge")
+        values = dict(zip(scales, kinds, strict=False))
+        case = Case(op=op.name, seed=seed, extents=extents, lead=(40,), values=values)
+        with runtime(op).forced("library"):
+            run_and_compare(op.call, op.program.forms, case, device=device)
+
+
 def test_sums_of_i8_too_long_for_32_bits_are_exact(tmp_path: Path, device: torch.device) -> None:
     """All of -128 by -128: one product more than a tensor core has room for."""
     (op,) = compiled("op f(a: i8[M, K], b: i8[N, K]) -> y: i64[M, N]:\n    y = dot(a, b, over=K)", tmp_path)

@@ -237,3 +237,14 @@ def test_axes_that_are_called_alike_are_two(
     for chip in CHIPS.values():
         with on_chip(op.module, chip):
             run_and_compare(op.call, op.program.forms, case, device=device)
+
+
+@pytest.mark.parametrize("axis", ["1 + N", "N + 1", "2 + N", "N/2"])
+def test_sums_of_splits_have_any_axes(axis: str, tmp_path: Path, device: torch.device) -> None:
+    """What programs that share a tile leave lies along the axes of a product, by whatever these are called."""
+    text = f"op f(x: f32[K, {axis}], w: bf16[K, F], n: f32[N]) -> y: bf16[{axis}, F]\nwhere N % 2 == 0:\n"
+    (op,) = compiled(text + "    y = dot(x, w, over=K)\n", tmp_path)
+    case = Case(op="f", seed=1, extents={"K": 70, "N": 6, "F": 5})
+    for chip in CHIPS.values():
+        with on_chip(op.module, chip):
+            run_and_compare(op.call, op.program.forms, case, device=device)

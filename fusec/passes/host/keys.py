@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import sympy
 
-from fusec.ir.axis_words import block_name as tile_name
-from fusec.ir.axis_words import index_name
+from fusec.ir.axis_words import axis_key
 from fusec.ir.expressions import Affine
 from fusec.ir.flow import LEAD_AXES
-from fusec.ir.host.names import block_name
 from fusec.ir.host.schedules import Matrix
 from fusec.ir.layout import stored_dims, strides
 from fusec.ir.sizes import size_text
@@ -25,20 +23,14 @@ class Keys:
         self.computed: dict[str, sympy.Expr] = {}
 
     def axis(self, axis: Axis) -> str:
-        """The key of an axis. Of it follows the name of the axis' tile size in kernels."""
+        """The key of an axis."""
         match axis:
-            case Named(name):
-                return name
-            case Fixed(value):
-                return str(value)
+            case Named() | Fixed():
+                return axis_key(axis)
             case Lead():
                 return self.axes(LEAD_AXES)
-            case Quotient(of, by):
-                return self._key(f"{of}/{by}", extent(axis))
             case _:
-                text = _text((axis,))
-                own = text if block_name(text) == tile_name(axis) else index_name(axis).replace("_", "+")
-                return self._key(own, extent(axis))
+                return self._key(axis_key(axis), extent(axis))
 
     def axes(self, axes: tuple[Axis, ...]) -> str:
         """The keys of several axes."""

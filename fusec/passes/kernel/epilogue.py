@@ -17,7 +17,7 @@ from fusec.ir.flow import Store, store_axes
 from fusec.ir.nouns import result_nouns
 from fusec.ir.schedule import GemmTma
 from fusec.ir.statements import Assign, Call, Function, every
-from fusec.ir.tile_values import Condition, Dims, MaskName, Name, Value
+from fusec.ir.tile_values import ANY, Condition, Dims, MaskName, Name, Value
 from fusec.ir.types import Axis, Kind
 from fusec.passes.kernel.addresses import Addresses
 from fusec.passes.kernel.facts import Facts
@@ -28,9 +28,6 @@ from fusec.passes.kernel.reductions import Reductions
 from fusec.passes.kernel.scope import Names, Scope
 from fusec.passes.kernel.target import Target
 from fusec.passes.kernel.values import Values
-
-_TILE: Dims = ("tile",)
-"""The dimensions of everything in a function."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +97,7 @@ class _Positions(Grid):
         self.aligned = frozenset(_row_strides(facts, target, cone))
 
     def order(self, dims: set[str]) -> Dims:
-        return _TILE if dims else ()
+        return ANY if dims else ()
 
 
 def _row_strides(facts: Facts, target: Target, cone: Cone) -> Iterator[str]:
@@ -132,7 +129,7 @@ class _Masks(Addresses):
             words = () if len(present) == len(self._axes) else map(index_name, present)
             known = self._names.fresh("_".join((*words, "mask")))
             self.asked[known] = present
-        return (MaskName(known, _TILE),)
+        return (MaskName(known, ANY),)
 
 
 class Epilogue:
@@ -155,10 +152,10 @@ class Epilogue:
         axes = tuple(dict.fromkeys(axis for store in cone.stores for axis in store_axes(facts.flow, store)))
         inner = Scope(None)
         for axis in axes:
-            inner.indices[axis] = Name(names.fresh(index_name(axis)), _TILE, Kind.INT)
+            inner.indices[axis] = Name(names.fresh(index_name(axis)), ANY, Kind.INT)
             inner.masks[axis] = None
         own = Naming(facts.flow, names)
-        sums = {n: Name(own.of(n, inner), _TILE, facts.nodes[n].type.kind) for n in cone.sums}
+        sums = {n: Name(own.of(n, inner), ANY, facts.nodes[n].type.kind) for n in cone.sums}
         inner.values |= sums
         if not isinstance(facts.stage, GemmTma):
             self._mask(axes, scope)  # The stores need it, and kernels with other epilogues have the same lines.

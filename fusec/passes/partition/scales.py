@@ -4,18 +4,24 @@ It takes a scale for each row of the product and one for each column, or one num
 `dot(q, w, over=K) * s * t` with `s: f32[M]` and `t: f32[N]`, or with `s: f32[]` and `t: f32[]`, is one product for it.
 So is `sum(dot(q, w, over=L) * s * t, over=G)`, whose groups of 128 have scales of their own: `s: f32[M, G]` for each
 row and `t: f32[N, G]`, or `t: f32[P, G]` for the 128 rows of each block of `w: f8e4m3[P*R, G*L]`.
+
+It multiplies a sum with the scale of the column and then with that of the row, or with the product of two numbers,
+which another order may have room for where this one has none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from fusec.ir.builder import GraphBuilder, keep, rebuild
 from fusec.ir.expressions import Choose, Dot, Elementwise, Input, NodeId, Reduce
 from fusec.ir.fixed_extents import fixed_extents, known_extent
-from fusec.ir.graph import Graph, Output
+from fusec.ir.graph import Graph, Node, Output, reachable
 from fusec.ir.multiply import F32, SCALED_GROUP, Sums, sums_of
 from fusec.ir.ops import ELEMENTWISE, REDUCTIONS
-from fusec.ir.types import Axis, Computed, without
+from fusec.ir.types import REAL, Axis, Computed, ValueType, without
+from fusec.passes.partition.operands import depths
+from fusec.passes.partition.store_operands import readers
 
 Readers = Mapping[NodeId, Sequence[NodeId | Output | None]]
 
@@ -82,6 +88,48 @@ def _sum_over(graph: Graph, node: NodeId, axes: tuple[Axis, ...], read: Readers)
             expr = graph.nodes[reader].expr
             return reader if isinstance(expr, Reduce) and REDUCTIONS[expr.op].adds and expr.axes == axes else None
     return None
+
+
+def as_the_library_scales(graph: Graph) -> Graph:
+    """A graph with every sum multiplied with its two scales in the order of the library.
+
+    How it takes those of groups is not known.
+    """
+    read, depth = readers(graph), depths(graph)
+    dots = (n for n in reachable(graph.nodes, graph.roots) if isinstance(graph.nodes[n].expr, Dot))
+    every = {top: (dot, *factors) for dot in dots for top, factors in [scaled(graph, dot, read, depth)]}
+    pairs = {top: parts for top, parts in every.items() if len(parts) == 3}
+    found = {top: parts for top, parts in pairs.items() if isinstance(graph.nodes[top].expr, Elementwise)}
+    if not found:
+        return graph
+    known: dict[NodeId, NodeId] = {}
+    numbers = iter(sorted(reachable(graph.nodes, graph.roots)))
+
+    def change(builder: GraphBuilder, node: Node, args: tuple[NodeId, ...]) -> NodeId:
+        number = next(numbers)
+        known[number] = keep(builder, node, args)
+        if number in found:
+            dot, first, second = found[number]
+            known[number] = _scaled_again(builder, node, *(known[n] for n in (dot, first, second)))
+        return known[number]
+
+    return rebuild(graph, change)
+
+
+def _scaled_again(builder: GraphBuilder, node: Node, dot: NodeId, first: NodeId, second: NodeId) -> NodeId:
+    def product(a: NodeId, b: NodeId) -> NodeId:
+        axes = builder[a if builder[a].type.axes else b].type.axes
+        return builder.add(Elementwise("mul", (a, b)), ValueType(REAL, axes), span=node.span)
+
+    expr = builder[dot].expr
+    assert isinstance(expr, Dot)
+    rows = set(without(builder[expr.a].type.axes, expr.axes))
+    if not builder[first].type.axes:
+        inner = (dot, product(first, second))
+    else:
+        row, column = (first, second) if set(builder[first].type.axes) == rows else (second, first)
+        inner = (product(dot, column), row)
+    return builder.add(Elementwise("mul", inner), node.type, node.name, node.span)
 
 
 def _factor(graph: Graph, node: NodeId, read: Readers) -> tuple[NodeId, NodeId] | None:

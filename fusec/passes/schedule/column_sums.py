@@ -47,7 +47,8 @@ class _Parts:
 def _parts(facts: Survey, rows: tuple[Axis, ...]) -> _Parts | None:
     """The parts if these axes are rows: each value has all of them, or can wait until all rows are there.
 
-    Where nothing belongs to a row but the sums of its elements, columns are better off apart.
+    Where nothing belongs to a row but the sums of its elements, columns are better off apart. So are reductions behind
+    the rows over what these do not walk: one program would make them.
     """
     flow, outer = facts.flow, set(rows)
     depth = depths(flow, rows)
@@ -65,9 +66,25 @@ def _parts(facts: Survey, rows: tuple[Axis, ...]) -> _Parts | None:
     waits = any(depth[number] for store in each for number in store_inputs(store))
     if not sums or waits or any(has and has != outer for _, has in stores):
         return None
-    made = reachable(flow.nodes, (*sums, *(number for store in each for number in store_inputs(store))))
-    inner = any(isinstance(flow.nodes[n].expr, Reduce) and not depth[n] for n in made)
+    made = _made(facts, tuple(sums), each)
+    reduces = {n: expr for n in flow.live if isinstance(expr := flow.nodes[n].expr, Reduce)}
+    walked = _walked(facts, tuple(sums), each)
+    if any(not walked.issuperset(expr.axes) for n, expr in reduces.items() if n not in made):
+        return None
+    inner = any(not depth[n] for n in made & reduces.keys())
     return _Parts(rows, tuple(sums), each, tuple(s for s, has in stores if not has)) if each or inner else None
+
+
+def _made(facts: Survey, sums: tuple[NodeId, ...], each: tuple[Store, ...]) -> frozenset[NodeId]:
+    """What the rows compute."""
+    return reachable(facts.flow.nodes, (*sums, *(number for store in each for number in store_inputs(store))))
+
+
+def _walked(facts: Survey, sums: tuple[NodeId, ...], each: tuple[Store, ...]) -> set[Axis]:
+    """The axes of what the rows compute and store."""
+    flow = facts.flow
+    axes = {axis for number in _made(facts, sums, each) for axis in flow.nodes[number].type.axes}
+    return axes.union(*(store_axes(flow, store) for store in each))
 
 
 def _schedule(facts: Survey, parts: _Parts, label: str) -> ColumnSums:
@@ -83,7 +100,8 @@ def _schedule(facts: Survey, parts: _Parts, label: str) -> ColumnSums:
     inner = without(inner_axes(cut, (*roots, *cut.roots)), parts.rows)
     summed = [axis for n in parts.sums if isinstance(expr := flow.nodes[n].expr, Reduce) for axis in expr.axes]
     tile = tuple(axis for axis in facts.order if axis in (*inner, *summed) and axis not in parts.rows)
-    across = without(facts.order, (*parts.rows, *tile))
+    walked = _walked(facts, parts.sums, parts.each)
+    across = tuple(axis for axis in facts.order if axis in walked and axis not in (*parts.rows, *tile))
     block = last if last in across else None
     rows = without(across, (block,)) if block else across
     done = replace(left, done=frozenset(parts.sums))

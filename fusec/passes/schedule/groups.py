@@ -58,25 +58,28 @@ def _labels(sets: list[tuple[Store, ...]], before: str = "") -> list[str]:
     return [name if names.count(name) == 1 else f"{name}_{place}" for place, name in enumerate(names)]
 
 
-def _group(flow: Flow, known: Known, label: str) -> Group:
-    return _guarded(flow, *_plans(survey(flow), known, label), known, label)
+def _group(flow: Flow, known: Known, label: str, alone: bool = False) -> Group:
+    """The group of a flow. What is left `alone` where some rows are empty has none to take in turn."""
+    plans, apart = _plans(survey(flow), known, label, alone)
+    kept = (plan for plan in plans if not (alone and isinstance(plan, ColumnSums)))
+    return _guarded(flow, tuple(kept), apart, known, label)
 
 
 def _guarded(flow: Flow, plans: tuple[Schedule, ...], apart: tuple[Group, ...], known: Known, label: str) -> Group:
     """The group of these plans, and of what none of their programs stores where an axis is empty."""
     outputs = tuple(dict.fromkeys(store.target for store in flow.stores))
     stores, absent = stranded(plans, flow, known.extents)
-    alone = _alone(Flow(flow.nodes, stores), known, f"{label}_alone") if stores else None
+    alone = _apart(Flow(flow.nodes, stores), known, f"{label}_alone", alone=True) if stores else None
     return Group(outputs, plans, apart, absent, alone)
 
 
-def _plans(facts: Survey, known: Known, label: str) -> tuple[tuple[Schedule, ...], tuple[Group, ...]]:
+def _plans(facts: Survey, known: Known, label: str, alone: bool) -> tuple[tuple[Schedule, ...], tuple[Group, ...]]:
     """The plans of a group, and the groups to fall back to when none of them fits."""
     flow = facts.flow
     if len({frozenset(store_axes(flow, store)) for store in facts.majors}) > 1:
         sets = _by_major(facts)
         labels = _labels(sets, label)
-        apart = tuple(_apart(Flow(flow.nodes, s), known, name) for s, name in zip(sets, labels, strict=True))
+        apart = tuple(_apart(Flow(flow.nodes, s), known, name, alone) for s, name in zip(sets, labels, strict=True))
         tile = () if _multiplies(facts) else one_tile(facts, label)
         return (*tile, *column_sums(facts, label)), apart
     if _multiplies(facts):
@@ -84,20 +87,14 @@ def _plans(facts: Survey, known: Known, label: str) -> tuple[tuple[Schedule, ...
     return rows(facts, known, label) if facts.reduced else elementwise(facts, label), ()
 
 
-def _apart(flow: Flow, known: Known, label: str) -> Group:
+def _apart(flow: Flow, known: Known, label: str, alone: bool) -> Group:
     """What a joint launch falls back to when its tile is too large: one plan for short rows, one without limits."""
-    group = _group(flow, known, label)
+    group = _group(flow, known, label, alone)
     if group.apart:
         return group
     others, last = group.plans[:-1], group.plans[-1:]
     kept = (plan for plan in others if not isinstance(plan, Resident | RowLoop | Tile))
     return replace(group, plans=(*kept, *last))
-
-
-def _alone(flow: Flow, known: Known, label: str) -> Group:
-    """What is left where some rows are empty: there are none to take in turn."""
-    group = _apart(flow, known, label)
-    return replace(group, plans=tuple(plan for plan in group.plans if not isinstance(plan, ColumnSums)))
 
 
 def _multiplies(facts: Survey) -> bool:
