@@ -243,5 +243,5 @@ def _grown(group: Group, more: Written, ops: Sequence[OpFacts], printer: Stateme
 
 def _is_alike(members: Sequence[Written], ops: Sequence[OpFacts]) -> bool:
     """Whether kernels are of one family, for the same part of their plans, with the same partial results."""
-    scratch = {tuple(name for name in each.kernel.pointers if name not in ops[each.op].tensors) for each in members}
-    return len({type(member.kernel.skeleton) for member in members}) == len(scratch) == 1
+    workspaces = {tuple(name for name in each.kernel.pointers if name not in ops[each.op].tensors) for each in members}
+    return len({type(member.kernel.skeleton) for member in members}) == len(workspaces) == 1

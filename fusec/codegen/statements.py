@@ -306,7 +306,7 @@ class StatementPrinter:
         return f"{row}, {self._along(inner, address.dims, pair=False)}", step
 
     def _along(self, along: Along, dims: Dims, pair: bool) -> str:
-        # Only the offsets within a tensor may be beyond 32 bits; scratch, which has no stride, is not as large.
+        # Only the offsets within a tensor may be beyond 32 bits; workspaces, which have no strides, are not as large.
         exact = along.stride != 1
         terms = [self._term(value, factor, dims, pair, exact) for value, factor in along.terms]
         offset = along.offset

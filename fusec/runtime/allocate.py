@@ -1,4 +1,4 @@
-"""The one place where generated code allocates: outputs and scratch both come from `empty`."""
+"""The one place where generated code allocates: outputs and workspaces both come from `empty`."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ _current_stream: Callable[[int], int] = getattr(torch._C, "_cuda_getCurrentRawSt
 
 @dataclass(frozen=True, slots=True)
 class Buffer:
-    """A row-major tensor that a call allocates: an output, or scratch between two kernels. Sizes may be symbolic."""
+    """A row-major tensor that a call allocates: an output, or a workspace. Sizes may be symbolic."""
 
     shape: tuple[int, ...]
     dtype: torch.dtype
@@ -46,9 +46,9 @@ class Plan:
     """The kernels and products of one call, for tensors of one layout.
 
     `tensors` and `scalars` are the names of what a call passes, `mutated` those of the tensors it writes to, `outputs`
-    and `scratch` what it allocates; `prepared` has further tensors that depend on some of those passed alone. Kernels
-    that are of several ops take tensors that are `absent` here. All that is launched runs in order, but what is idle,
-    and nothing on the meta device. Raises `DeviceError` where the kernels cannot run.
+    and `workspaces` what it allocates; `prepared` has further tensors that depend on some of those passed alone.
+    Kernels that are of several ops take tensors that are `absent` here. All that is launched runs in order, but what is
+    idle, and nothing on the meta device. Raises `DeviceError` where the kernels cannot run.
     """
 
     def __init__(
@@ -60,13 +60,13 @@ class Plan:
         scalars: tuple[str, ...] = (),
         mutated: tuple[str, ...] = (),
         outputs: Mapping[str, Buffer],
-        scratch: Mapping[str, Buffer] | None = None,
+        workspaces: Mapping[str, Buffer] | None = None,
         prepared: Prepared | None = None,
         absent: tuple[str, ...] = (),
         launches: Iterable[Launch | Product],
     ) -> None:
         _check_device(op, device)
-        allocated = {**outputs, **(scratch or {})}
+        allocated = {**outputs, **(workspaces or {})}
         known = () if prepared is None else prepared.names
         names = [*(f"{name}_ptr" for name in (*tensors, *known, *allocated)), *scalars, *(f"{n}_ptr" for n in absent)]
         places = {name: place for place, name in enumerate(names)}

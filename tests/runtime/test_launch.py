@@ -196,7 +196,7 @@ def test_a_plan_passes_addresses_once_its_kernels_are_compiled() -> None:
         tensors=("x",),
         scalars=("eps",),
         outputs={"y": buffers[0]},
-        scratch={"sum": buffers[1]},
+        workspaces={"sum": buffers[1]},
         launches=[launch],
     )
     made: list[torch.Tensor] = []

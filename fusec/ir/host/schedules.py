@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +15,7 @@ class Elementwise:
     `narrow` if they are of 8 bits. Of rows or blocks that some output lacks there is `at_least_one`.
     """
 
+    name: ClassVar[str] = "elementwise"
     kernel: Any
     rows: str = ""
     block: str = ""
@@ -24,10 +25,6 @@ class Elementwise:
     splits: bool = False
     at_least_one: str = ""
 
-    @property
-    def name(self) -> str:
-        return "elementwise"
-
 
 @dataclass(frozen=True, slots=True)
 class Tile:
@@ -36,14 +33,11 @@ class Tile:
     `live` has the axes of each set of tiles that registers hold together, where these are not those of `tile`.
     """
 
+    name: ClassVar[str] = "tile"
     kernel: Any
     rows: str
     tile: str
     live: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        return "tile"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +47,13 @@ class Rows:
     With a `block` the rows of a program lie side by side along that axis.
     """
 
+    name: ClassVar[str] = "rows"
     kernel: Any
     rows: str
     tile: str
     block: str = ""
     words: float = 1.0
     at_least_one: str = ""
-
-    @property
-    def name(self) -> str:
-        return "rows"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +65,7 @@ class Resident:
     A kernel that walks the axis `loop` does so in one step.
     """
 
+    name: ClassVar[str] = "resident"
     kernel: Any
     rows: str
     tile: str
@@ -86,15 +78,12 @@ class Resident:
     narrow: bool = False
     loop: str = ""
 
-    @property
-    def name(self) -> str:
-        return "resident"
-
 
 @dataclass(frozen=True, slots=True)
 class RowLoop:
     """A program per row, which walks the axes of `loop`, the last in chunks, `sweeps` times."""
 
+    name: ClassVar[str] = "row_loop"
     kernel: Any
     rows: str
     loop: str
@@ -105,10 +94,6 @@ class RowLoop:
     words: float = 1.0
     at_least_one: str = ""
 
-    @property
-    def name(self) -> str:
-        return "row_loop"
-
 
 @dataclass(frozen=True, slots=True)
 class RowTiles:
@@ -117,16 +102,13 @@ class RowTiles:
     It walks the row `sweeps` times. `inputs` tensors have a value for each element, the widest of them of `bytes`.
     """
 
+    name: ClassVar[str] = "row_tiles"
     kernel: Any
     rows: str
     loop: str
     bytes: str = "4"
     inputs: int = 1
     sweeps: int = 2
-
-    @property
-    def name(self) -> str:
-        return "row_tiles"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +119,7 @@ class RowVectors:
     is `shared` by rows. Registers have what is `held` from one to the next of the `sweeps` along a row.
     """
 
+    name: ClassVar[str] = "row_vectors"
     kernel: Any
     rows: str
     loop: str
@@ -145,10 +128,6 @@ class RowVectors:
     shared: str = ""
     held: str = ""
     sweeps: int = 2
-
-    @property
-    def name(self) -> str:
-        return "row_vectors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,12 +153,9 @@ class Partial:
 class SplitRows:
     """A row over several programs, whose partial results are combined in fixed order."""
 
+    name: ClassVar[str] = "split_rows"
     partials: tuple[Partial, ...]
     combine: Elementwise
-
-    @property
-    def name(self) -> str:
-        return "split_rows"
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +167,7 @@ class ColumnSums:
     hold `words` for each element, and `words_per_byte` of it.
     """
 
+    name: ClassVar[str] = "column_sums"
     kernel: Any
     loop: str
     sums: Mapping[str, str]
@@ -204,10 +181,6 @@ class ColumnSums:
     words_per_byte: float = 0.0
     integers: str = ""
     at_least_one: str = ""
-
-    @property
-    def name(self) -> str:
-        return "column_sums"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,6 +267,7 @@ class GemmTma:
     `Gemm`.
     """
 
+    name: ClassVar[str] = "tma"
     kernel: Any
     m: str
     n: str
@@ -308,10 +282,6 @@ class GemmTma:
     again: str = ""
     beside: int = 0
     flips: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        return "tma"
 
 
 Schedule: TypeAlias = (Elementwise | Tile | Rows | Resident | RowVectors | RowTiles | RowLoop | SplitRows) | (

@@ -132,18 +132,16 @@ class _Masks(Addresses):
         return (MaskName(known, ANY),)
 
 
+@dataclass(slots=True)
 class Epilogue:
     """Writes the epilogue of a stage as a function, and its call."""
 
-    def __init__(
-        self, cone: Cone, facts: Facts, target: Target, grid: Grid, addresses: Addresses, values: Values
-    ) -> None:
-        self.cone = cone
-        self._facts = facts
-        self._target = target
-        self._grid = grid
-        self._addresses = addresses
-        self._values = values
+    cone: Cone
+    _facts: Facts
+    _target: Target
+    _grid: Grid
+    _addresses: Addresses
+    _values: Values
 
     def call(self, scope: Scope, naming: Naming) -> None:
         """Compute what the stores of the cone store, by a call in `scope`."""

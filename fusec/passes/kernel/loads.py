@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from math import nan
 
 from fusec.ir.expressions import Load, NodeId, Partial, operands
@@ -22,19 +23,16 @@ from fusec.passes.kernel.target import Target
 _NEIGHBOURS = ("even", "odd")
 
 
+@dataclass(slots=True)
 class Loads:
-    """Writes the loads of a kernel."""
+    """Writes the loads of a kernel, with `hints` to the cache of what is read again."""
 
-    def __init__(
-        self, facts: Facts, target: Target, grid: Grid, naming: Naming, addresses: Addresses, hints: bool = True
-    ) -> None:
-        """`hints`: whether the cache is told what is read again."""
-        self._hints = hints
-        self._facts = facts
-        self._target = target
-        self._grid = grid
-        self._naming = naming
-        self._addresses = addresses
+    _facts: Facts
+    _target: Target
+    _grid: Grid
+    _naming: Naming
+    _addresses: Addresses
+    hints: bool = True
 
     def load(self, number: NodeId, load: Load, indices: Mapping[NodeId, Value], scope: Scope) -> Value:
         """The elements that node `number` loads, at looked-up positions whose values are `indices`."""
@@ -112,7 +110,7 @@ class Loads:
         The threads of a row in registers all read its tables, which are smaller than its tile: then these stay.
         """
         facts = self._facts
-        if not self._hints or not facts.is_of_row(number) or facts.multiplies:
+        if not self.hints or not facts.is_of_row(number) or facts.multiplies:
             return None
         if facts.stage.loop:
             again = not scope.last_read or not facts.is_looped(number)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from fusec.ir.expressions import NodeId, Reduce
 from fusec.ir.ops import REDUCTIONS
 from fusec.ir.tile_values import Apply, AsWhole, Filled, Fold, InRange, Masked, Name, Number, Value, Whole
@@ -11,12 +13,12 @@ from fusec.passes.kernel.grid import Grid
 from fusec.passes.kernel.scope import Scope
 
 
+@dataclass(slots=True)
 class Reductions:
     """The expressions that make a reduction."""
 
-    def __init__(self, facts: Facts, grid: Grid) -> None:
-        self._facts = facts
-        self._grid = grid
+    _facts: Facts
+    _grid: Grid
 
     def operand(self, number: NodeId, value: Value, scope: Scope) -> Value:
         """What reduction `number` of `value` reduces: lanes outside of the extents leave it alone."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import sympy
 
 from fusec.ir.expressions import Cast, lookups
@@ -17,15 +19,15 @@ from fusec.passes.kernel.target import Target
 from fusec.passes.kernel.values import Values, widened
 
 
+@dataclass(slots=True)
 class Stores:
     """Writes the stores of a kernel."""
 
-    def __init__(self, facts: Facts, target: Target, grid: Grid, addresses: Addresses, values: Values) -> None:
-        self._facts = facts
-        self._target = target
-        self._grid = grid
-        self._addresses = addresses
-        self._values = values
+    _facts: Facts
+    _target: Target
+    _grid: Grid
+    _addresses: Addresses
+    _values: Values
 
     def store(self, store: Store, scope: Scope) -> None:
         """Write a store, and that of its neighbour if one access makes both."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import assert_never
 
 from fusec.diagnostics import InternalError
@@ -56,19 +57,17 @@ _INLINE = 4
 """Operations that may stand in one expression before it gets a line of its own."""
 
 
+@dataclass(slots=True)
 class Values:
     """Computes the nodes of a stage, adding to scopes the lines that takes."""
 
-    def __init__(
-        self, facts: Facts, target: Target, grid: Grid, naming: Naming, loads: Loads, reductions: Reductions
-    ) -> None:
-        self._facts = facts
-        self._target = target
-        self._grid = grid
-        self._naming = naming
-        self._loads = loads
-        self._reductions = reductions
-        self._deferred: dict[NodeId, tuple[tuple[Statement, ...], Value]] = {}
+    _facts: Facts
+    _target: Target
+    _grid: Grid
+    _naming: Naming
+    _loads: Loads
+    _reductions: Reductions
+    _deferred: dict[NodeId, tuple[tuple[Statement, ...], Value]] = field(default_factory=dict)
 
     @property
     def has_deferred(self) -> bool:

@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from fusec.ir.bottom_up import BottomUp
-from fusec.ir.builder import Builder, keep
-from fusec.ir.expressions import Expr, Input, NodeId, operands
+from fusec.ir.expressions import Input, NodeId
 from fusec.ir.graph import Graph, Output, TensorParam
 from fusec.ir.partition import Intermediate, Partition, Step
-from fusec.ir.types import Storage, ValueType
+from fusec.ir.types import Storage
+from fusec.passes.partition.reading import Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,40 +63,17 @@ def cut(name: str, graph: Graph, cuts: Cuts) -> Partition:
 
 def _step(graph: Graph, cuts: Cuts, level: int, last: bool) -> Graph:
     """What is computed at one level, of what earlier ones have stored."""
-    builder = Builder[Expr]()
-
-    def read(reader: NodeId | None, number: NodeId) -> tuple[NodeId, Intermediate | None]:
-        return number, cuts.read(reader, number, level)
-
-    def needs(key: tuple[NodeId, Intermediate | None]) -> list[tuple[NodeId, Intermediate | None]]:
-        number, tensor = key
-        return [] if tensor else [read(number, n) for n in operands(graph.nodes[number].expr)]
-
-    def moved(key: tuple[NodeId, Intermediate | None]) -> NodeId:
-        number, tensor = key
-        node = graph.nodes[number]
-        if tensor:
-            return builder.add(Input(tensor.name), ValueType(tensor.element, node.type.axes), node.name, node.span)
-        return keep(builder, node, tuple(map(of, needs(key))))
-
-    of = BottomUp(needs, moved)
-
-    def move(number: NodeId) -> NodeId:
-        return of(read(None, number))
-
+    step = Reading(graph, lambda reader, number: cuts.read(reader, number, level))
     stored = {value.tensor.name: (number, value) for number, value in cuts.stored}
     elsewhere = {name for name, (_, value) in stored.items() if value.level != level}
     here = (o for o in graph.outputs if cuts.levels[o.value] == level and o.name not in elsewhere)
-    made = [replace(output, value=move(output.value)) for output in here]
+    made = [replace(output, value=step.value(output.value)) for output in here]
     named = {output.name for output in made}
     for name, (number, value) in stored.items():
         if value.level == level and name not in named:
-            made.append(Output(name, value.tensor.element, value.tensor.dims, move(number)))
-    scatters = tuple(
-        replace(scatter, indices=tuple(map(move, scatter.indices)), value=move(scatter.value))
-        for scatter in (graph.scatters if last else ())
-    )
-    loaded = {node.expr.param for node in builder.nodes if isinstance(node.expr, Input)}
+            made.append(Output(name, value.tensor.element, value.tensor.dims, step.value(number)))
+    scatters = tuple(map(step.write, graph.scatters if last else ()))
+    loaded = {node.expr.param for node in step.builder.nodes if isinstance(node.expr, Input)}
     tensors = {name: value.tensor for name, (_, value) in stored.items() if name in loaded}
     params = (*graph.params, *(TensorParam(tensor.name, tensor.element, tensor.dims) for tensor in tensors.values()))
-    return replace(graph, params=params, outputs=tuple(made), nodes=builder.nodes, scatters=scatters)
+    return replace(graph, params=params, outputs=tuple(made), nodes=step.builder.nodes, scatters=scatters)

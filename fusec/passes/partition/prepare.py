@@ -36,10 +36,11 @@ from fusec.ir.expressions import (
 from fusec.ir.graph import DimParam, Graph, Node, Output, TensorParam, reachable
 from fusec.ir.partition import Intermediate, Split
 from fusec.ir.sizes import symbols_in
-from fusec.ir.types import DTYPES, Axis, Dim, Kind, Lead, Named, Storage, ValueType, product_extent, union, without
+from fusec.ir.types import DTYPES, Axis, Dim, Kind, Lead, Named, Storage, product_extent, union, without
 from fusec.passes.graph.solve_extents import solve_extents
 from fusec.passes.partition.intermediates import Intermediates
 from fusec.passes.partition.operands import is_stored, stored_as
+from fusec.passes.partition.reading import Reading
 
 
 def prepare(graph: Graph) -> Split:
@@ -141,37 +142,17 @@ class _Divider:
 
     def _each(self, held: list[Intermediate]) -> Graph:
         """What every call computes, with the prepared tensors among its own."""
-        graph, builder = self._graph, Builder[Expr]()
-
-        def needs(key: tuple[NodeId, Intermediate | None]) -> list[tuple[NodeId, Intermediate | None]]:
-            number, prepared = key
-            own = () if prepared else operands(self._nodes[number].expr)
-            return [(n, self._prepared(number, n)) for n in own]
-
-        def moved(key: tuple[NodeId, Intermediate | None]) -> NodeId:
-            number, prepared = key
-            node = self._nodes[number]
-            if not prepared:
-                return keep(builder, node, tuple(map(of, needs(key))))
-            type = ValueType(prepared.element, node.type.axes)
-            return builder.add(Input(prepared.name), type, node.name, node.span)
-
-        of = BottomUp(needs, moved)
-
-        def move(number: NodeId) -> NodeId:
-            return of((number, None))
-
-        outputs = tuple(replace(output, value=move(output.value)) for output in graph.outputs)
-        scatters = tuple(
-            replace(scatter, indices=tuple(map(move, scatter.indices)), value=move(scatter.value))
-            for scatter in graph.scatters
-        )
+        graph, each = self._graph, Reading(self._graph, self._prepared)
+        outputs = tuple(replace(output, value=each.value(output.value)) for output in graph.outputs)
+        scatters = tuple(map(each.write, graph.scatters))
         tensors = (TensorParam(one.name, one.element, one.dims, static=True) for one in held)
         params = (*graph.params, *tensors)
-        return replace(graph, params=params, outputs=outputs, nodes=builder.nodes, scatters=scatters)
+        return replace(graph, params=params, outputs=outputs, nodes=each.builder.nodes, scatters=scatters)
 
-    def _prepared(self, reader: NodeId, number: NodeId) -> Intermediate | None:
+    def _prepared(self, reader: NodeId | None, number: NodeId) -> Intermediate | None:
         """The tensor that a node is to one of its readers."""
+        if reader is None:
+            return None
         dot = self._nodes[reader].expr
         storage = self._multiplied(dot, number) if isinstance(dot, Dot) else None
         return self._operands.get((number, storage)) if storage else self._values.get(number)

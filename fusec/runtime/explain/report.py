@@ -140,7 +140,7 @@ def report(
         {name: _described(tensor) for name, tensor in given.items()},
         steps,
         {name: size for name, size in whole.items() if name in used},
-        {name: each.bytes for name, each in call.scratch.items()},
+        {name: each.bytes for name, each in call.workspaces.items()},
         decision.prepared.names if decision.prepared else (),
         _rivals(decision, others, names) if others else (),
     )

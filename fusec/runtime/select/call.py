@@ -55,7 +55,7 @@ class Call:
     choice: Choice | None = None
     walks: Lead | None = None
     led: Mapping[str, int] = field(default_factory=dict)
-    scratch: dict[str, Buffer] = field(default_factory=dict)
+    workspaces: dict[str, Buffer] = field(default_factory=dict)
     partials: dict[str, int] = field(default_factory=dict)
     tiled: list[Tiled] = field(default_factory=list)
     common: dict[str, Any] = field(default_factory=dict)
@@ -175,7 +175,7 @@ class Call:
             steps = (self.count(" ".join(keys[place + 1 : -1])) for place in range(len(keys) - 1))
             self.sizes |= zip(stride_names(name, keys), (*steps, self.count(axes)), strict=True)
             dtype = torch.int64 if name in integers.split() else real
-            self.scratch[name] = Buffer((self.partials[name] * walks,), dtype)
+            self.workspaces[name] = Buffer((self.partials[name] * walks,), dtype)
 
     def tile_blocks(self, keys: str) -> dict[str, Any]:
         """The compile-time arguments of axes that are whole in a tile: padded sizes, and whether no lane is outside."""
@@ -261,8 +261,8 @@ def call_of(
         "REAL": triton.language.float64 if wide else triton.language.float32,
         "OVERLAP": chip.capability >= PDL_SINCE and overlaps(device),
     }
-    call.scratch |= {name: call.workspace(name) for name in plans.waiting.split()}
-    call.choose_index(*call.scratch.values())
+    call.workspaces |= {name: call.workspace(name) for name in plans.waiting.split()}
+    call.choose_index(*call.workspaces.values())
     return call
 
 

@@ -48,7 +48,7 @@ def described(decision: Decision) -> Described:
     steps = tuple(
         DescribedStep(step.writes, step.plan, tuple(map(described_launch, step.launches))) for step in decision.steps
     )
-    return Described(decision.call.op, steps, {name: each.bytes for name, each in decision.call.scratch.items()})
+    return Described(decision.call.op, steps, {name: each.bytes for name, each in decision.call.workspaces.items()})
 
 
 def described_launch(launch: Launch | Product) -> DescribedLaunch:

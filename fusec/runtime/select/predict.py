@@ -57,7 +57,7 @@ def predict(decision: Decision) -> tuple[tuple[Prediction, ...], ...]:
 def _sizes(call: Call) -> dict[str, int]:
     """The bytes of every buffer; what is repeated along an axis is there once."""
     found = {name: _bytes(tensor) for name, tensor in call.tensors.items() if tensor is not None}
-    return found | {name: buffer.bytes for name, buffer in {**call.outputs, **call.scratch}.items()}
+    return found | {name: buffer.bytes for name, buffer in {**call.outputs, **call.workspaces}.items()}
 
 
 def _bytes(tensor: torch.Tensor) -> int:

@@ -66,7 +66,7 @@ class Decision:
         """The dtype of every buffer that launches are given."""
         call = self.call
         found = {name: tensor.dtype for name, tensor in call.tensors.items() if tensor is not None}
-        found |= {name: buffer.dtype for name, buffer in {**call.outputs, **call.scratch}.items()}
+        found |= {name: buffer.dtype for name, buffer in {**call.outputs, **call.workspaces}.items()}
         if self.prepared:
             weights = [tensor for name in self.prepared.weights if (tensor := call.tensors[name]) is not None]
             found |= self.prepared.dtypes(tuple(weights))
@@ -90,7 +90,7 @@ class Decision:
             scalars=tuple(plans.scalars.split()),
             mutated=tuple(plans.mutated.split()),
             outputs=call.outputs,
-            scratch=call.scratch,
+            workspaces=call.workspaces,
             prepared=self.prepared,
             absent=tuple(plans.absent.split()),
             launches=self.launches,
@@ -213,14 +213,14 @@ class Runner:
     def _partition(self, partition: Partition) -> None:
         call, plans = self._call, self._plans
         self.used |= self._names & ({LIBRARY} if partition.products else set())
-        call.scratch |= {name: call.workspace(name) for name in partition.holds.split()}
+        call.workspaces |= {name: call.workspace(name) for name in partition.holds.split()}
         prepared: list[Buffer] = []
         if plans.prepare is not None and not partition.is_for_vectors:
             weights = [call.tensors[name] for name in plans.prepare.weights]
             told = {name: call.sizes[name] for name in plans.told.split()}
             self.decision.prepared = plans.prepare.like(*weights, **told)
             prepared = [call.workspace(name) for name in plans.prepare.names]
-        call.choose_index(*call.scratch.values(), *prepared)
+        call.choose_index(*call.workspaces.values(), *prepared)
         products = iter(self._partitions.products(partition))
         for step in partition.steps:
             if isinstance(step, Step):

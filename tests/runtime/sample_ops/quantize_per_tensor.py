@@ -110,7 +110,7 @@ def _plan(x):
         x.device,
         tensors=("x",),
         outputs={"q": q, "scale": scale},
-        scratch={"partial": Buffer((partials,), torch.float32)},
+        workspaces={"partial": Buffer((partials,), torch.float32)},
         launches=(partial, combine),
     )
 

@@ -151,7 +151,7 @@ def _plan(x, gain, proj, bias):
         tensors=("x", "gain", "proj", "bias"),
         scalars=("eps",),
         outputs={"y": y},
-        scratch={"scale": Buffer(tuple(lead), torch.float32), "sum": Buffer(y.shape, torch.float32)},
+        workspaces={"scale": Buffer(tuple(lead), torch.float32), "sum": Buffer(y.shape, torch.float32)},
         prepared=_PREPARE.like(gain, proj),
         launches=launches,
     )

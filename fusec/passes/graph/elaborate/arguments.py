@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fusec.diagnostics import Note, Span
+from fusec.diagnostics import Note
 from fusec.lang import habits, syntax
-from fusec.passes.graph.elaborate.report import did_you_mean, listing
+from fusec.passes.graph.elaborate.report import Fault, did_you_mean, listing
 
 _OVER = ("axes", "axis", "dim", "dims")
 """What other libraries call the parameter `over`."""
 
 
-class ArgumentFault(Exception):
+class ArgumentFault(Fault):
     """Arguments that do not fit the parameters."""
-
-    def __init__(self, message: str, span: Span, help: str | None = None, notes: tuple[Note, ...] = ()) -> None:
-        super().__init__(message)
-        self.message = message
-        self.span = span
-        self.help = help
-        self.notes = notes
 
 
 def bind(

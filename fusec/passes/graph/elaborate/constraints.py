@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterable
 
 import sympy
 
-from fusec.diagnostics import Span
 from fusec.ir.expressions import Rename
 from fusec.ir.graph import Constraint, Node
 from fusec.ir.ops import ELEMENTWISE
 from fusec.ir.types import Axis, Quotient, extent, symbol
 from fusec.lang import syntax
-from fusec.passes.graph.elaborate.report import Report
+from fusec.passes.graph.elaborate.report import Fault, Report
 
 _COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 
@@ -25,14 +24,8 @@ _ARITHMETIC: dict[str, Callable[[sympy.Expr, sympy.Expr], sympy.Expr]] = {
 }
 
 
-class ConstraintFault(Exception):
+class ConstraintFault(Fault):
     """A condition that is none on extents."""
-
-    def __init__(self, message: str, span: Span, help: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.span = span
-        self.help = help
 
 
 def declared_constraints(

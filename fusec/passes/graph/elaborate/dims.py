@@ -8,18 +8,13 @@ from typing import TypeAlias
 from fusec.diagnostics import Span
 from fusec.ir.types import Axis, Dim, Fixed, Lead, Named, Quotient, Sum
 from fusec.lang import syntax
+from fusec.passes.graph.elaborate.report import Fault
 
 Resolve: TypeAlias = Callable[[syntax.Name], Dim]
 
 
-class DimFault(Exception):
+class DimFault(Fault):
     """An expression that is no dimension."""
-
-    def __init__(self, message: str, span: Span, help: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.span = span
-        self.help = help
 
 
 def to_dim(expr: syntax.Expr, resolve: Resolve) -> Dim:

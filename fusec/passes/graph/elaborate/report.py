@@ -10,6 +10,17 @@ from fusec.ir.types import DTYPES
 from fusec.lang import habits
 
 
+class Fault(Exception):
+    """A mistake, told to whoever knows what depends on it, and reports it."""
+
+    def __init__(self, message: str, span: Span, help: str | None = None, notes: tuple[Note, ...] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.span = span
+        self.help = help
+        self.notes = notes
+
+
 class Report:
     """Collects diagnostics; the same message at the same place counts once."""
 
