@@ -18,14 +18,28 @@ LEAST = 0.9
 """The share of bytes: a position, and what a row has one of, are read by themselves."""
 
 
+TURNED = {
+    "x: f8e4m3[K, N]) -> y: f8e4m3[N, K]": "x",
+    "x: bf16[K, N]) -> y: f8e4m3[N, K]": "x * 0.5",
+    "x: f8e5m2[K, N], s: f32[K]) -> y: bf16[N, K]": "x * s",
+    "x: bf16[B, K, N], z: bf16[B, N, K]) -> y: bf16[B, N, K]": "x + z",
+}
+"""Ops of matrices that lie across each other, by their signatures, and what they compute."""
+
+
 def test_rows_are_moved_16_bytes_at_a_time() -> None:
     texts = [f"op f(x: bf16[..., N], t: bf16[R, N], i: i32[...]) -> y: bf16[..., N]:\n    {body}\n" for body in SPECS]
+    texts += [f"op f({face}:\n    y = {value}\n" for face, value in TURNED.items()]
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     worker = [sys.executable, str(Path(__file__).with_name("width_worker.py"))]
     answer = subprocess.run(
         worker, input=json.dumps(texts), stdout=subprocess.PIPE, text=True, env=environment, check=True
     )
-    for (body, kernels), found in zip(SPECS.items(), json.loads(answer.stdout), strict=True):
+    answers = json.loads(answer.stdout)
+    for (body, kernels), found in zip(SPECS.items(), answers, strict=False):
         assert kernels <= {name.removeprefix("_f_") for name in found}, body
         for kernel, shares in found.items():
             assert min(shares.values()) >= LEAST, (body, kernel, shares)
+    for face, found in zip(TURNED, answers[len(SPECS) :], strict=True):
+        assert found, face
+        assert min(shares["whole"] for shares in found.values()) >= LEAST, (face, found)

@@ -21,7 +21,10 @@ ACCESS = re.compile(r"\b(?:ld|st)\.global\S*?(?:\.v(\d))?\.[a-z](\d+)\b")
 
 
 def widths(text: str, folder: Path) -> dict[str, dict[str, float]]:
-    """Of every kernel: the share of bytes that go 16 at once, where all is aligned, and where VEC alone says so."""
+    """Of every kernel: the share of bytes that go 16 at once, where all is aligned, and where VEC alone says so.
+
+    Also where all extents and strides are multiples of 16, which those of a call here need not be.
+    """
     (op,) = compile_source(Source("wide.fuse", text), None)
     found: dict[str, dict[str, float]] = {}
     for variant in variants(load("wide", op.text, folder), op.graph.name, telling_calls(op.program)):
@@ -32,9 +35,11 @@ def widths(text: str, folder: Path) -> dict[str, dict[str, float]]:
         if not {*pointers} <= {*variant.divisible}:
             continue
         apart = replace(variant, divisible=pointers)
+        whole = replace(variant, divisible=tuple(name for name, kind in variant.signature if kind != "constexpr"))
         uneven = {name: False for name in sizes if name.startswith("EVEN_")}
         found[variant.kernel] = {
             "aligned": share(compiled(op.text, variant, 90, folder).asm["ptx"]),
+            "whole": share(compiled(op.text, whole, 90, folder).asm["ptx"]),
             "by VEC": share(compiled(op.text, apart, 90, folder, {"VEC": 8, **uneven}).asm["ptx"]),
         }
     return found

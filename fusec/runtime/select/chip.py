@@ -109,6 +109,10 @@ class Chip:
     """Rows up to this length are not worth a second kernel, however few."""
     tile: int = 2048
     """Elements of a program that has nothing to reduce."""
+    across_bytes: int = 128
+    """Bytes of a side of its tile where some tensor lies along rows: whole lines of memory either way."""
+    across_thread: int = 32
+    """Elements of a thread there, which are exchanged with those of others."""
     most_splits: int = 1024
     split_elements: int = 4 * 2**20
     split_programs: int = 2048

@@ -15,7 +15,7 @@ from fusec.ir.host.names import block_name
 from fusec.ir.host.schedules import Elementwise, Partial, Resident, RowLoop, Rows, SplitRows, Tile
 from fusec.runtime.invariant import counted
 from fusec.runtime.launch import Launch
-from fusec.runtime.select.call import Call
+from fusec.runtime.select.call import Call, pointers
 from fusec.runtime.select.chip import WARP, Chip
 from fusec.runtime.select.rule import Rule
 from fusec.runtime.select.sizes import cdiv, is_few, padded, power_within
@@ -53,13 +53,32 @@ def elementwise(plan: Elementwise, call: Call, combined: int | None = None) -> l
         programs = _at_least(plan.at_least_one, "rows", cdiv(rows, taken.rows))
         return call.launch(plan.kernel, programs, taken.options, blocks | {"ROWS": taken.rows})
     size = call.count(plan.block)
-    block = blocks_for(chip, rows, size, 16 if plan.narrow else 8, splits if plan.parts else 1, per_row)
+    block = _square(plan, call) or blocks_for(
+        chip, rows, size, 16 if plan.narrow else 8, splits if plan.parts else 1, per_row
+    )
     own = RowTile(launch_options(chip, block.warps), block.lanes, block.size)
     taken = own if combined else call.chosen(elementwise.__name__, {"row": padded(size)}, own)
     blocks |= {"ROWS": taken.rows, block_name(plan.block): taken.block}
     programs = _at_least(plan.at_least_one, "rows", cdiv(rows, taken.rows))
     programs *= _at_least(plan.at_least_one, "block", cdiv(size, taken.block))
     return call.launch(plan.kernel, programs, taken.options, blocks)
+
+
+def _square(plan: Elementwise, call: Call) -> Block | None:
+    """The tile where some tensor lies along rows and others along the block, as where a matrix is turned.
+
+    A wide one would take every element of the former out of a line of its own. None where nothing lies so.
+    """
+    *outer, row = plan.rows.split() or [""]
+    if not row or len(plan.block.split()) != 1 or call.count(" ".join(outer)) != 1:
+        return None
+    known = [name for name in pointers(plan.kernel) if name in call.plans.strides and call.is_given(name)]
+    across = [name for name in known if call.stride(name, row) == 1 and call.stride(name, plan.block) > 1]
+    if not across or plan.parts:
+        return None
+    side = max(call.chip.across_bytes // call.itemsize(" ".join(across)), 1)
+    lanes, wide = min(side, padded(counted(call.size(row)))), min(side, padded(call.count(plan.block)))
+    return Block(lanes, wide, max(lanes * wide // (WARP * call.chip.across_thread), 1))
 
 
 def blocks_for(chip: Chip, rows: int, size: int, thread: int = 8, parts: int = 1, splits: int = 1) -> Block:
