@@ -124,7 +124,7 @@ def _renamed_lines(names: OpNames, imports: Mapping[str, str]) -> Iterator[str]:
 
 def _functions(programs: tuple[Program, ...], names: FileNames) -> tuple[FunctionView, ...]:
     """The functions that the kernels of a file call, each once."""
-    views = {view.name: view for program in programs for view in function_views(program)}
+    views = {view.name: view for program in reversed(programs) for view in function_views(program)}
     return tuple(views[name] for name in names.functions)
 
 

@@ -1,4 +1,4 @@
-"""Functions of a file: what several kernels make of some values is written once, and called by its name."""
+"""Functions of a file: what several kernels make of some values is written once, whatever they call these values."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+from fusec.codegen.kernels import numbered
 from fusec.codegen.statements import StatementPrinter, compile_time, function_parameters
 from fusec.ir.program import Program
 from fusec.ir.statements import Function
 
-FunctionText: TypeAlias = tuple[tuple[str, ...], tuple[str, ...]]
-"""Parameters and lines of a function. What is the same text is the same function."""
+FunctionText: TypeAlias = tuple[frozenset[int], tuple[str, ...]]
+"""A function but for what it calls its parameters and variables: which of them are compile-time, and its lines.
+
+What is the same text is the same function.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ def function_views(program: Program) -> Iterator[FunctionView]:
     calls = {call.called: call.function for kernel in program.kernels for call in kernel.calls}
     for name, function in calls.items():
         fixed = compile_time(function)
-        parameters, lines = _text(function, program)
+        parameters, lines = _written(function, program)
         typed = (f"{each}: tl.constexpr" if each in fixed else each for each in parameters)
         yield FunctionView(name, tuple(typed), function.doc, lines)
 
@@ -70,5 +74,11 @@ def _functions(program: Program) -> tuple[Function, ...]:
 
 
 def _text(function: Function, program: Program) -> FunctionText:
+    parameters, lines = _written(function, program)
+    fixed = frozenset(place for place, name in enumerate(parameters) if name in compile_time(function))
+    return fixed, numbered(lines, parameters)
+
+
+def _written(function: Function, program: Program) -> tuple[tuple[str, ...], tuple[str, ...]]:
     lines = StatementPrinter("REAL" if program.spelled.may_be_wide else "tl.float32").function(function)
     return function_parameters(function, lines), tuple(lines)

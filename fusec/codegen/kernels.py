@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from textwrap import fill
 
@@ -42,18 +43,10 @@ class KernelView:
     @property
     def form(self) -> tuple[object, ...]:
         """All of it but what it, its parameters and its variables are called, and the order of its parameters."""
-        numbers = {name: str(number) for number, name in enumerate(self.by_use)}
-        variables = dict.fromkeys(name for line in self.body for name in _assigned(line))
-        numbers |= {name: f"v{number}" for number, name in enumerate(variables) if name not in numbers}
-
-        def number(found: re.Match[str]) -> str:
-            return f"%{numbers[found[0]]}" if found[0] in numbers else found[0]
-
-        body = tuple(NAME.sub(number, line) for line in self.body)
-        options = frozenset(NAME.sub(number, self.options.replace('"', "")).split(", "))
+        options, *body = numbered((self.options.replace('"', ""), *self.body), self.by_use)
         fixed = self.arguments[len(self.arguments) - self.compile_time :]
         kinds = tuple((name in fixed, name.endswith("_ptr"), "_stride_" in name) for name in self.by_use)
-        return kinds, options, body
+        return kinds, frozenset(options.split(", ")), tuple(body)
 
     @property
     def by_use(self) -> tuple[str, ...]:
@@ -61,6 +54,18 @@ class KernelView:
         named = dict.fromkeys(found[0] for line in self.body for found in NAME.finditer(line))
         known = frozenset(self.arguments)
         return (*(name for name in named if name in known), *(name for name in self.arguments if name not in named))
+
+
+def numbered(lines: Sequence[str], parameters: Sequence[str]) -> tuple[str, ...]:
+    """Lines of a function without what its parameters and variables are called, which have numbers instead."""
+    numbers = {name: str(number) for number, name in enumerate(parameters)}
+    variables = dict.fromkeys(name for line in lines for name in _assigned(line))
+    numbers |= {name: f"v{number}" for number, name in enumerate(variables) if name not in numbers}
+
+    def number(found: re.Match[str]) -> str:
+        return f"%{numbers[found[0]]}" if found[0] in numbers else found[0]
+
+    return tuple(NAME.sub(number, line) for line in lines)
 
 
 def kernel_views(program: Program) -> tuple[KernelView, ...]:

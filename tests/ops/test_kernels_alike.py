@@ -50,6 +50,29 @@ def test_they_are_written_once(tmp_path: Path) -> None:
     assert "def _other_rows" not in text
 
 
+SCALED = """
+op scaled(x: T[M, K], w: T[N, K], scale: f32[M], bias: T[N] = 0) -> y: T[M, N]
+where T in {f16, bf16}:
+    y = dot(x, w, over=K) * scale + bias
+
+op turned(a: T[M, K], b: T[N, K], bias: f32[M], scale: T[N] = 0) -> y: T[M, N]
+where T in {f16, bf16}:
+    y = dot(a, b, over=K) * bias + scale
+"""
+
+
+def test_epilogues_that_read_tensors_of_other_names_are_one_function(tmp_path: Path, device: torch.device) -> None:
+    scaled, turned = compiled(SCALED, tmp_path)
+    text = Path(str(scaled.module.__file__)).read_text(encoding="utf-8")
+    assert text.count("_epilogue(") > 2
+    assert "def _turned" not in text
+    x, w, scale, bias = (torch.randn(shape, device=device) for shape in ((3, 16), (5, 16), (3,), (5,)))
+    given = (x.half(), w.half(), scale, bias.half())
+    expected = (x.half().double() @ w.half().double().T) * scale[:, None] + bias.half()
+    for op in (scaled, turned):
+        torch.testing.assert_close(op.call(*given).double(), expected.double(), atol=1e-2, rtol=1e-2)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
