@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from fusec.forcing import Forcing, forcings
 from fusec.interpreter import interpreting
+from fusec.ir.host.schedules import kernels as launched
 from fusec.ir.program import Program
 from fusec.runtime import Op, Plan, PlanError
 from fusec.testing.cases import Argument, Case, build, shape
@@ -109,16 +110,17 @@ def exercise(module: ModuleType, program: Program, effort: Effort, device: torch
     own, few = Forcing(), max(effort.own, effort.planned // 4)
     for candidate in subject.ordered(subject.candidates(own, effort.planned))[: effort.own]:
         subject.make(candidate, effort.smaller)
-    names = [kernel.name for kernel in program.kernels]
-    # Most plans are found among few calls; what is left is searched for.
-    for planned, least in ((few, effort.each), (effort.planned, effort.each), (4 * effort.planned, 1)):
-        if all(record.calls[name] >= least for name in names):
-            break
-        found = [candidate for way in forcings(subject.op) for candidate in subject.candidates(way, planned)]
-        unlike = {(repr(candidate.case), candidate.kernels): candidate for candidate in found}
-        for candidate in subject.ordered(list(unlike.values())):
-            if any(record.calls[name] < effort.each for name in candidate.kernels):
-                subject.make(candidate, effort.smaller)
+    found = [candidate for way in forcings(subject.op) for candidate in subject.candidates(way, few)]
+    subject.run_each(found, effort)
+    # Most plans are found among few calls. What is left is searched for: with plans that launch it, then with others.
+    for planned, least in ((effort.planned, effort.each), (4 * effort.planned, 1)):
+        likely, others = subject.ways_to(subject.missing(least))
+        for way in likely:
+            if subject.missing(least):
+                subject.run_each(subject.candidates(way, planned), effort)
+        for way in others:
+            if subject.missing(1):
+                subject.run_each(subject.candidates(way, planned), effort)
     for length in effort.long:
         subject.sum_up(length)
 
@@ -147,6 +149,28 @@ class _Subject:
     def candidates(self, way: Forcing, count: int) -> list[_Candidate]:
         """What so many drawn calls would run."""
         return self._planned(way, self._calls(way.kind, count))
+
+    def missing(self, least: int) -> frozenset[str]:
+        """The kernels that ran less often than that."""
+        return frozenset(kernel.name for kernel in self.program.kernels if self.record.calls[kernel.name] < least)
+
+    def ways_to(self, wanted: frozenset[str]) -> tuple[list[Forcing], list[Forcing]]:
+        """The ways to choose that ask for a plan which launches one of the kernels `wanted`, and the others."""
+        steps = self.op.table.every() if self.op.table else ()
+        plans = [plan for step in steps for plan in step.plans]
+        names = {plan.name for plan in plans if wanted.intersection(each.__name__ for each in launched(plan))}
+        likely, others = list[Forcing](), list[Forcing]()
+        for way in forcings(self.op):
+            asked = {word.rpartition(".")[2] for word in (way.plan or "").split()}
+            (likely if names & asked else others).append(way)
+        return likely, others
+
+    def run_each(self, candidates: list[_Candidate], effort: Effort) -> None:
+        """Make the calls that run a kernel which has not run often enough."""
+        unlike = {(repr(candidate.case), candidate.kernels): candidate for candidate in candidates}
+        for candidate in self.ordered(list(unlike.values())):
+            if any(self.record.calls[name] < effort.each for name in candidate.kernels):
+                self.make(candidate, effort.smaller)
 
     def sum_up(self, length: int) -> None:
         """Run every kernel that calls with sums about so long reach, once for each kind of numbers."""
