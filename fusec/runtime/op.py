@@ -94,12 +94,18 @@ class Op:
         return results
 
     def _require_tensors(self, given: tuple[Any, ...]) -> None:
-        """That every argument that is declared `Tensor NAME` is one, or None where it is `Tensor? NAME`."""
+        """That every argument declared `Tensor NAME` is one, or None where it is `Tensor? NAME`, and has strides."""
         for (kind, name), value in zip(self._declared, given, strict=True):
             if not isinstance(value, torch.Tensor) and not (value is None and kind.endswith("?")):
                 what = "None" if value is None else f"of type {type(value).__name__}"
                 message = f"{self.name}: `{name}` should be a tensor, but is {what}"
                 raise ArgumentError(message, name, torch.Tensor, value)
+            if value is not None and (value.is_nested or value.layout is not torch.strided):
+                what = "a nested one" if value.is_nested else f"of the layout {value.layout}"
+                advice = f"pass its tensors one by one, or {name}.to_padded_tensor(0.0)"
+                advice = advice if value.is_nested else f"pass {name}.to_dense()"
+                message = f"{self.name}: `{name}` should be a dense tensor, but is {what}; {advice}"
+                raise ArgumentError(message, name, torch.strided, value.layout)
 
     def forget(self) -> None:
         """Drop every plan, so that the next call makes its own anew."""

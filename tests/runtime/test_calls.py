@@ -154,3 +154,24 @@ def test_what_is_no_tensor_is_named(wrong: object, words: str, device: torch.dev
         normalizing.rmsnorm(x, wrong)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match=f"rmsnorm: `x` should be a tensor, but is {words}"):
         normalizing.rmsnorm(wrong, x)  # type: ignore[arg-type]
+
+
+FORMS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "nested": lambda x: torch.nested.nested_tensor([x, x[:2]]),
+    "jagged": lambda x: torch.nested.nested_tensor([x, x[:2]], layout=torch.jagged),
+    "sparse": lambda x: x.to_sparse(),
+    "rows": lambda x: x.to_sparse_csr(),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("warm", [False, True])
+@torch.no_grad()
+def test_a_tensor_without_strides_is_told(form: str, warm: bool, device: torch.device) -> None:
+    x, weight = torch.randn(3, 8, device=device), torch.randn(8, device=device)
+    normalizing._OP.forget()
+    if warm:
+        normalizing.rmsnorm(x, weight, 1e-6)
+    with pytest.raises(ArgumentError, match=r"rmsnorm: `x` should be a dense tensor, but is .*; pass"):
+        normalizing.rmsnorm(FORMS[form](x), weight, 1e-6)
