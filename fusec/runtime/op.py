@@ -107,6 +107,12 @@ class Op:
                 message = f"{self.name}: `{name}` should be a dense tensor, but is {what}; {advice}"
                 raise ArgumentError(message, name, torch.strided, value.layout)
 
+    def _solved(self, *arguments: Any) -> tuple[Any, ...]:
+        """The extents of a call that fits. An op that this is an overload of may need fewer tensors."""
+        extents = self._extents(*arguments)
+        self._require_tensors(arguments[self._tensors])
+        return extents
+
     def forget(self) -> None:
         """Drop every plan, so that the next call makes its own anew."""
         self._known = BoundedCache()
@@ -140,7 +146,7 @@ class Op:
         """
         assert not callable(self._plans), f"{self.name} is planned by a function"
         tensors, settings = arguments[self._tensors], arguments[self._tensors.stop :]
-        extents = self._extents(*arguments)
+        extents = self._solved(*arguments)
         device = next(tensor.device for tensor in tensors if tensor is not None)
         chip = chip or self._chip or chip_of(device)
         read = cast.likenesses(tensors, self._cast(tensors, extents))
@@ -250,7 +256,7 @@ class Op:
         settings = args[self._settings]
 
         def outputs(op: Op, given: Tensors) -> tuple[Buffer, ...]:
-            return op._outputs(*op._extents(*given, *settings))
+            return op._outputs(*op._solved(*given, *settings))
 
         return empties(self._first(outputs, tensors), device)
 

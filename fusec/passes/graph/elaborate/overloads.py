@@ -35,10 +35,15 @@ def _check(overload: syntax.Overload, op: Graph, other: Graph, report: Report) -
     """That a caller cannot tell the two apart but by the shapes and dtypes of tensors."""
     help = "an overload takes arguments of the same names, in the same order, with the same defaults"
     for mine, theirs in zip(op.params, other.params, strict=False):
-        if _called(mine) != _called(theirs):
+        if _called(mine) != _called(theirs) and not _is_needed(mine, theirs):
             assert theirs.span
             message = f"`{theirs.name}` of `{other.name}` is not called as `{mine.name}` of `{op.name}` is"
             report.add(message, theirs.span, Note("the overload is here", overload.span), help=help)
+            return
+        if _is_needed(mine, theirs) and any(solve.param == theirs.name for solve in other.solves):
+            assert theirs.span
+            message = f"`{theirs.name}` may be left out in a call of `{op.name}`, and tells an extent of `{other.name}`"
+            report.add(message, theirs.span, Note("the overload is here", overload.span), help=_TELL)
             return
     if len(op.params) != len(other.params):
         counts = f"{len(other.params)} parameters and `{op.name}` {len(op.params)}"
@@ -46,6 +51,16 @@ def _check(overload: syntax.Overload, op: Graph, other: Graph, report: Report) -
     elif [output.name for output in op.outputs] != [output.name for output in other.outputs]:
         message = f"`{other.name}` does not return what `{op.name}` does"
         report.add(message, overload.span, help="an overload has outputs of the same names, in the same order")
+
+
+_TELL = "let other tensors tell the extent, or give it a default"
+
+
+def _is_needed(mine: Param, theirs: Param) -> bool:
+    """Whether a tensor that may be left out for one op has to be given for the other, which calls tell."""
+    if not isinstance(mine, TensorParam) or not isinstance(theirs, TensorParam):
+        return False
+    return mine.optional and not theirs.optional and _called(replace(mine, optional=False)) == _called(theirs)
 
 
 def _called(param: Param) -> object:
