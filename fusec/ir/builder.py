@@ -8,7 +8,7 @@ from typing import Generic, TypeAlias
 
 from fusec.diagnostics import Span
 from fusec.ir.expressions import Const, Expr, Merge, NodeId, Part, Rename, operands, with_operands
-from fusec.ir.graph import E, Graph, Node, NodeOf, reachable
+from fusec.ir.graph import E, Graph, Node, NodeOf
 from fusec.ir.types import Computed, ValueType
 
 
@@ -45,9 +45,8 @@ GraphBuilder: TypeAlias = Builder[Expr]
 def rebuild(graph: Graph, change: Callable[[GraphBuilder, Node, tuple[NodeId, ...]], NodeId]) -> Graph:
     """A graph with every reachable node passed through `change(builder, old node, new operands)`; the rest dropped."""
     builder = Builder[Expr]()
-    live = reachable(graph.nodes, graph.roots)
     new: dict[NodeId, NodeId] = {}
-    for number in sorted(live):
+    for number in graph.live:
         node = graph.nodes[number]
         new[number] = change(builder, node, tuple(new[n] for n in operands(node.expr)))
     return replace(

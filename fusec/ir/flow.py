@@ -12,8 +12,8 @@ from typing import TypeAlias
 
 from fusec.diagnostics import Span
 from fusec.ir.builder import Builder
-from fusec.ir.expressions import FlowExpr, NodeId, Pair, Position, lookups, position_axes
-from fusec.ir.graph import NodeOf, reachable
+from fusec.ir.expressions import Dot, FlowExpr, NodeId, Pair, Position, lookups, position_axes
+from fusec.ir.graph import NodeOf, dots_among, reachable
 from fusec.ir.types import Axis, Named, Storage, union
 
 LEAD_AXES = (Named("lead1"), Named("lead0"))
@@ -61,6 +61,11 @@ class Flow:
     def live(self) -> list[NodeId]:
         """The nodes some store depends on, in topological order."""
         return sorted(reachable(self.nodes, self.roots))
+
+    @property
+    def dots(self) -> dict[NodeId, Dot]:
+        """The dots among these."""
+        return dots_among(self.nodes, self.live)
 
 
 def store_inputs(store: Store) -> tuple[NodeId, ...]:

@@ -13,7 +13,7 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 import sympy
 
 from fusec.diagnostics import Span
-from fusec.ir.expressions import Expr, NodeId, operands
+from fusec.ir.expressions import Dot, Expr, NodeId, operands
 from fusec.ir.module import Module
 from fusec.ir.types import Dim, DType, DTypeVar, Named, Storage, ValueType
 
@@ -227,6 +227,16 @@ class Graph:
         effects = (n for scatter in self.scatters for n in (*scatter.indices, scatter.value))
         return (*(output.value for output in self.outputs), *effects)
 
+    @property
+    def live(self) -> list[NodeId]:
+        """The nodes that something outside depends on, in topological order."""
+        return sorted(reachable(self.nodes, self.roots))
+
+    @property
+    def dots(self) -> dict[NodeId, Dot]:
+        """The dots among these."""
+        return dots_among(self.nodes, self.live)
+
 
 class Nodes(Protocol):
     """The nodes of a graph or of a flow, by number."""
@@ -249,7 +259,11 @@ def reachable(
     return frozenset(seen)
 
 
+def dots_among(nodes: Nodes, numbers: Iterable[NodeId]) -> dict[NodeId, Dot]:
+    """The dots among some nodes, in the order of these."""
+    return {number: expr for number in numbers if isinstance(expr := nodes[number].expr, Dot)}
+
+
 def walk(graph: Graph) -> Iterator[tuple[NodeId, Node]]:
     """The reachable nodes in topological order."""
-    live = reachable(graph.nodes, graph.roots)
-    return ((number, node) for number, node in enumerate(graph.nodes) if number in live)
+    return ((number, graph.nodes[number]) for number in graph.live)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fusec.ir.expressions import NodeId
+from fusec.ir.expressions import Dot, NodeId
 from fusec.ir.flow import Flow, Store, store_axes
-from fusec.ir.graph import reachable
+from fusec.ir.graph import dots_among, reachable
 from fusec.ir.types import Axis
 
 
@@ -84,6 +84,11 @@ class Stage:
         """The nodes that its stores and partial results depend on, in topological order."""
         partials = (partial.value for partial in self.partials)
         return sorted(reachable(self.flow.nodes, (*self.flow.roots, *partials)))
+
+    @property
+    def dots(self) -> dict[NodeId, Dot]:
+        """The dots among these."""
+        return dots_among(self.flow.nodes, self.live)
 
     @property
     def lacks_block(self) -> bool:

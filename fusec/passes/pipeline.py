@@ -24,7 +24,7 @@ from fusec.passes.host.table import host_table
 from fusec.passes.kernel.build import build_kernels
 from fusec.passes.partition.alternatives import partition
 from fusec.passes.partition.from_values import from_values
-from fusec.passes.partition.operands import dots_of, multiplies_stored
+from fusec.passes.partition.operands import multiplies_stored
 from fusec.passes.partition.postpone import Postponed, postpone
 from fusec.passes.partition.prepare import prepare
 from fusec.passes.partition.scales import as_the_library_scales
@@ -74,7 +74,7 @@ def _compiled(run: Runner, graph: Graph, summed: Graph, waiting: frozenset[str])
     names = avoid_reserved(first)
     spelled, split = renamed(first, names), None
     partitions: tuple[Partition, ...] = (Partition(FUSED, (Step(renamed(fused, names)),)),)
-    if dots_of(first):
+    if first.dots:
         undeferred = _undeferred(run, first, fused)
         split = run("prepare", prepare, renamed(undeferred, names))
         partitions = (*run("partition", partition, split.each), *partitions)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from fusec.diagnostics import Diagnostic, Severity
 from fusec.ir.expressions import Dot
-from fusec.ir.graph import Graph, reachable
+from fusec.ir.graph import Graph
 from fusec.ir.multiply import multiplied_as
 from fusec.ir.types import Computed, Kind, Storage, without
 from fusec.passes.graph.commute import commute
@@ -21,9 +21,8 @@ def widened_dots(graph: Graph) -> Iterator[Diagnostic]:
     Factors that leave a dot are not in its way: what stays is looked at. Who asks for tf32 has chosen already.
     """
     lowered = defer(commute(simplify(graph)))
-    for number in sorted(reachable(lowered.nodes, lowered.roots)):
-        node = lowered.nodes[number]
-        short = _short(lowered, node.expr) if isinstance(node.expr, Dot) else None
+    for number, dot in lowered.dots.items():
+        node, short = lowered.nodes[number], _short(lowered, dot)
         if short is None or node.span is None:
             continue
         message = f"this is multiplied in f32, since one operand is computed: slower than in `{short}`, as the other is"

@@ -20,7 +20,7 @@ from fusec.passes.graph.reciprocate import reciprocate
 from fusec.passes.graph.resolve_views import resolve_views
 from fusec.passes.graph.simplify import simplify
 from fusec.passes.partition.alternatives import partition
-from fusec.passes.partition.operands import argument_of, dots_of
+from fusec.passes.partition.operands import argument_of
 from fusec.passes.partition.prepare import prepare
 from fusec.passes.schedule.library import library
 from fusec.testing.random_specs import text as random_spec
@@ -76,7 +76,7 @@ def lies_in_memory(graph: Graph, number: NodeId) -> bool:
 @pytest.mark.parametrize("text", [VIEWS, *TEXTS], ids=range(1 + len(TEXTS)))
 def test_an_operand_is_read_where_it_lies_if_it_lies_there(text: str) -> None:
     for graph in graphs(text):
-        for dot in dots_of(graph).values():
+        for dot in graph.dots.values():
             for factor in (dot.a, dot.b):
                 assert (argument_of(graph, factor) is not None) == lies_in_memory(graph, factor), graph.name
 
@@ -84,9 +84,9 @@ def test_an_operand_is_read_where_it_lies_if_it_lies_there(text: str) -> None:
 @pytest.mark.parametrize("text", [VIEWS, *TEXTS], ids=range(1 + len(TEXTS)))
 def test_a_dot_alone_is_one_for_the_library(text: str) -> None:
     for graph in graphs(text):
-        found: tuple[Partition, ...] = partition(graph) if dots_of(graph) else ()
+        found: tuple[Partition, ...] = partition(graph) if graph.dots else ()
         for cut in (each for each in found if each.name == LIBRARY):
-            dots = [step.graph for step in cut.steps if dots_of(step.graph)]
+            dots = [step.graph for step in cut.steps if step.graph.dots]
             assert dots
             for alone in dots:
                 product = library(resolve_views(alone))

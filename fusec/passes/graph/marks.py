@@ -8,7 +8,7 @@ from dataclasses import replace
 from fusec.diagnostics import Source, Span
 from fusec.ir.expressions import Dot, NodeId, Reduce
 from fusec.ir.flow import FlowNode
-from fusec.ir.graph import Graph, Node, reachable
+from fusec.ir.graph import Graph, Node
 
 _REDUCTIONS = Source("the reductions of an op", "")
 _DOTS = Source("the dots of an op", "")
@@ -62,5 +62,4 @@ def marked_reductions(
 
 
 def _counted(graph: Graph, form: type[Reduce | Dot]) -> dict[NodeId, int]:
-    live = sorted(reachable(graph.nodes, graph.roots))
-    return {n: count for count, n in enumerate((n for n in live if isinstance(graph.nodes[n].expr, form)), 1)}
+    return {n: count for count, n in enumerate((n for n in graph.live if isinstance(graph.nodes[n].expr, form)), 1)}

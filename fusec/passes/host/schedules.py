@@ -246,7 +246,7 @@ class Scheduler:
 
     def _gemm(self, plan: ir.Gemm) -> Gemm:
         (stage, *combine), kernels, tile = plan.stages, self._kernels_of(plan), plan.tile
-        dots = [expr for n in stage.live if isinstance(expr := stage.flow.nodes[n].expr, Dot)]
+        dots = list(stage.dots.values())
         m, n = (tile.n, tile.m) if plan.few else (tile.m, tile.n)
         return Gemm(
             Name(kernels[0].name),
@@ -317,15 +317,12 @@ class Scheduler:
 
 def _most(stage: Stage) -> int:
     """How many products the sums of a contraction have room for; 0 if for any number."""
-    nodes = stage.flow.nodes
-    dots = (nodes[n] for n in stage.live if isinstance(nodes[n].expr, Dot))
-    return MOST_I8 if any(node.type.kind is Kind.INT for node in dots) else 0
+    return MOST_I8 if any(stage.flow.nodes[n].type.kind is Kind.INT for n in stage.dots) else 0
 
 
 def _is_grouped(stage: Stage) -> bool:
     """Whether a step of the loop has all that a dot contracts."""
-    nodes = stage.flow.nodes
-    return any(isinstance(nodes[n].expr, Dot) and set(nodes[n].type.axes) & set(stage.loop) for n in stage.live)
+    return any(set(stage.flow.nodes[n].type.axes) & set(stage.loop) for n in stage.dots)
 
 
 def _each(names: list[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fusec.ir.expressions import Dot, NodeId, Reduce
-from fusec.ir.graph import Graph, reachable
+from fusec.ir.graph import Graph, dots_among, reachable
 from fusec.ir.sizes import symbols_in
 from fusec.ir.types import Axis, DTypeVar, Lead, extent, product_extent, without
 
@@ -56,8 +56,7 @@ def chosen_outputs(graph: Graph) -> frozenset[str]:
 
 def _reduced(graph: Graph) -> list[Axis]:
     """The axes that anything is reduced over."""
-    nodes = graph.nodes
-    reduces = (nodes[n].expr for n in sorted(reachable(nodes, graph.roots)))
+    reduces = (graph.nodes[n].expr for n in graph.live)
     return [axis for expr in reduces if isinstance(expr, Reduce) for axis in expr.axes]
 
 
@@ -76,8 +75,7 @@ def multiplied(graph: Graph) -> frozenset[str]:
 
 
 def _dots(graph: Graph, roots: tuple[NodeId, ...]) -> list[Dot]:
-    nodes = graph.nodes
-    return [expr for n in sorted(reachable(nodes, roots)) if isinstance(expr := nodes[n].expr, Dot)]
+    return list(dots_among(graph.nodes, sorted(reachable(graph.nodes, roots))).values())
 
 
 def _shared(graph: Graph, dot: Dot) -> tuple[Axis, ...]:

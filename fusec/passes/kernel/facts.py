@@ -38,7 +38,8 @@ class Facts:
         self.in_place = {expr.param for n in loads if isinstance(expr := self.nodes[n].expr, Load)} & stored
         self.full = max(map(self.tile_axes, loads), default=0)
         self.has_tables = any(self.is_table(n) and self.is_of_row(n) for n in loads)
-        self.multiplies = any(isinstance(self.nodes[n].expr, Dot) for n in self.live)
+        self._dots = stage.dots
+        self.multiplies = bool(self._dots)
         casts = {n for n in self.live if isinstance(self.nodes[n].expr, Cast)}
         self.rounds = any(m in casts for n in self.live for m in operands(self.nodes[n].expr))
         self.has_reduction = any(isinstance(self.nodes[n].expr, Reduce) for n in self.live)
@@ -60,7 +61,7 @@ class Facts:
 
     def is_multiplied(self, number: NodeId) -> bool:
         """Whether a dot reads a node."""
-        return any(isinstance(expr := self.nodes[n].expr, Dot) and number in (expr.a, expr.b) for n in self.live)
+        return any(number in (dot.a, dot.b) for dot in self._dots.values())
 
     def is_only_multiplied(self, number: NodeId) -> bool:
         """Whether dots alone read a node, as a factor."""

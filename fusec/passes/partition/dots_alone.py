@@ -13,8 +13,8 @@ anyway, and a factor that left the dot would cost a pass over its result.
 
 from __future__ import annotations
 
-from fusec.ir.expressions import Cast, Dot, Input, NodeId, Reduce, operands
-from fusec.ir.graph import Graph, reachable
+from fusec.ir.expressions import Cast, Input, NodeId, Reduce
+from fusec.ir.graph import Graph, dots_among
 from fusec.ir.multiply import F32, I8, I32, MULTIPLIED, is_of_8_bits
 from fusec.ir.partition import LIBRARY, Intermediate, Partition
 from fusec.ir.types import Kind, Storage
@@ -28,6 +28,7 @@ from fusec.passes.partition.operands import (
     is_stored,
     made_of_reductions,
     multiplications,
+    read_later,
 )
 from fusec.passes.partition.scales import Readers, scaled
 from fusec.passes.partition.store_operands import readers
@@ -41,7 +42,7 @@ def dots_alone(graph: Graph, intermediates: Intermediates | None = None) -> Part
     """
     multiplied = multiplications(graph)
     depth = depths(graph)
-    dots = {number: expr for number in multiplied if isinstance(expr := graph.nodes[number].expr, Dot)}
+    dots = dots_among(graph.nodes, multiplied)
     if not dots or any(_is_optional(graph, factor) for dot in dots.values() for factor in (dot.a, dot.b)):
         return None
     made = intermediates or Intermediates(graph)
@@ -77,17 +78,14 @@ def dots_alone(graph: Graph, intermediates: Intermediates | None = None) -> Part
 
 def _continued(graph: Graph) -> set[NodeId]:
     """The sums that go on with what dots add up."""
-    live = ((number, graph.nodes[number].expr) for number in reachable(graph.nodes, graph.roots))
+    live = ((number, graph.nodes[number].expr) for number in graph.live)
     return {number for number, expr in live if isinstance(expr, Reduce) and continues(graph, expr)}
 
 
 def _reduced_before(graph: Graph, levels: list[int]) -> list[NodeId]:
     """What is reduced before a dot and read behind it, such as the scales of what is quantised."""
     reduced = made_of_reductions(graph)
-    exprs = ((number, graph.nodes[number].expr) for number in reachable(graph.nodes, graph.roots))
-    pairs = ((n, number) for number, expr in exprs if not isinstance(expr, Dot) for n in operands(expr))
-    behind = {operand for operand, number in pairs if levels[operand] < levels[number]}
-    return sorted(n for n in behind & reduced if graph.nodes[n].type.kind is Kind.REAL)
+    return sorted(n for n in read_later(graph, levels) & reduced if graph.nodes[n].type.kind is Kind.REAL)
 
 
 def _is_optional(graph: Graph, factor: NodeId) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fusec.ir.expressions import Choose, Dot, Input, Layout, NodeId, Part, Reduce, Rename, operands
-from fusec.ir.graph import Graph, reachable
+from fusec.ir.graph import Graph, dots_among, reachable
 from fusec.ir.multiply import is_number_of, is_of_8_bits, multiplied_as
 from fusec.ir.ops import REDUCTIONS
 from fusec.ir.types import Axis, Computed, Storage
@@ -55,13 +57,7 @@ def stored_as(graph: Graph, dot: Dot) -> tuple[Storage, Storage] | None:
 
 def multiplies_stored(graph: Graph) -> bool:
     """Whether the operands of every dot can be stored in the type that they are multiplied in."""
-    return all(stored_as(graph, dot) is not None for dot in dots_of(graph).values())
-
-
-def dots_of(graph: Graph) -> dict[NodeId, Dot]:
-    """The dots that something depends on."""
-    live = sorted(reachable(graph.nodes, graph.roots))
-    return {number: expr for number in live if isinstance(expr := graph.nodes[number].expr, Dot)}
+    return all(stored_as(graph, dot) is not None for dot in graph.dots.values())
 
 
 def may_be_f64(graph: Graph, number: NodeId) -> bool:
@@ -77,7 +73,7 @@ def multiplications(graph: Graph) -> dict[NodeId, tuple[Storage, Storage]]:
 
     There are none where one has no such type, or may have nothing to multiply.
     """
-    dots = dots_of(graph)
+    dots = graph.dots
     found = {number: types for number, dot in dots.items() if (types := stored_as(graph, dot)) is not None}
     return found if len(found) == len(dots) and not _may_be_left_out(graph) else {}
 
@@ -101,12 +97,19 @@ def made_of_reductions(graph: Graph) -> frozenset[NodeId]:
     return frozenset(found)
 
 
+def read_later(graph: Graph, levels: Sequence[int]) -> set[NodeId]:
+    """What is read at a later level than the one it is made at, other than to be multiplied by a dot."""
+    exprs = ((number, graph.nodes[number].expr) for number in graph.live)
+    pairs = ((n, number) for number, expr in exprs if not isinstance(expr, Dot) for n in operands(expr))
+    return {operand for operand, number in pairs if levels[operand] < levels[number]}
+
+
 def continues(graph: Graph, reduce: Reduce) -> bool:
     """Whether a sum goes on with what dots add up: it is over axes that they have in both operands, as of groups."""
     if not REDUCTIONS[reduce.op].adds:
         return False
     found = reachable(graph.nodes, (reduce.arg,), into=lambda n: not isinstance(graph.nodes[n].expr, Dot))
-    dots = [expr for n in found if isinstance(expr := graph.nodes[n].expr, Dot)]
+    dots = dots_among(graph.nodes, found).values()
     both = [graph.nodes[operand].type.axes for dot in dots for operand in (dot.a, dot.b)]
     return bool(dots) and all(set(reduce.axes) <= set(axes) for axes in both)
 
@@ -115,5 +118,5 @@ def _may_be_left_out(graph: Graph) -> bool:
     """Whether some product is made of an argument that a call may omit: there is then nothing to multiply."""
     optional = {tensor.name for tensor in graph.tensors if tensor.optional}
     depth = depths(graph)
-    nodes = ((number, graph.nodes[number].expr) for number in reachable(graph.nodes, graph.roots))
+    nodes = ((number, graph.nodes[number].expr) for number in graph.live)
     return any(isinstance(expr, Choose) and expr.selector in optional and depth[number] for number, expr in nodes)

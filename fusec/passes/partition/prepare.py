@@ -62,7 +62,7 @@ class _Divider:
         self._operands: dict[tuple[NodeId, Storage], Intermediate] = {}
         self._values: dict[NodeId, Intermediate] = {}
         self._is_compact = BottomUp(self._costly_operands, self._compact)
-        for reader in sorted(reachable(graph.nodes, graph.roots)):
+        for reader in graph.live:
             if reader not in self._static:
                 for number in self._static.intersection(operands(self._nodes[reader].expr)):
                     self._divide(reader, number)
@@ -200,7 +200,7 @@ def _with(graph: Graph, kind: type[Reduce | Dot]) -> set[NodeId]:
 def _operands_of(graph: Graph, behind: set[NodeId]) -> set[NodeId]:
     """What values behind dots are made of beside these."""
     found: set[NodeId] = set()
-    for number in sorted(reachable(graph.nodes, graph.roots), reverse=True):
+    for number in reversed(graph.live):
         expr = graph.nodes[number].expr
         if (number in behind or number in found) and not isinstance(expr, Dot):
             found.update(set(operands(expr)) - behind)

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from fusec.ir.builder import GraphBuilder, keep, rebuild
 from fusec.ir.expressions import Choose, Dot, Elementwise, Input, NodeId, Reduce
 from fusec.ir.fixed_extents import fixed_extents, known_extent
-from fusec.ir.graph import Graph, Node, Output, reachable
+from fusec.ir.graph import Graph, Node, Output
 from fusec.ir.multiply import F32, SCALED_GROUP, Sums, sums_of
 from fusec.ir.ops import ELEMENTWISE, REDUCTIONS
 from fusec.ir.types import REAL, Axis, Computed, ValueType, without
@@ -96,14 +96,13 @@ def as_the_library_scales(graph: Graph) -> Graph:
     How it takes those of groups is not known.
     """
     read, depth = readers(graph), depths(graph)
-    dots = (n for n in reachable(graph.nodes, graph.roots) if isinstance(graph.nodes[n].expr, Dot))
-    every = {top: (dot, *factors) for dot in dots for top, factors in [scaled(graph, dot, read, depth)]}
+    every = {top: (dot, *factors) for dot in graph.dots for top, factors in [scaled(graph, dot, read, depth)]}
     pairs = {top: parts for top, parts in every.items() if len(parts) == 3}
     found = {top: parts for top, parts in pairs.items() if isinstance(graph.nodes[top].expr, Elementwise)}
     if not found:
         return graph
     known: dict[NodeId, NodeId] = {}
-    numbers = iter(sorted(reachable(graph.nodes, graph.roots)))
+    numbers = iter(graph.live)
 
     def change(builder: GraphBuilder, node: Node, args: tuple[NodeId, ...]) -> NodeId:
         number = next(numbers)

@@ -13,13 +13,13 @@ operand is stored in the type it is multiplied in, rounded to it where the dot p
 from __future__ import annotations
 
 from fusec.ir.expressions import Cast, Dot, NodeId, Reduce, operands
-from fusec.ir.graph import Graph, Output, reachable
+from fusec.ir.graph import Graph, Output, dots_among
 from fusec.ir.multiply import F32
 from fusec.ir.partition import STORED, Partition
 from fusec.ir.types import Storage
 from fusec.passes.partition.cut import Cuts, Stored, cut
 from fusec.passes.partition.intermediates import Intermediates
-from fusec.passes.partition.operands import continues, is_stored, made_of_reductions, multiplications
+from fusec.passes.partition.operands import continues, is_stored, made_of_reductions, multiplications, read_later
 
 
 def store_operands(graph: Graph, intermediates: Intermediates | None = None) -> Partition | None:
@@ -30,10 +30,8 @@ def store_operands(graph: Graph, intermediates: Intermediates | None = None) -> 
     made = intermediates or Intermediates(graph)
     levels = _late(graph, _levels(graph))
     stored: dict[tuple[NodeId, Storage], Stored] = {}
-    for number, types in multiplied.items():
-        dot = graph.nodes[number].expr
-        assert isinstance(dot, Dot)
-        for factor, storage in zip((dot.a, dot.b), types, strict=True):
+    for number, dot in dots_among(graph.nodes, multiplied).items():
+        for factor, storage in zip((dot.a, dot.b), multiplied[number], strict=True):
             if not is_stored(graph, factor, storage, dot.axes):
                 stored[factor, storage] = Stored(made.of(factor, storage, dot.axes, "operand"), levels[factor])
     values = {
@@ -48,11 +46,8 @@ def _crossing(graph: Graph, levels: list[int]) -> list[NodeId]:
 
     Of the first step it takes what is reduced there, such as the scales of what is quantised.
     """
-    exprs = ((number, graph.nodes[number].expr) for number in reachable(graph.nodes, graph.roots))
-    pairs = ((n, number) for number, expr in exprs if not isinstance(expr, Dot) for n in operands(expr))
-    behind = {operand for operand, number in pairs if levels[operand] < levels[number]}
     reduced = made_of_reductions(graph)
-    return sorted(number for number in behind if levels[number] or number in reduced)
+    return sorted(number for number in read_later(graph, levels) if levels[number] or number in reduced)
 
 
 def _exact(graph: Graph, number: NodeId) -> Storage:
@@ -91,7 +86,7 @@ def _late(graph: Graph, levels: list[int]) -> list[int]:
 
 def readers(graph: Graph) -> dict[NodeId, list[NodeId | Output | None]]:
     """What reads each node: other nodes, outputs, and None for a write in place."""
-    live = sorted(reachable(graph.nodes, graph.roots))
+    live = graph.live
     found: dict[NodeId, list[NodeId | Output | None]] = {number: [] for number in live}
     for number in live:
         for operand in operands(graph.nodes[number].expr):

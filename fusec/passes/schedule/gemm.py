@@ -30,8 +30,7 @@ def contractions(facts: Survey, label: str) -> tuple[Gemm, ...] | str:
 
     All of them launch one kernel.
     """
-    nodes, live = facts.flow.nodes, facts.flow.live
-    dots = {n: expr for n in live if isinstance(expr := nodes[n].expr, Dot)}
+    nodes, dots = facts.flow.nodes, facts.flow.dots
     if not dots:
         return "its dots are over axes that views take apart to the last position"
     contracted = set(next(iter(dots.values())).axes)
@@ -72,8 +71,7 @@ def grouped(flow: Flow) -> tuple[Axis, ...] | None:
 
     Other reductions are over what the dots contract.
     """
-    nodes, live = flow.nodes, flow.live
-    dots = {n: expr for n in live if isinstance(expr := nodes[n].expr, Dot)}
+    nodes, live, dots = flow.nodes, flow.live, flow.dots
     reductions = [(n, expr) for n in live if isinstance(expr := nodes[n].expr, Reduce)]
     behind = [expr for _, expr in reductions if not reachable(nodes, (expr.arg,)).isdisjoint(dots)]
     contracted = {axis for dot in dots.values() for axis in dot.axes}

@@ -22,8 +22,7 @@ _MOST_DIMS = 5
 
 def tensor_maps(facts: Survey, m: Axis, n: Axis) -> TensorMaps | str:
     """The tensor maps of a contraction with tiles of `m` by `n`, or why there are none."""
-    flow = facts.flow
-    dots = {number: expr for number in flow.live if isinstance(expr := flow.nodes[number].expr, Dot)}
+    flow, dots = facts.flow, facts.flow.dots
     factors = {number: _factors(flow, dot, n) for number, dot in dots.items()}
     cut = {m, n, *(axis for dot in dots.values() for axis in dot.axes)}
     products: list[TmaProduct] = []

@@ -19,7 +19,7 @@ from fusec.passes.schedule.gemm import contractions, gemm_tma, grouped
 from fusec.passes.schedule.gemv import expand_dots, gemv
 from fusec.passes.schedule.known import Known
 from fusec.passes.schedule.rows import rows
-from fusec.passes.schedule.survey import Survey, live, survey
+from fusec.passes.schedule.survey import Survey, survey
 from fusec.passes.schedule.unguarded import stranded
 
 
@@ -80,9 +80,9 @@ def _plans(facts: Survey, known: Known, label: str, alone: bool) -> tuple[tuple[
         sets = _by_major(facts)
         labels = _labels(sets, label)
         apart = tuple(_apart(Flow(flow.nodes, s), known, name, alone) for s, name in zip(sets, labels, strict=True))
-        tile = () if _multiplies(facts) else one_tile(facts, label)
+        tile = () if flow.dots else one_tile(facts, label)
         return (*tile, *column_sums(facts, label)), apart
-    if _multiplies(facts):
+    if flow.dots:
         return _multiplying_plans(facts, known, label), ()
     return rows(facts, known, label) if facts.reduced else elementwise(facts, label), ()
 
@@ -95,10 +95,6 @@ def _apart(flow: Flow, known: Known, label: str, alone: bool) -> Group:
     others, last = group.plans[:-1], group.plans[-1:]
     kept = (plan for plan in others if not isinstance(plan, Resident | RowLoop | Tile))
     return replace(group, plans=(*kept, *last))
-
-
-def _multiplies(facts: Survey) -> bool:
-    return any(isinstance(node.expr, Dot) for node in live(facts.flow))
 
 
 def _multiplying_plans(facts: Survey, known: Known, label: str) -> tuple[Schedule, ...]:
@@ -116,7 +112,7 @@ def _vectors(facts: Survey, known: Known, label: str, products: tuple[Gemm, ...]
 
 def _long_sums(facts: Survey, known: Known, label: str) -> tuple[Schedule, ...]:
     """The plans for what a tensor core has no room for: threads add up long sums of integers, and long groups."""
-    whole = any(node.type.kind is Kind.INT for node in live(facts.flow) if isinstance(node.expr, Dot))
+    whole = any(facts.flow.nodes[number].type.kind is Kind.INT for number in facts.flow.dots)
     if not whole and not grouped(facts.flow):
         return ()
     *others, last = rows(survey(expand_dots(facts.flow)), Known(known.extents), label)

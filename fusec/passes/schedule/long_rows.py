@@ -6,18 +6,14 @@ axis of a matrix is a part of what that holds, so whoever has few long rows read
 
 from __future__ import annotations
 
-from fusec.ir.expressions import Dot
-from fusec.ir.graph import Graph, reachable
-from fusec.ir.types import Axis, union
+from fusec.ir.graph import Graph
+from fusec.ir.types import Axis
 
 
 def matrix_axes(graph: Graph) -> frozenset[Axis]:
     """The axes of the matrices that an op multiplies: of the operands of dots one of which is more than a vector."""
     found: set[Axis] = set()
-    for number in reachable(graph.nodes, graph.roots):
-        expr = graph.nodes[number].expr
-        if isinstance(expr, Dot):
-            axes = set(union(*(graph.nodes[n].type.axes for n in (expr.a, expr.b))))
-            shared = set(graph.nodes[expr.a].type.axes) & set(graph.nodes[expr.b].type.axes)
-            found |= axes if axes > shared else set()
+    for dot in graph.dots.values():
+        a, b = (set(graph.nodes[operand].type.axes) for operand in (dot.a, dot.b))
+        found |= a | b if a != b else set()
     return frozenset(found)

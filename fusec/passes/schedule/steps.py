@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from fusec.diagnostics import InternalError
-from fusec.ir.expressions import Dot, Reduce
+from fusec.ir.expressions import Reduce
 from fusec.ir.graph import reachable
 from fusec.ir.partition import FUSED, LAST, LIBRARY, STORED, VECTOR, Partition, Step
 from fusec.ir.schedule import Gemv, Group
@@ -21,7 +21,6 @@ from fusec.passes.schedule.gemv import expand_dots
 from fusec.passes.schedule.groups import contraction, groups
 from fusec.passes.schedule.known import Known
 from fusec.passes.schedule.library import library
-from fusec.passes.schedule.survey import live
 
 
 def schedule(partitions: tuple[Partition, ...], known: Known) -> tuple[Partition, ...]:
@@ -128,7 +127,7 @@ def _groups(partition: Partition, step: Step, known: Known, label: str, vectors:
     if partition.name in (FUSED, VECTOR):
         found = groups(expand_dots(flow) if known.wide else flow, known, label)
         return found if partition.name == FUSED else _for_vectors(found)
-    if not any(isinstance(node.expr, Dot) for node in live(flow)):
+    if not flow.dots:
         return groups(flow, known, label, frozenset(tensor.name for tensor in partition.holds))
     if partition.name == LIBRARY:
         product = library(flow)
@@ -148,7 +147,6 @@ def _for_vectors(groups: tuple[Group, ...]) -> tuple[Group, ...] | None:
 def _waits(step: Step) -> bool:
     """Whether a dot multiplies what is made of a reduction."""
     assert step.flow is not None
-    nodes = step.flow.nodes
-    dots = [node.expr for node in live(step.flow) if isinstance(node.expr, Dot)]
-    operands = reachable(nodes, tuple(number for dot in dots for number in (dot.a, dot.b)))
-    return any(isinstance(nodes[number].expr, Reduce) for number in operands)
+    operands = [number for dot in step.flow.dots.values() for number in (dot.a, dot.b)]
+    made = reachable(step.flow.nodes, operands)
+    return any(isinstance(step.flow.nodes[number].expr, Reduce) for number in made)

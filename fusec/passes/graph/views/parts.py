@@ -29,7 +29,7 @@ from fusec.ir.expressions import (
     with_operands,
 )
 from fusec.ir.flow import FlowBuilder
-from fusec.ir.graph import Constraint, Graph, reachable
+from fusec.ir.graph import Constraint, Graph
 from fusec.ir.type_rules import part_axes
 from fusec.ir.types import INT, Axis, Fixed, Quotient, Sum, ValueType, extent, union, without
 from fusec.passes.graph.views.positions import axes_of_part, part_of_access, part_of_position
@@ -234,7 +234,7 @@ def _split_axes(graph: Graph) -> dict[Axis, Layout]:
     """The axes that some view takes apart, under all their names, each with the first layout it is taken apart in."""
     found: dict[Axis, Layout] = {}
     renames: list[tuple[Axis, Axis]] = []
-    for number in sorted(reachable(graph.nodes, graph.roots)):
+    for number in graph.live:
         match graph.nodes[number].expr:
             case Part(axis=axis, layout=layout) | Merge(axis=axis, layout=layout):
                 found.setdefault(axis, layout)
