@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from fusec.cli import application
 from fusec.diagnostics import Source, SpecError
 from fusec.driver.compile import compile_source
 from fusec.testing.random_run import imported
@@ -42,6 +44,25 @@ def test_the_kernel_and_the_plans_are_those_of_the_corrected_spec() -> None:
     ][1:]
     plans = [plan for group in compiled.program.groups for plan in group.all_plans()]
     assert shown == [[plan.name, str(len(plan.stages))] for plan in plans]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the README shows what the interpreter computes")
+def test_the_errors_are_those_that_come_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("fusec.commands.build.default_folder", lambda: tmp_path / "store")
+    folder = tmp_path / "my_specs"
+    folder.mkdir()
+    (folder / "scaled_rmsnorm.fuse").write_text(re.sub(r"\bscal\b", "scale", SPEC))
+    command, *wanted = block("$ fusec build my_specs").splitlines()
+    words = [*command.split()[2:], "--target", "none"]
+    *table, verified, changes = CliRunner().invoke(application(words), words).stdout.splitlines()
+    assert [verified, changes] == wanted[-2:]
+    assert list(map(without_the_gate, table)) == list(map(without_the_gate, wanted[:-3]))
+
+
+def without_the_gate(line: str) -> str:
+    """A line of the table without registers, spills and memory, which are of a chip and a version of Triton."""
+    return " ".join(re.sub(r"(\s+(\d+|-)){3}(?=\s+[\d.]+$)", "", line).split())
 
 
 def test_the_reference_is_where_the_readme_says() -> None:
