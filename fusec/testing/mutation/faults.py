@@ -72,6 +72,11 @@ Change: TypeAlias = tuple[str, ast.AST, str]
 
 def mutants(source: str) -> tuple[Mutant, ...]:
     """Every mutant of a module that is still Python, in the order of the text."""
+    return tuple(each for each in _changed(source) if _parses(each.applied(source)))
+
+
+def _changed(source: str) -> list[Mutant]:
+    """Every change of a module, in the order of the text, those among them that are no longer Python."""
     starts = [0]
     for line in source.encode().splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
@@ -86,8 +91,8 @@ def mutants(source: str) -> tuple[Mutant, ...]:
         return Mutant(kind, node.lineno, start, end, source.encode()[start:end].decode(), text)
 
     found = [placed(change) for node in _places(ast.parse(source)) for change in _changes(node)]
-    right = [each for each in dict.fromkeys(found) if each.text != each.old and _parses(each.applied(source))]
-    return tuple(sorted(right, key=lambda each: (each.start, each.end, each.kind)))
+    other = (each for each in dict.fromkeys(found) if each.text != each.old)
+    return sorted(other, key=lambda each: (each.start, each.end, each.kind))
 
 
 def sample(sources: Mapping[str, str], count: int, seed: int) -> list[tuple[str, Mutant]]:
@@ -95,10 +100,19 @@ def sample(sources: Mapping[str, str], count: int, seed: int) -> list[tuple[str,
     random = Random(seed)
     lines: dict[tuple[str, int], list[Mutant]] = {}
     for path, source in sorted(sources.items()):
-        for mutant in mutants(source):
+        for mutant in _changed(source):
             lines.setdefault((path, mutant.line), []).append(mutant)
-    chosen = random.sample(sorted(lines), min(count, len(lines)))
-    return [(path, random.choice(lines[path, line])) for path, line in chosen]
+    places = sorted(lines)
+    random.shuffle(places)
+    found: list[tuple[str, Mutant]] = []
+    for path, line in places:
+        # Those of the lines that are drawn alone are tried: that takes a minute for all.
+        right = [each for each in lines[path, line] if _parses(each.applied(sources[path]))]
+        if right:
+            found.append((path, random.choice(right)))
+        if len(found) == count:
+            break
+    return found
 
 
 def _parses(source: str) -> bool:
