@@ -147,3 +147,23 @@ def test_a_row_is_read_once_but_for_the_vectors_at_its_ends(ops: dict[str, Op], 
         vectors = [(row * size % 8 + size + 7) // 8 for row in range(3)]
         assert traffic(launch, decision.dtypes).read["x"] == 16 * sum(vectors)
         assert gcd(size, 8) == 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "size", "dtype", "taken"),
+    [
+        (16000, 4001, torch.float16, True),
+        (16000, 4000, torch.float16, False),
+        (16, 4001, torch.float16, False),
+        (16000, 401, torch.float16, False),
+        (16000, 40001, torch.float16, False),
+    ],
+)
+def test_many_rows_that_begin_anywhere_are_moved_so(
+    ops: dict[str, Op], rows: int, size: int, dtype: torch.dtype, taken: bool
+) -> None:
+    """Neither few rows, nor short or very long ones, nor such as begin with whole vectors; nor where bits must stay."""
+    own, x = runtime_op(ops["softmax"]), torch.empty(rows, size, dtype=dtype, device="meta")
+    assert [step.plan == "row_vectors" for step in own.decide(x).steps] == [taken]
+    with runtime.batch_invariant():
+        assert all(step.plan != "row_vectors" for step in own.decide(x).steps)

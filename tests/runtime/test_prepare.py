@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -509,3 +510,20 @@ def test_a_weight_off_16_bytes(elements: int, computed: list[torch.Tensor], devi
         assert len(computed) == times
         assert all(not value.data_ptr() & 15 for entry in kept() for value in entry.values)
         memory.mul_(2)
+
+
+@pytest.mark.parametrize(("device", "kind"), [("cpu", "cpu"), ("cuda", "cuda"), ("meta", "cpu")])
+def test_values_are_computed_as_without_autocast(device: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On any device: a cast that the caller wants for its own code has nothing to do with them."""
+    own = Prepare(lambda weight: weight * 2, weights=("weight",), names=("twice",)).like(torch.ones(3))
+    monkeypatch.setattr(own, "_device", SimpleNamespace(type=device))
+    left: list[tuple[str, bool]] = []
+
+    @contextmanager
+    def autocast(kind: str, enabled: bool) -> Iterator[None]:
+        left.append((kind, enabled))
+        yield
+
+    monkeypatch.setattr(torch, "autocast", autocast)
+    assert own._values((torch.ones(3),))[0].tolist() == [2, 2, 2]
+    assert left == [(kind, False)]

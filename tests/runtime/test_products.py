@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 
 import pytest
 import torch
 
 import fusec.runtime.multiplier
-from fusec.runtime import Buffer, Matrix, Plan, Product, ShapeMismatchError, allocate
+from fusec.runtime import Buffer, Matrix, Plan, Product, ShapeMismatchError, allocate, plan
 from fusec.runtime.precision import Settings, settings, under
 
 
@@ -263,3 +263,25 @@ def test_settings_are_put_back_after_an_error() -> None:
     with pytest.raises(RuntimeError):
         under(settings(torch.bfloat16, False), torch.mm, *[torch.empty(2, 3)] * 2)
     assert observed() == before
+
+
+def test_a_plan_runs_on_its_own_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where another GPU is current, its own is while it runs, with the same arguments."""
+    a, b = torch.randn(5, 7), torch.randn(7, 4)
+    own = multiplier(a, b, torch.float32)
+    entered: list[object] = []
+    current: list[object] = ["another"]
+
+    @contextmanager
+    def entering(device: object) -> Iterator[None]:
+        entered.append(device)
+        current.append(device)
+        yield
+        current.pop()
+
+    monkeypatch.setattr(own, "_several_gpus", True)
+    monkeypatch.setattr(plan, "_current_device", lambda: current[-1])
+    monkeypatch.setattr(torch.cuda, "device", entering)
+    check(own((a, b)), a, b)
+    assert entered == [own._device]
+    assert len(current) == 1

@@ -45,8 +45,8 @@ can say that it is wrong."""
 
 _SILENT = (ast.Raise, ast.Assert, ast.Import, ast.ImportFrom)
 
-_EITHER_WAY = ("min", "max", "gcd", "math.gcd", "math.hypot", "tl.minimum", "tl.maximum")
-"""Functions of which the first two arguments may be exchanged."""
+_EITHER_WAY = ("min", "max", "gcd", "math.gcd", "math.hypot", "tl.minimum", "tl.maximum", "broadcast")
+"""Functions of which the first two arguments may be exchanged; shapes are broadcast to the same one either way."""
 
 
 @dataclass(frozen=True, slots=True)
