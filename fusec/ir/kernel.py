@@ -159,29 +159,17 @@ class SplitRows:
 
 
 @dataclass(frozen=True, slots=True)
-class ColumnSums:
+class ColumnSums(SplitRows):
     """Rows with column sums: persistent programs take rows in turn, store each, and add up what is over all rows."""
 
     template: ClassVar[str] = "column_sums"
-    variables: ClassVar[frozenset[str]] = ORDER | {"split", "start", "step", "outer"}
-    blocks: Cut | None
-    rows: Rows
-    tile: tuple[AxisIndex, ...]
-    sweeps: tuple[Sweep, ...]
-    results: Results
 
 
 @dataclass(frozen=True, slots=True)
-class Combine:
+class Combine(RowTile):
     """Combine: the partial results of other kernels, in fixed order, and what is made of them."""
 
     template: ClassVar[str] = "combine"
-    variables: ClassVar[frozenset[str]] = ORDER
-    blocks: Cut | None
-    rows: Rows
-    tile: tuple[AxisIndex, ...]
-    loads: tuple[Statement, ...]
-    results: Results
 
 
 @dataclass(frozen=True, slots=True)
