@@ -5,7 +5,7 @@ After:  `dot(x, w * gain, over=K) * r`: the dot reads `x` as it is stored and wa
 computed once.
 
 Factors leave either operand as they stand in it: multiplying, dividing or turning the sign. Sums are not distributed,
-and a declared cast is never crossed. Obligations, checked by `move`, for what leaves:
+and a declared cast is never crossed. Obligations, checked in `deferral.py`, for what leaves:
 - it has none of the contracted axes;
 - an operand that may be rounded (`precision=T`) to a type of less range than f32 (f16) is what it was, or peaks at 1
   along the contracted axes, as `exp(s - amax(s))` does: numbers that a factor kept in range stay with it;

@@ -1,4 +1,4 @@
-"""Move: which factors of the operands of a dot leave it, which join a weight, and the first condition against others.
+"""Deferral: which factors of the operands of a dot leave it, which join a weight, and what keeps others.
 
 `defer` writes down what is decided here, and says why; `justify` tells the reasons.
 """

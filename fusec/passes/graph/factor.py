@@ -1,6 +1,6 @@
 """Factor: the operands of a dot as products, and what can be read off a product before it is written down.
 
-Decides nothing: `move` does, by what stands here.
+Decides nothing: `deferral.py` does, by what stands here.
 """
 
 from __future__ import annotations

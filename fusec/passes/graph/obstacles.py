@@ -1,4 +1,4 @@
-"""Refuse: the first condition that keeps what is constant along contracted axes in its dot, and the words of nodes."""
+"""Obstacles: what keeps a value that is constant along contracted axes in its dot, and the words of nodes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keep apart: which values of bf16 are widened so that LLVM cannot do their arithmetic in f16.
+"""Narrowing: which values of bf16 are widened so that LLVM cannot do their arithmetic in f16.
 
 Before: `tl.store(y, tl.load(x).to(tl.float32) * tl.load(w).to(tl.float32))` with x and y of f16 and w of bf16. LLVM
 makes `mul.f16` of it, of w rounded to f16: it looks at how many bits the fractions have, and not at the exponents, and

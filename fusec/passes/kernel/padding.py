@@ -1,4 +1,4 @@
-"""Elide masks: choose what lanes outside of the extents hold, so that reductions need not mask them.
+"""Padding: what lanes outside of the extents hold, chosen so that reductions need not mask them.
 
 Before: `tl.sum(tl.where(n_mask, x * x, 0))`; after: `tl.sum(x * x)`, because a masked load of `x` reads zero there. A
 load that feeds a maximum and the exponentials below it reads minus infinity instead, which suits both.

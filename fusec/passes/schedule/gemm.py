@@ -1,4 +1,4 @@
-"""Contract: the plans of kernels that multiply tiles in the tensor core.
+"""Gemm: the schedules whose kernels multiply tiles on tensor cores, swap-AB among them.
 
 A program computes a tile of the output, `m` by `n`, and walks the contracted axes in a loop: dots and reductions over
 them gather in accumulators, and what is made of those is stored behind the loop. Every other axis is a row.
@@ -6,9 +6,9 @@ Relies on dots that all contract the same axes and have one operand with each of
 other axes of what is made of dots, as where every group of what is contracted has a scale of its own, walk these as
 well: a step then has one group, whose product is made whole before it is scaled and added.
 
-The tensor core multiplies tiles of many rows by as few as 8 or 16 columns. Where there are only a few positions of the
-outer axis, as many as tokens in a step of decoding, the two axes are swapped: the inner one, along which a weight is
-read, makes the rows of the tile and the few positions its columns.
+Swap-AB: tensor cores multiply tiles of many rows by as few as 8 or 16 columns. Where there are only a few positions of
+the outer axis, as many as tokens in a step of decoding, the two axes are swapped: the inner one, along which a weight
+is read, makes the rows of the tile and the few positions its columns.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ from fusec.ir.flow import LEAD_AXES, Flow, store_axes
 from fusec.ir.graph import reachable
 from fusec.ir.multiply import multiplied_as
 from fusec.ir.ops import REDUCTIONS
-from fusec.ir.schedule import Gemm, GemmTile, GemmTma
+from fusec.ir.schedule import Gemm, GemmTile
 from fusec.ir.types import Axis, Kind, without
-from fusec.passes.schedule.gemm_tma import tensor_maps
 from fusec.passes.schedule.split_k import shared_sums, split_k
 from fusec.passes.schedule.survey import Survey
 
@@ -88,22 +87,6 @@ def _read_again(facts: Survey, dots: dict[NodeId, Dot], tile: GemmTile) -> tuple
     operands = (facts.flow.nodes[n].type.axes for dot in dots.values() for n in (dot.a, dot.b))
     matrices = [axes for axes in operands if tile.n in axes]
     return tuple(axis for axis in tile.rows if any(axis not in axes for axes in matrices))
-
-
-def gemm_tma(facts: Survey, label: str) -> GemmTma | str:
-    """The schedule whose operands TMA loads, or why there is none."""
-    found = contractions(facts, label)
-    if isinstance(found, str):
-        return found
-    tile = found[-1].tile
-    if len(tile.k) > 1:
-        return "it contracts several axes"
-    if any(isinstance(facts.flow.nodes[n].expr, Reduce) for n in facts.flow.live):
-        return "something is reduced beside the dots"
-    maps = tensor_maps(facts, tile.m, tile.n)
-    if isinstance(maps, str):
-        return maps
-    return GemmTma(f"tma{label}", tile.flow, tile.order, tile.rows, tile.m, tile.n, tile.k, maps)
 
 
 def _tile(facts: Survey, dots: dict[NodeId, Dot], contracted: set[Axis]) -> tuple[Axis, Axis] | None:

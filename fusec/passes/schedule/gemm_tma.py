@@ -1,4 +1,4 @@
-"""Tensor maps: which operands and results of a contraction TMA moves, tile by tile.
+"""Gemm by TMA: which operands and results of a contraction it moves through tensor maps, tile by tile.
 
 Relies on resolved views. A tensor map is of a tensor, or a part of one, whose positions are affine: every axis has one
 stride. Two dots of one precision that share a factor and whose other factors lie alike, as gate and up do, or the
@@ -9,18 +9,36 @@ from __future__ import annotations
 
 import sympy
 
-from fusec.ir.expressions import Affine, Dot, Load, NodeId, Position, position_axes
+from fusec.ir.expressions import Affine, Dot, Load, NodeId, Position, Reduce, position_axes
 from fusec.ir.flow import Flow, Store, store_axes
 from fusec.ir.multiply import Sums, sums_of
+from fusec.ir.schedule import GemmTma
 from fusec.ir.tensor_map import Matrix, TensorMap, TensorMaps, TmaProduct
 from fusec.ir.types import Axis, DType, without
+from fusec.passes.schedule.gemm import contractions
 from fusec.passes.schedule.survey import Survey
 
 _MOST_DIMS = 5
 """Dimensions of a tensor map, that of matrices on one another included."""
 
 
-def tensor_maps(facts: Survey, m: Axis, n: Axis) -> TensorMaps | str:
+def gemm_tma(facts: Survey, label: str) -> GemmTma | str:
+    """The schedule whose operands TMA loads, or why there is none."""
+    found = contractions(facts, label)
+    if isinstance(found, str):
+        return found
+    tile = found[-1].tile
+    if len(tile.k) > 1:
+        return "it contracts several axes"
+    if any(isinstance(facts.flow.nodes[n].expr, Reduce) for n in facts.flow.live):
+        return "something is reduced beside the dots"
+    maps = _tensor_maps(facts, tile.m, tile.n)
+    if isinstance(maps, str):
+        return maps
+    return GemmTma(f"tma{label}", tile.flow, tile.order, tile.rows, tile.m, tile.n, tile.k, maps)
+
+
+def _tensor_maps(facts: Survey, m: Axis, n: Axis) -> TensorMaps | str:
     """The tensor maps of a contraction with tiles of `m` by `n`, or why there are none."""
     flow, dots = facts.flow, facts.flow.dots
     factors = {number: _factors(flow, dot, n) for number, dot in dots.items()}

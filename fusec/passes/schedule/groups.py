@@ -15,12 +15,13 @@ from fusec.ir.schedule import ColumnSums, Gemm, Group, Resident, RowLoop, Schedu
 from fusec.ir.types import Axis, Kind
 from fusec.passes.schedule.column_sums import column_sums
 from fusec.passes.schedule.elementwise import elementwise, one_tile
-from fusec.passes.schedule.gemm import contractions, gemm_tma, grouped
+from fusec.passes.schedule.gemm import contractions, grouped
+from fusec.passes.schedule.gemm_tma import gemm_tma
 from fusec.passes.schedule.gemv import expand_dots, gemv
 from fusec.passes.schedule.known import Known
 from fusec.passes.schedule.rows import rows
 from fusec.passes.schedule.survey import Survey, survey
-from fusec.passes.schedule.unguarded import stranded
+from fusec.passes.schedule.unguarded import unguarded
 
 
 def groups(flow: Flow, known: Known, label: str = "", fresh: frozenset[str] = frozenset()) -> tuple[Group, ...]:
@@ -68,7 +69,7 @@ def _group(flow: Flow, known: Known, label: str, alone: bool = False) -> Group:
 def _guarded(flow: Flow, plans: tuple[Schedule, ...], apart: tuple[Group, ...], known: Known, label: str) -> Group:
     """The group of these plans, and of what none of their programs stores where an axis is empty."""
     outputs = tuple(dict.fromkeys(store.target for store in flow.stores))
-    stores, absent = stranded(plans, flow, known.extents)
+    stores, absent = unguarded(plans, flow, known.extents)
     alone = _apart(Flow(flow.nodes, stores), known, f"{label}_alone", alone=True) if stores else None
     return Group(outputs, plans, apart, absent, alone)
 

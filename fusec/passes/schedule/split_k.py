@@ -1,4 +1,4 @@
-"""Split-K: a gemm whose loop is dealt out to several programs, and the combine of what they leave.
+"""Split-K: a gemm whose loop is split over several programs, and the combine of what they leave.
 
 Where a product has too few tiles to keep a chip busy, several programs share each of them: a program walks some of the
 steps of the loop and leaves its sums in a workspace, and a second kernel adds them up, always in the same order, and

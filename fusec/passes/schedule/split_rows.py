@@ -1,4 +1,4 @@
-"""Split rows: the schedule that deals each long row out to several programs.
+"""Split rows: the schedule that splits each long row over several programs.
 
 Every long reduction gets a stage of its own (those at the same depth over the same axes share one) that leaves partial
 results in a workspace; later stages combine them, always in the same order. The last one stores the outputs. Only this

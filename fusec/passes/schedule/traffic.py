@@ -1,4 +1,4 @@
-"""Account: how often a plan reads and writes each tensor, against the least that any plan can do."""
+"""Traffic: how often a plan reads and writes each tensor, against the least that any plan can do."""
 
 from __future__ import annotations
 

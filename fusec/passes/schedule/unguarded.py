@@ -1,8 +1,8 @@
-"""Strand: the stores that no program makes when some axis of the rows is empty, although they do not have it.
+"""Unguarded: the stores that no program makes when some axis of the rows is empty, although they do not have it.
 
 `y[M, B, N]` and `bias[B]` in one launch over rows of `M` and `B`: without any `M` there is no program, yet there are
 biases. Where a grid of at least one block, or one program for rows, is enough, the launch takes care of that; other
-stores are stranded, and a group of their own makes them. So are those made of a partial result that no program leaves.
+stores are unguarded, and a group of their own makes them. So are those made of a partial result that no program leaves.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fusec.ir.stage import Stage
 from fusec.ir.types import Axis, union, without
 
 
-def stranded(
+def unguarded(
     plans: tuple[Schedule, ...], flow: Flow, extents: dict[str, int]
 ) -> tuple[tuple[Store, ...], tuple[Axis, ...]]:
     """The stores that a launch over empty rows leaves out, and the axes of rows that some of them lack.
