@@ -242,7 +242,8 @@ def test_rotations_of_other_layouts(given: bool, device: torch.device) -> None:
     for x in (q, k):
         close(rope(x, cos, sin, ids), rotary(x, c, s))
         close(rope_heads_first(x.transpose(1, 2), cos, sin, ids), rotary(x, c, s).transpose(1, 2))
-    for y, x in zip(rope_qk_heads_first(q.transpose(1, 2), k.transpose(1, 2), cos, sin, ids), (q, k), strict=True):
+    heads_first = q.transpose(1, 2), k.transpose(1, 2)
+    for y, x in zip(rope_qk_heads_first(*heads_first, cos, sin, ids), (q, k), strict=True):
         close(y, rotary(x, c, s).transpose(1, 2))
     for width in (2, 4, D):
         part = rope_qk_partial(q, k, cos[:, :width], sin[:, :width], ids)
@@ -251,5 +252,8 @@ def test_rotations_of_other_layouts(given: bool, device: torch.device) -> None:
     own = [drawn(3, 5, D, device=device) for _ in range(2)]
     at = torch.arange(3, device=device)[:, None]
     for tables in (own, [table[:, :, None] for table in own]):
-        for y, x in zip(rope_qk(q, k, *tables, ids), (q, k), strict=True):
-            close(y, rotary(x, *(table[at, rows][:, :, None] for table in own)))
+        wanted = [rotary(x, *(table[at, rows][:, :, None] for table in own)) for x in (q, k)]
+        for y, want in zip(rope_qk(q, k, *tables, ids), wanted, strict=True):
+            close(y, want)
+        for y, want in zip(rope_qk_heads_first(*heads_first, *tables, ids), wanted, strict=True):
+            close(y, want.transpose(1, 2))
