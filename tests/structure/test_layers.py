@@ -117,11 +117,13 @@ LAYERS = (
         ("rich", "torch", "triton", "typer"),
     ),
     Layer("cli", ("__version__", "commands"), ("typer",)),
+    # A live model: it reads the source of its modules, and calls what the model itself would.
+    Layer("models", ("ops", "runtime"), ("torch",)),
     Layer("extra"),
     # The package of ops: in a wheel it stands in the place of this module.
     Layer("ops", (), ("generated",)),
     Layer("__main__", ("extra",)),
-    Layer("", ("extra", "conversion", "driver.load", "runtime")),
+    Layer("", ("extra", "conversion", "driver.load", "models", "runtime")),
 )
 """The first entry whose place fits a module is its layer. `codegen.gate_worker` is a process of its own."""
 
