@@ -177,3 +177,48 @@ def test_the_products_of_each_way_are_told() -> None:
         assert f"products {place}, where that is faster{without}" in text
         assert chain.library == any(step.endswith("in the library") for step in chain.steps)
         assert all(f"    step       {step}" in text for step in chain.steps)
+
+
+QUANTISED = """
+op linear8(x: f16[M, K], weight w: f16[N, K]) -> y: f16[M, N]:
+    q, s = quantize(x, f8e4m3, over=K)
+    c, t = quantize(w, f8e4m3, over=K)
+    y = dot(q, c, over=K) * s * t
+
+op normed(x: f16[M, N], weight w: f16[N]) -> (q: f8e4m3[M, N], s: f32[M]):
+    q, s = quantize(rmsnorm(x, w, 1e-6, over=N), f8e4m3, over=N)
+
+op gated(a: f16[M, N], b: f16[M, N]) -> (q: i8[M, N], s: f32[M]):
+    q, s = quantize(silu(a) * b, i8, over=N)
+
+op alone(x: f32[M, N]) -> (q: f8e5m2[M, N], s: f32[M]):
+    q, s = quantize(x, f8e5m2, over=N)
+
+op known(x: f8e4m3[M, K], w: f8e4m3[N, K], s: f32[]) -> y: f8e4m3[M, N]:
+    y = quantize_by(dot(x, w, over=K), s, f8e4m3)
+
+op hidden(x: f8e4m3[M, K], w: f8e4m3[N, K]) -> (q: f8e4m3[M, N], s: f32[M]):
+    q, s = quantize(dot(x, w, over=K), f8e4m3, over=N)
+
+op rounded(x: f16[M, N]) -> y: f16[M, N]:
+    y = cast(x * 2, f16)
+"""
+
+PLACED = {
+    "linear8": ["in a kernel of rows before the product", "once, and kept"],
+    "normed": ["in the kernel that makes what is quantised"],
+    "gated": ["in the kernel that makes what is quantised"],
+    "alone": ["in a kernel of its own"],
+    "known": ["in the epilogue of the product", "in a kernel behind the product: the library rounds to no such type"],
+    "hidden": ["in a kernel behind the product: its scale is of whole rows"],
+    "rounded": [],
+}
+
+
+def test_it_says_where_something_is_quantised_and_why() -> None:
+    for explained in all_explained(QUANTISED):
+        told = [place for each in explained.quantised for place in each.places]
+        assert len(told) == len(PLACED[explained.op]), (explained.op, told)
+        for place, wanted in zip(told, PLACED[explained.op], strict=True):
+            assert place.startswith(wanted), explained.op
+            assert any(place in line for line in lines(explained))

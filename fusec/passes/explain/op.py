@@ -12,6 +12,7 @@ from fusec.ir.show_module import show_module
 from fusec.ir.types import product_text
 from fusec.passes.explain.justify import Contraction, Placement, Reduction, contractions, justify, placements
 from fusec.passes.explain.plans import PlanRecord, plan_records
+from fusec.passes.explain.quantised import Quantisation, quantisations
 from fusec.passes.graph.add_up import shared_sums
 from fusec.passes.graph.marks import marked
 from fusec.passes.pipeline import compile_graph
@@ -68,11 +69,15 @@ class LastWrite:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The reductions and dots of an op, with the rules applied to and refused for each, its plans and modules."""
+    """The reductions and dots of an op, with the rules applied to and refused for each, its plans and modules.
+
+    Also where plans quantise, and why there.
+    """
 
     op: str
     reductions: tuple[Reduction, ...]
     dots: tuple[Contraction, ...]
+    quantised: tuple[Quantisation, ...]
     plans: tuple[PlanExplanation, ...]
     chains: tuple[ChainExplanation, ...]
     prepared: Preparation | None
@@ -94,7 +99,15 @@ def explain(graph: Graph, written: Program) -> Explanation:
     dots = contractions(graph, made["commute"])
     modules = tuple(tuple(show_module(module)) for module in graph.modules)
     return Explanation(
-        graph.name, reductions, dots, tuple(plans), chains, _prepared(program.once), _last(program), modules
+        graph.name,
+        reductions,
+        dots,
+        quantisations(graph, written),
+        tuple(plans),
+        chains,
+        _prepared(program.once),
+        _last(program),
+        modules,
     )
 
 

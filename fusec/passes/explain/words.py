@@ -22,6 +22,9 @@ def lines(explained: Explanation) -> Iterator[str]:
         yield from ("", f"dot {dot.number}: {dot.words}")
         yield from ([f"    multiplies {dot.multiplied}"] if dot.multiplied else [])
         yield from _rules(dot.rules)
+    for quantised in explained.quantised:
+        yield from ("", f"quantised {quantised.number}: {quantised.words}")
+        yield from (f"    placed     {place}" for place in quantised.places)
     for number, plan in enumerate(explained.plans, 1):
         yield from ("", f"plan {number}, {plan.plan.name}: {plan.plan.words}")
         yield from (f"    kernel     {kernel}" for kernel in plan.plan.kernels)
