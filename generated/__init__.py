@@ -13,21 +13,24 @@ if TYPE_CHECKING:
     from .add_rmsnorm_quantize import add_rmsnorm_quantize_static as add_rmsnorm_quantize_static
     from .block_scaled_mm import block_scaled_linear as block_scaled_linear
     from .block_scaled_mm import block_scaled_mm as block_scaled_mm
+    from .block_scaled_mm import block_scaled_mm_int8 as block_scaled_mm_int8
     from .bmm import bmm as bmm
     from .dequantize_fp8 import dequantize_fp8 as dequantize_fp8
     from .dequantize_fp8 import dequantize_fp8_groups as dequantize_fp8_groups
     from .dequantize_fp8 import dequantize_fp8_rows as dequantize_fp8_rows
     from .fp8_gemm import fp8_gemm as fp8_gemm
     from .fp8_gemm import fp8_gemm_stored as fp8_gemm_stored
+    from .fp8_gemm import fp8_gemm_stored_a as fp8_gemm_stored_a
+    from .fp8_gemm import fp8_gemm_stored_b as fp8_gemm_stored_b
     from .fp8_linear import FP8Linear as FP8Linear
     from .fp8_linear import fp8_gated_mlp as fp8_gated_mlp
+    from .fp8_linear import fp8_gated_mlp_quantized as fp8_gated_mlp_quantized
     from .fp8_linear import fp8_linear as fp8_linear
     from .fp8_linear import fp8_linear_quantized as fp8_linear_quantized
     from .fp8_linear import int8_linear as int8_linear
     from .fp8_linear import rmsnorm_fp8_linear as rmsnorm_fp8_linear
     from .fused_gated_mlp import FusedGatedMLP as FusedGatedMLP
     from .fused_gated_mlp import fused_gated_mlp as fused_gated_mlp
-    from .fused_gated_mlp import fused_gated_mlp_mixed as fused_gated_mlp_mixed
     from .fused_rmsnorm_rope import FusedRMSNormRoPE as FusedRMSNormRoPE
     from .fused_rmsnorm_rope import fused_rmsnorm_rope as fused_rmsnorm_rope
     from .fused_rmsnorm_rope import fused_rmsnorm_rope_batched as fused_rmsnorm_rope_batched
@@ -38,7 +41,6 @@ if TYPE_CHECKING:
     from .layernorm import layernorm as layernorm
     from .linear import linear as linear
     from .linear import linear_activation as linear_activation
-    from .linear import linear_mixed as linear_mixed
     from .linear import linear_residual as linear_residual
     from .linear_add_rmsnorm import linear_add_rmsnorm as linear_add_rmsnorm
     from .norm_gradients import layernorm_gradient as layernorm_gradient
@@ -57,10 +59,8 @@ if TYPE_CHECKING:
     from .rmsnorm import rmsnorm_rounded as rmsnorm_rounded
     from .rmsnorm import rmsnorm_unit_offset as rmsnorm_unit_offset
     from .rmsnorm_gated_mlp import rmsnorm_gated_mlp as rmsnorm_gated_mlp
-    from .rmsnorm_gated_mlp import rmsnorm_gated_mlp_mixed as rmsnorm_gated_mlp_mixed
     from .rmsnorm_linear import RMSNormLinear as RMSNormLinear
     from .rmsnorm_linear import rmsnorm_linear as rmsnorm_linear
-    from .rmsnorm_linear import rmsnorm_linear_mixed as rmsnorm_linear_mixed
     from .rmsnorm_quantize import rmsnorm_quantize as rmsnorm_quantize
     from .rmsnorm_quantize import rmsnorm_quantize_groups as rmsnorm_quantize_groups
     from .rmsnorm_quantize import rmsnorm_quantize_static as rmsnorm_quantize_static
@@ -72,9 +72,11 @@ if TYPE_CHECKING:
     from .rope_qk import rope_qk_batched as rope_qk_batched
     from .rope_qk import rope_qk_half as rope_qk_half
     from .rope_qk import rope_qk_heads_first as rope_qk_heads_first
+    from .rope_qk import rope_qk_heads_first_batched as rope_qk_heads_first_batched
     from .rope_qk import rope_qk_interleaved as rope_qk_interleaved
     from .rope_qk import rope_qk_interleaved_full as rope_qk_interleaved_full
     from .rope_qk import rope_qk_partial as rope_qk_partial
+    from .scaled_mm import int8_mm as int8_mm
     from .scaled_mm import scaled_mm as scaled_mm
     from .scaled_mm import scaled_mm_azp as scaled_mm_azp
     from .scaled_mm import scaled_mm_fast as scaled_mm_fast
@@ -94,17 +96,20 @@ __all__ = [
     "add_rmsnorm_quantize_static",
     "block_scaled_linear",
     "block_scaled_mm",
+    "block_scaled_mm_int8",
     "bmm",
     "dequantize_fp8",
     "dequantize_fp8_groups",
     "dequantize_fp8_rows",
     "fp8_gated_mlp",
+    "fp8_gated_mlp_quantized",
     "fp8_gemm",
     "fp8_gemm_stored",
+    "fp8_gemm_stored_a",
+    "fp8_gemm_stored_b",
     "fp8_linear",
     "fp8_linear_quantized",
     "fused_gated_mlp",
-    "fused_gated_mlp_mixed",
     "fused_rmsnorm_rope",
     "fused_rmsnorm_rope_batched",
     "fused_rmsnorm_rope_half",
@@ -112,12 +117,12 @@ __all__ = [
     "gated_activation_quantize",
     "gated_activation_quantize_groups",
     "int8_linear",
+    "int8_mm",
     "layernorm",
     "layernorm_gradient",
     "linear",
     "linear_activation",
     "linear_add_rmsnorm",
-    "linear_mixed",
     "linear_residual",
     "qk_norm_rope",
     "qkv_rope",
@@ -132,10 +137,8 @@ __all__ = [
     "rmsnorm",
     "rmsnorm_fp8_linear",
     "rmsnorm_gated_mlp",
-    "rmsnorm_gated_mlp_mixed",
     "rmsnorm_gradient",
     "rmsnorm_linear",
-    "rmsnorm_linear_mixed",
     "rmsnorm_quantize",
     "rmsnorm_quantize_groups",
     "rmsnorm_quantize_static",
@@ -149,6 +152,7 @@ __all__ = [
     "rope_qk_batched",
     "rope_qk_half",
     "rope_qk_heads_first",
+    "rope_qk_heads_first_batched",
     "rope_qk_interleaved",
     "rope_qk_interleaved_full",
     "rope_qk_partial",
@@ -174,17 +178,20 @@ serve(
         "add_rmsnorm_quantize_static": "add_rmsnorm_quantize",
         "block_scaled_linear": "block_scaled_mm",
         "block_scaled_mm": "block_scaled_mm",
+        "block_scaled_mm_int8": "block_scaled_mm",
         "bmm": "bmm",
         "dequantize_fp8": "dequantize_fp8",
         "dequantize_fp8_groups": "dequantize_fp8",
         "dequantize_fp8_rows": "dequantize_fp8",
         "fp8_gated_mlp": "fp8_linear",
+        "fp8_gated_mlp_quantized": "fp8_linear",
         "fp8_gemm": "fp8_gemm",
         "fp8_gemm_stored": "fp8_gemm",
+        "fp8_gemm_stored_a": "fp8_gemm",
+        "fp8_gemm_stored_b": "fp8_gemm",
         "fp8_linear": "fp8_linear",
         "fp8_linear_quantized": "fp8_linear",
         "fused_gated_mlp": "fused_gated_mlp",
-        "fused_gated_mlp_mixed": "fused_gated_mlp",
         "fused_rmsnorm_rope": "fused_rmsnorm_rope",
         "fused_rmsnorm_rope_batched": "fused_rmsnorm_rope",
         "fused_rmsnorm_rope_half": "fused_rmsnorm_rope",
@@ -192,12 +199,12 @@ serve(
         "gated_activation_quantize": "gated_activation_quantize",
         "gated_activation_quantize_groups": "gated_activation_quantize",
         "int8_linear": "fp8_linear",
+        "int8_mm": "scaled_mm",
         "layernorm": "layernorm",
         "layernorm_gradient": "norm_gradients",
         "linear": "linear",
         "linear_activation": "linear",
         "linear_add_rmsnorm": "linear_add_rmsnorm",
-        "linear_mixed": "linear",
         "linear_residual": "linear",
         "qk_norm_rope": "qk_norm_rope",
         "qkv_rope": "qkv_rope",
@@ -212,10 +219,8 @@ serve(
         "rmsnorm": "rmsnorm",
         "rmsnorm_fp8_linear": "fp8_linear",
         "rmsnorm_gated_mlp": "rmsnorm_gated_mlp",
-        "rmsnorm_gated_mlp_mixed": "rmsnorm_gated_mlp",
         "rmsnorm_gradient": "norm_gradients",
         "rmsnorm_linear": "rmsnorm_linear",
-        "rmsnorm_linear_mixed": "rmsnorm_linear",
         "rmsnorm_quantize": "rmsnorm_quantize",
         "rmsnorm_quantize_groups": "rmsnorm_quantize",
         "rmsnorm_quantize_static": "rmsnorm_quantize",
@@ -229,6 +234,7 @@ serve(
         "rope_qk_batched": "rope_qk",
         "rope_qk_half": "rope_qk",
         "rope_qk_heads_first": "rope_qk",
+        "rope_qk_heads_first_batched": "rope_qk",
         "rope_qk_interleaved": "rope_qk",
         "rope_qk_interleaved_full": "rope_qk",
         "rope_qk_partial": "rope_qk",
@@ -242,31 +248,31 @@ serve(
 )
 
 # The files of this package as a build left them, by their sha256. It replaces and removes these, and no others.
-# 7267a72584aaa750e05d15984f52637cbd224c827670def1db5f5d02f265e9ce add_rmsnorm.py
-# 898c91e3b80ed078544c08bb749c7a9ed2e6164ac012592a2212b7b9c164e959 add_rmsnorm_linear.py
-# b9857a371bed973a8b81893c99df5983877f029d9310816e5a9b4a4f838d1154 add_rmsnorm_quantize.py
-# 79fd78d52f0a0564d8292334682190252ce24258e69e98ad30904efaaf608ed5 block_scaled_mm.py
-# 7693d40973664eb4f7aa78fc386d84d1d7fd1cec08563388e20acf32b4055a68 bmm.py
+# adc80f81bd77f637f90e210bcc5076847235ba352a7039b727cf5ef96b3c42b4 add_rmsnorm.py
+# a3609ce518d4c7d5b0867995cebcf54bbb535e3e135203f86b8ef84e27c1042d add_rmsnorm_linear.py
+# 25ef6ba00dab6eb61f7b1b0be5909acfe701093fdddb146a532275208d568446 add_rmsnorm_quantize.py
+# 9c90c8193a99906e86d30bbdd84cba9c13d6da8996c66b9c2b410af349f1dd90 block_scaled_mm.py
+# 899fd783147110a45b5be33baa01a7c34b075451fd859da230433277917e19d5 bmm.py
 # 4614691142951d9d302e714edf29c2edd885e47d5e7d896b6bd565d91c32ce1f dequantize_fp8.py
-# 8fc336cc73aa376731d92108f953c49dfcb3137f4fcbe5f0140e43cc4115195d fp8_gemm.py
-# ea758ff93b06dbc12553035713a357268651f85d72403e45112f0c67891f30c7 fp8_linear.py
-# e2a639f3cef2080354d7547dd542e98bcd6db148c0c1bdff7d0a28f8fc4803cb fused_gated_mlp.py
-# 1798b41266918d7043e42a5e297eddf5218a586495e88755bc206421a7b04150 fused_rmsnorm_rope.py
+# 847588ded2fa19c8700f927eaa1ad974083a9afc9a1b2a27caa7d388dc434a51 fp8_gemm.py
+# f55ec8e759a27b4ec327444b85ec35dd22c00f7a1de24c466da95c65041476db fp8_linear.py
+# da62ede7661f4e4535cb32f2e907a961360b62c8b4b08e9b8d31de80f2710a90 fused_gated_mlp.py
+# a555d1c492c850c6eb68d44491eda94cb7c05cd8ed62591511a081758ef3ae39 fused_rmsnorm_rope.py
 # 99728b4ff15e1704bc7a8dfafa7f4b03eebf5c820fad440bd380b4bb8fe89f83 gated_activation.py
-# 8afa07ef222a5bb65d2d368643fc4ebbd03730afd61b8878bd7ace3f37179162 gated_activation_quantize.py
-# 1031e2c37e45da31988ef82d2f07513bdd876d6a85cb66391f84fe5c2e7d4c7c layernorm.py
-# c0ba5668fdb47ab5be8c3d38249d2b26c7258f24cda66c3aaed165863f9ac1c3 linear.py
-# 6196a2a5366f8cf843a74f1a287b972b9e41dccac7446d454cd6755bc48f1061 linear_add_rmsnorm.py
-# 86e10afbdc7249e3845f9c0c1ba257855b59979e2667974caaa9dad748d81a7c norm_gradients.py
+# 638f7329d689c74b682756e2c91749796a38698b1c652fa18037fe12ea9add65 gated_activation_quantize.py
+# 21b64b43ef3eaa75963cb0f5b54b58b23d4ef9bf4a9c51a0a6662bb69e6a3e6b layernorm.py
+# c1162fbfa2a2ed702fda53e5e3da8e4cc806da7ca914dfd297aa19d2be3a5468 linear.py
+# 714585e9bf5cac58c7c3d7016d0ed915a4016a58b38e49d3d74c85e6753bb86a linear_add_rmsnorm.py
+# d403273bdb03a8e28c59acb3df55cdd88ee2ae69d82c30694885dd545ed43328 norm_gradients.py
 # e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 py.typed
-# 64f77493f33d3c87e86d4de93faf66fef275df89b3c49ad254c7c953bc654886 qk_norm_rope.py
-# 150d877a567795b943763815c46c9123fdf0f49f3ca4803d8082ee039cef868f qkv_rope.py
-# 1a1f81ba042789c08f0e7364bafc02b5240bb91066b841057fb9ccb322473d34 quantize_fp8.py
-# 436449de903b562ea55e6bce6ec7b9d2a830285c6ed5537c89c7e9ae3ef42c70 rmsnorm.py
-# bff48edef477e2e813a8d29a5f507ca676e88da23ab2d08a034b312f4098b42e rmsnorm_gated_mlp.py
-# 73484f6effea0ba7b46cf9948706d275c79219911869e0c66c62acad05d793b8 rmsnorm_linear.py
-# 3d4459df95ad5611719f994251fb59714f170e639d8105d66cb95f32ec5760e5 rmsnorm_quantize.py
+# 58789210641c378fb3ecd7a553a75e2a817437b38f4749408f838132b4eebf1c qk_norm_rope.py
+# 2b78cf457605e5008d2a925b00012b6516620bb56d8e6c870c88b480afa086a8 qkv_rope.py
+# 7e7cca2932996d88dca0031b391e7697429f0dee8f44390a4534da417c7fe344 quantize_fp8.py
+# 13e6d556570f22e91070c1581f0b87a6ac71a080f13a82579d096d77ad5560af rmsnorm.py
+# 9758b6584f9fcee72846fdd69ec450dcd321db1efa7a3eb11844a35840f907bf rmsnorm_gated_mlp.py
+# 50a1d0b5096c2afbc99b7c1d3e251a82d2ac3a4ccae7c355ba599d11f82e6852 rmsnorm_linear.py
+# e7b4aa2f69a4c06cb277159b9d6f5574d0d61a14718b4a731b9d80616709af1c rmsnorm_quantize.py
 # 5b7f30f84dc3dcbbb19d155958bfd73b163726f629969e79226b129d0dc464c9 rope.py
-# cddd5278796f1958c662b548450416c9976acf4a7b4830b2cd3df7ac8622bdd7 rope_qk.py
-# 1462f220959497728a6b699e4a8208bb8f9e69056392f9640c4db36b8640104c scaled_mm.py
-# 4bb446cf492fbefbbf16ea77dc25cbe76b740ee9e4a8c8f4846811571ba038aa softmax.py
+# fccc7880377385bd60b53bd12ed372356b7ea065c977f23f0c177d1af466462f rope_qk.py
+# 8b28f2c6451f860b85c6410764c6b3c6f3113618bb72eae31cd35c1dd2f301c6 scaled_mm.py
+# 82e77e975352bb4443987b6cb1cc79a839335c7ffa5564342ff2539a35057d27 softmax.py

@@ -2,13 +2,13 @@
 # sha256 of the spec: 1ac4958091a5d17d326cc06e979e0b3b930fa52e3289e708d26cf5cd480b6d11
 """add_rmsnorm: The residual stream x + residual, and its RMSNorm.  The sum is rounded to T before it is normalised, so
 that y is the norm of what is returned.
-  plan         taken when                    launches           bytes
-  rows         N is short                    rows               least
-  row_vectors  rows of N begin anywhere      row_loop           least
-  row_tiles    registers hold tiles of N     row_loop           least
-  resident     registers hold N              resident           least
-  row_loop     many rows, or none very long  row_loop           least + x + residual
-  split_rows   else                          partial0, combine  least + x + residual
+  plan         taken when                    launches                         bytes
+  rows         N is short                    rows                             least
+  row_vectors  rows of N begin anywhere      row_loop                         least
+  row_tiles    registers hold tiles of N     row_loop                         least
+  resident     registers hold N              resident                         least
+  row_loop     many rows, or none very long  row_loop                         least + x + residual
+  split_rows   else                          partial_sum_of_squares, combine  least + x + residual
 
 Bytes: `least` is every tensor once; what stands behind it is read or written again.
 """
@@ -146,8 +146,8 @@ def _add_rmsnorm_row_loop(
 
 
 @triton.jit
-def _add_rmsnorm_partial0(
-    x_ptr, residual_ptr, partial0_ptr, lead0, N, x_stride_lead1, x_stride_lead0, residual_stride_lead1,
+def _add_rmsnorm_partial_sum_of_squares(
+    x_ptr, residual_ptr, partial_sum_of_squares_ptr, lead0, N, x_stride_lead1, x_stride_lead0, residual_stride_lead1,
     residual_stride_lead0, x_stride_N, residual_stride_N,
     BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
@@ -168,12 +168,12 @@ def _add_rmsnorm_partial0(
         total = (x + residual).to(x_ptr.dtype.element_ty)
         sum_of_squares += total.to(tl.float32) * total.to(tl.float32)
     sum_of_squares = tl.sum(sum_of_squares, 0)
-    tl.store(partial0_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, sum_of_squares)
+    tl.store(partial_sum_of_squares_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, sum_of_squares)
 
 
 @triton.jit(do_not_specialize=["lead1"])
 def _add_rmsnorm_combine(
-    x_ptr, residual_ptr, weight_ptr, total_ptr, y_ptr, partial0_ptr, eps, N, lead0, lead1, x_stride_lead1,
+    x_ptr, residual_ptr, weight_ptr, total_ptr, y_ptr, partial_sum_of_squares_ptr, eps, N, lead0, lead1, x_stride_lead1,
     x_stride_lead0, x_stride_N, residual_stride_lead1, residual_stride_lead0, residual_stride_N, weight_stride_N,
     total_stride_lead1, total_stride_lead0, total_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
@@ -199,7 +199,7 @@ def _add_rmsnorm_combine(
     total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row[:, None] + n[None, :] * total_stride_N, total, mask=mask_row_n)
     splits = tl.arange(0, SPLITS)
-    sum_of_squares_parts = tl.load(partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS
+    sum_of_squares_parts = tl.load(partial_sum_of_squares_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS
                                    + splits[None, :], mask=row_mask[:, None], other=0.0)
     sum_of_squares = tl.sum(sum_of_squares_parts, 1)
     scaled = total.to(tl.float32) * tl.rsqrt(sum_of_squares / N + eps)[:, None]
@@ -266,7 +266,7 @@ _PLANS_ADD_RMSNORM = Plans(
              "y": "lead1 lead0 N"},
     vec="N x_stride_lead1 x_stride_lead0 residual_stride_lead1 residual_stride_lead0 total_stride_lead1 "
         "total_stride_lead0 y_stride_lead1 y_stride_lead0",
-    rounded=(_add_rmsnorm_rows, _add_rmsnorm_resident, _add_rmsnorm_row_loop, _add_rmsnorm_partial0,
+    rounded=(_add_rmsnorm_rows, _add_rmsnorm_resident, _add_rmsnorm_row_loop, _add_rmsnorm_partial_sum_of_squares,
              _add_rmsnorm_combine),
     tuned=Tuned(rows="lead1 lead0", case="N T", outputs="total y",
                 spec="1ac4958091a5d17d326cc06e979e0b3b930fa52e3289e708d26cf5cd480b6d11"),
@@ -279,7 +279,8 @@ _PLANS_ADD_RMSNORM = Plans(
                  words_per_byte=0.25),
         RowLoop(_add_rmsnorm_row_loop, rows="lead1 lead0", loop="N", inputs=2, words=3),
         SplitRows(
-            (Partial(_add_rmsnorm_partial0, rows="lead1 lead0", loop="N", sums={"partial0": "lead1 lead0"}, words=3),),
+            (Partial(_add_rmsnorm_partial_sum_of_squares, rows="lead1 lead0", loop="N",
+                     sums={"partial_sum_of_squares": "lead1 lead0"}, words=3),),
             Elementwise(_add_rmsnorm_combine, rows="lead1 lead0", block="N", splits=True),
         ),
     )),),

@@ -4,30 +4,30 @@
 
 add_rmsnorm_quantize: The residual stream x + residual, and its RMSNorm in FP8 with one scale per row.  The sum is
 rounded to T before it is normalised, so that q * scale is the norm of what is returned.
-  plan         taken when                    launches           bytes
-  rows         N is short                    rows               least
-  row_vectors  rows of N begin anywhere      row_loop           least
-  row_tiles    registers hold tiles of N     row_loop           least
-  resident     registers hold N              resident           least
-  row_loop     many rows, or none very long  row_loop           least + x + residual + weight
-  split_rows   else                          partial0, combine  least + x + residual + weight
+  plan         taken when                    launches                         bytes
+  rows         N is short                    rows                             least
+  row_vectors  rows of N begin anywhere      row_loop                         least
+  row_tiles    registers hold tiles of N     row_loop                         least
+  resident     registers hold N              resident                         least
+  row_loop     many rows, or none very long  row_loop                         least + x + residual + weight
+  split_rows   else                          partial_sum_of_squares, combine  least + x + residual + weight
 
 add_rmsnorm_quantize_static: The residual stream, and its RMSNorm in FP8 with a scale that is known already.
-  plan         taken when                    launches           bytes
-  rows         N is short                    rows               least
-  row_vectors  rows of N begin anywhere      row_loop           least
-  row_tiles    registers hold tiles of N     row_loop           least
-  resident     registers hold N              resident           least
-  row_loop     many rows, or none very long  row_loop           least + x + residual
-  split_rows   else                          partial0, combine  least + x + residual
+  plan         taken when                    launches                         bytes
+  rows         N is short                    rows                             least
+  row_vectors  rows of N begin anywhere      row_loop                         least
+  row_tiles    registers hold tiles of N     row_loop                         least
+  resident     registers hold N              resident                         least
+  row_loop     many rows, or none very long  row_loop                         least + x + residual
+  split_rows   else                          partial_sum_of_squares, combine  least + x + residual
 
 add_rmsnorm_quantize_groups: The residual stream, and its RMSNorm in FP8 with one scale per group of 128 neighbours
 of a row.
-  plan        taken when                    launches           bytes
-  rows        G, L is short                 rows               least
-  resident    registers hold G, L           resident           least
-  row_loop    many rows, or none very long  row_loop           least + x + residual
-  split_rows  else                          partial0, combine  least + x + residual
+  plan        taken when                    launches                         bytes
+  rows        G, L is short                 rows                             least
+  resident    registers hold G, L           resident                         least
+  row_loop    many rows, or none very long  row_loop                         least + x + residual
+  split_rows  else                          partial_sum_of_squares, combine  least + x + residual
 
 Bytes: `least` is every tensor once; what stands behind it is read or written again.
 """
@@ -191,9 +191,9 @@ def _add_rmsnorm_quantize_row_loop(
 
 
 @triton.jit
-def _add_rmsnorm_quantize_partial0(
-    x_ptr, residual_ptr, weight_ptr, partial0_ptr, partial1_ptr, lead0, N, x_stride_lead1, x_stride_lead0,
-    residual_stride_lead1, residual_stride_lead0, x_stride_N, residual_stride_N, weight_stride_N,
+def _add_rmsnorm_quantize_partial_sum_of_squares(
+    x_ptr, residual_ptr, weight_ptr, partial_sum_of_squares_ptr, partial_largest_ptr, lead0, N, x_stride_lead1,
+    x_stride_lead0, residual_stride_lead1, residual_stride_lead0, x_stride_N, residual_stride_N, weight_stride_N,
     BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
@@ -217,16 +217,16 @@ def _add_rmsnorm_quantize_partial0(
         largest = device.maximum(largest, tl.abs(total.to(tl.float32) * weight))
     sum_of_squares = tl.sum(sum_of_squares, 0)
     largest = tl.where(0 < N, tl.reduce(largest, 0, device.nan_max), float("-inf"))
-    tl.store(partial0_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, sum_of_squares)
-    tl.store(partial1_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, largest)
+    tl.store(partial_sum_of_squares_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, sum_of_squares)
+    tl.store(partial_largest_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, largest)
 
 
 @triton.jit(do_not_specialize=["lead1"])
 def _add_rmsnorm_quantize_combine(
-    x_ptr, residual_ptr, weight_ptr, total_ptr, q_ptr, scale_ptr, partial0_ptr, partial1_ptr, eps, N, lead0, lead1,
-    x_stride_lead1, x_stride_lead0, x_stride_N, residual_stride_lead1, residual_stride_lead0, residual_stride_N,
-    weight_stride_N, total_stride_lead1, total_stride_lead0, total_stride_N, q_stride_lead1, q_stride_lead0, q_stride_N,
-    scale_stride_lead1, scale_stride_lead0,
+    x_ptr, residual_ptr, weight_ptr, total_ptr, q_ptr, scale_ptr, partial_sum_of_squares_ptr, partial_largest_ptr, eps,
+    N, lead0, lead1, x_stride_lead1, x_stride_lead0, x_stride_N, residual_stride_lead1, residual_stride_lead0,
+    residual_stride_N, weight_stride_N, total_stride_lead1, total_stride_lead0, total_stride_N, q_stride_lead1,
+    q_stride_lead0, q_stride_N, scale_stride_lead1, scale_stride_lead0,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """The result, from the partial results."""
@@ -251,12 +251,12 @@ def _add_rmsnorm_quantize_combine(
     total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row[:, None] + n[None, :] * total_stride_N, total, mask=mask_row_n)
     splits = tl.arange(0, SPLITS)
-    sum_of_squares_parts = tl.load(partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS
+    sum_of_squares_parts = tl.load(partial_sum_of_squares_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS
                                    + splits[None, :], mask=row_mask[:, None], other=0.0)
     sum_of_squares = tl.sum(sum_of_squares_parts, 1)
     rstd = tl.rsqrt(sum_of_squares / N + eps)
-    largest_parts = tl.load(partial1_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
-                            mask=row_mask[:, None], other=float("-inf"))
+    largest_parts = tl.load(partial_largest_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS
+                            + splits[None, :], mask=row_mask[:, None], other=float("-inf"))
     largest = tl.reduce(largest_parts, 1, device.nan_max)
     scale = device.maximum(largest * tl.where(N == 0, 1.0, rstd), 1.262177448353619e-29) / 448.0
     scaled = total.to(tl.float32) * weight[None, :] * rstd[:, None] * (1.0 / scale)[:, None]
@@ -329,7 +329,7 @@ _PLANS_ADD_RMSNORM_QUANTIZE = Plans(
     vec="N x_stride_lead1 x_stride_lead0 residual_stride_lead1 residual_stride_lead0 total_stride_lead1 "
         "total_stride_lead0 q_stride_lead1 q_stride_lead0",
     rounded=(_add_rmsnorm_quantize_rows, _add_rmsnorm_quantize_resident, _add_rmsnorm_quantize_row_loop,
-             _add_rmsnorm_quantize_partial0, _add_rmsnorm_quantize_combine),
+             _add_rmsnorm_quantize_partial_sum_of_squares, _add_rmsnorm_quantize_combine),
     tuned=Tuned(rows="", case="N T", outputs="q scale total",
                 spec="bee2071505428686b501773f6e29cccec132f5ad00ec5a7b7f0f4d65ee94c184"),
     steps=(Step("total q scale", (
@@ -342,8 +342,8 @@ _PLANS_ADD_RMSNORM_QUANTIZE = Plans(
         RowLoop(_add_rmsnorm_quantize_row_loop, rows="lead1 lead0", loop="N", inputs=2, words=5),
         SplitRows(
             (Partial(
-                _add_rmsnorm_quantize_partial0, rows="lead1 lead0", loop="N",
-                sums={"partial0": "lead1 lead0", "partial1": "lead1 lead0"},
+                _add_rmsnorm_quantize_partial_sum_of_squares, rows="lead1 lead0", loop="N",
+                sums={"partial_sum_of_squares": "lead1 lead0", "partial_largest": "lead1 lead0"},
                 words=5,
             ),),
             Elementwise(_add_rmsnorm_quantize_combine, rows="lead1 lead0", block="N", splits=True,
@@ -483,8 +483,8 @@ def _add_rmsnorm_quantize_static_row_loop(
 
 
 @triton.jit
-def _add_rmsnorm_quantize_static_partial0(
-    x_ptr, residual_ptr, partial0_ptr, lead0, N, x_stride_lead1, x_stride_lead0, residual_stride_lead1,
+def _add_rmsnorm_quantize_static_partial_sum_of_squares(
+    x_ptr, residual_ptr, partial_sum_of_squares_ptr, lead0, N, x_stride_lead1, x_stride_lead0, residual_stride_lead1,
     residual_stride_lead0, x_stride_N, residual_stride_N,
     BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
@@ -505,14 +505,14 @@ def _add_rmsnorm_quantize_static_partial0(
         total = (x + residual).to(x_ptr.dtype.element_ty)
         sum_of_squares += total.to(tl.float32) * total.to(tl.float32)
     sum_of_squares = tl.sum(sum_of_squares, 0)
-    tl.store(partial0_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, sum_of_squares)
+    tl.store(partial_sum_of_squares_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, sum_of_squares)
 
 
 @triton.jit(do_not_specialize=["lead1"])
 def _add_rmsnorm_quantize_static_combine(
-    x_ptr, residual_ptr, weight_ptr, scale_ptr, total_ptr, q_ptr, partial0_ptr, eps, N, lead0, lead1, x_stride_lead1,
-    x_stride_lead0, x_stride_N, residual_stride_lead1, residual_stride_lead0, residual_stride_N, weight_stride_N,
-    total_stride_lead1, total_stride_lead0, total_stride_N, q_stride_lead1, q_stride_lead0, q_stride_N,
+    x_ptr, residual_ptr, weight_ptr, scale_ptr, total_ptr, q_ptr, partial_sum_of_squares_ptr, eps, N, lead0, lead1,
+    x_stride_lead1, x_stride_lead0, x_stride_N, residual_stride_lead1, residual_stride_lead0, residual_stride_N,
+    weight_stride_N, total_stride_lead1, total_stride_lead0, total_stride_N, q_stride_lead1, q_stride_lead0, q_stride_N,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """The result, from the partial results."""
@@ -536,7 +536,7 @@ def _add_rmsnorm_quantize_static_combine(
     total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row[:, None] + n[None, :] * total_stride_N, total, mask=mask_row_n)
     splits = tl.arange(0, SPLITS)
-    sum_of_squares_parts = tl.load(partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS
+    sum_of_squares_parts = tl.load(partial_sum_of_squares_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS
                                    + splits[None, :], mask=row_mask[:, None], other=0.0)
     sum_of_squares = tl.sum(sum_of_squares_parts, 1)
     scaled = total.to(tl.float32) * tl.rsqrt(sum_of_squares / N + eps)[:, None]
@@ -608,7 +608,7 @@ _PLANS_ADD_RMSNORM_QUANTIZE_STATIC = Plans(
     vec="N x_stride_lead1 x_stride_lead0 residual_stride_lead1 residual_stride_lead0 total_stride_lead1 "
         "total_stride_lead0 q_stride_lead1 q_stride_lead0",
     rounded=(_add_rmsnorm_quantize_static_rows, _add_rmsnorm_quantize_static_resident,
-             _add_rmsnorm_quantize_static_row_loop, _add_rmsnorm_quantize_static_partial0,
+             _add_rmsnorm_quantize_static_row_loop, _add_rmsnorm_quantize_static_partial_sum_of_squares,
              _add_rmsnorm_quantize_static_combine),
     tuned=Tuned(rows="lead1 lead0", case="N T", outputs="q total",
                 spec="bee2071505428686b501773f6e29cccec132f5ad00ec5a7b7f0f4d65ee94c184"),
@@ -621,8 +621,8 @@ _PLANS_ADD_RMSNORM_QUANTIZE_STATIC = Plans(
                  words=1.25, words_per_byte=0.25),
         RowLoop(_add_rmsnorm_quantize_static_row_loop, rows="lead1 lead0", loop="N", inputs=2, words=3),
         SplitRows(
-            (Partial(_add_rmsnorm_quantize_static_partial0, rows="lead1 lead0", loop="N",
-                     sums={"partial0": "lead1 lead0"}, words=3),),
+            (Partial(_add_rmsnorm_quantize_static_partial_sum_of_squares, rows="lead1 lead0", loop="N",
+                     sums={"partial_sum_of_squares": "lead1 lead0"}, words=3),),
             Elementwise(_add_rmsnorm_quantize_static_combine, rows="lead1 lead0", block="N", splits=True),
         ),
     )),),
@@ -803,9 +803,9 @@ def _add_rmsnorm_quantize_groups_row_loop(
 
 
 @triton.jit
-def _add_rmsnorm_quantize_groups_partial0(
-    x_ptr, residual_ptr, partial0_ptr, lead0, G, x_stride_lead1, x_stride_lead0, x_stride_GL, residual_stride_lead1,
-    residual_stride_lead0, residual_stride_GL,
+def _add_rmsnorm_quantize_groups_partial_sum_of_squares(
+    x_ptr, residual_ptr, partial_sum_of_squares_ptr, lead0, G, x_stride_lead1, x_stride_lead0, x_stride_GL,
+    residual_stride_lead1, residual_stride_lead0, residual_stride_GL,
     L: tl.constexpr, BLOCK_L: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
@@ -829,15 +829,15 @@ def _add_rmsnorm_quantize_groups_partial0(
         total = (x + residual).to(x_ptr.dtype.element_ty)
         sum_of_squares += total.to(tl.float32) * total.to(tl.float32)
     sum_of_squares = tl.sum(sum_of_squares, 0)
-    tl.store(partial0_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, sum_of_squares)
+    tl.store(partial_sum_of_squares_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, sum_of_squares)
 
 
 @triton.jit(do_not_specialize=["G", "lead1"])
 def _add_rmsnorm_quantize_groups_combine(
-    x_ptr, residual_ptr, weight_ptr, total_ptr, q_ptr, scale_ptr, partial0_ptr, eps, G, lead0, lead1, L, x_stride_lead1,
-    x_stride_lead0, x_stride_GL, residual_stride_lead1, residual_stride_lead0, residual_stride_GL, weight_stride_GL,
-    total_stride_lead1, total_stride_lead0, total_stride_GL, q_stride_lead1, q_stride_lead0, q_stride_GL,
-    scale_stride_lead1, scale_stride_lead0, scale_stride_G,
+    x_ptr, residual_ptr, weight_ptr, total_ptr, q_ptr, scale_ptr, partial_sum_of_squares_ptr, eps, G, lead0, lead1, L,
+    x_stride_lead1, x_stride_lead0, x_stride_GL, residual_stride_lead1, residual_stride_lead0, residual_stride_GL,
+    weight_stride_GL, total_stride_lead1, total_stride_lead0, total_stride_GL, q_stride_lead1, q_stride_lead0,
+    q_stride_GL, scale_stride_lead1, scale_stride_lead0, scale_stride_G,
     ROWS: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, SCALES: tl.constexpr,
 ):
     """The result, from the partial results."""
@@ -863,7 +863,7 @@ def _add_rmsnorm_quantize_groups_combine(
     tl.store(total_row[:, None] + l[None, :] * total_stride_GL, total, mask=row_mask[:, None])
     scaled = total.to(tl.float32) * weight
     splits = tl.arange(0, SPLITS)
-    sum_of_squares_parts = tl.load(partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS
+    sum_of_squares_parts = tl.load(partial_sum_of_squares_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS
                                    + splits[None, :], mask=row_mask[:, None], other=0.0)
     sum_of_squares = tl.sum(sum_of_squares_parts, 1)
     rstd = tl.rsqrt(sum_of_squares / (tl.cast(G, tl.int64) * L) + eps)
@@ -973,7 +973,7 @@ _PLANS_ADD_RMSNORM_QUANTIZE_GROUPS = Plans(
     vec="x_stride_lead1 x_stride_lead0 residual_stride_lead1 residual_stride_lead0 total_stride_lead1 "
         "total_stride_lead0 q_stride_lead1 q_stride_lead0",
     rounded=(_add_rmsnorm_quantize_groups_rows, _add_rmsnorm_quantize_groups_resident,
-             _add_rmsnorm_quantize_groups_row_loop, _add_rmsnorm_quantize_groups_partial0,
+             _add_rmsnorm_quantize_groups_row_loop, _add_rmsnorm_quantize_groups_partial_sum_of_squares,
              _add_rmsnorm_quantize_groups_combine),
     tuned=Tuned(rows="lead1 lead0", case="L G T", outputs="q scale total",
                 spec="bee2071505428686b501773f6e29cccec132f5ad00ec5a7b7f0f4d65ee94c184"),
@@ -983,8 +983,8 @@ _PLANS_ADD_RMSNORM_QUANTIZE_GROUPS = Plans(
                  words_per_byte=0.75),
         RowLoop(_add_rmsnorm_quantize_groups_row_loop, rows="lead1 lead0", loop="G", tile="L", inputs=2, words=4),
         SplitRows(
-            (Partial(_add_rmsnorm_quantize_groups_partial0, rows="lead1 lead0", loop="G L",
-                     sums={"partial0": "lead1 lead0"}, words=3),),
+            (Partial(_add_rmsnorm_quantize_groups_partial_sum_of_squares, rows="lead1 lead0", loop="G L",
+                     sums={"partial_sum_of_squares": "lead1 lead0"}, words=3),),
             Elementwise(_add_rmsnorm_quantize_groups_combine, rows="lead1 lead0 G", tile="L", splits=True),
         ),
     )),),

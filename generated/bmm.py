@@ -54,7 +54,7 @@ def _bmm_gemv(
 
 @triton.jit(do_not_specialize=["B"])
 def _bmm_gemm(
-    a_ptr, b_ptr, y_ptr, partial0_y_ptr, M, N, K, B, a_stride_B, b_stride_B, a_stride_M, a_stride_K, b_stride_K,
+    a_ptr, b_ptr, y_ptr, partial_product_y_ptr, M, N, K, B, a_stride_B, b_stride_B, a_stride_M, a_stride_K, b_stride_K,
     b_stride_N, y_stride_B, y_stride_M, y_stride_N,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr, SPLIT_K: tl.constexpr,
     FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
@@ -94,13 +94,14 @@ def _bmm_gemm(
     if SPLIT_K == 1:
         tl.store(y_row + m[:, None] * y_stride_M + n[None, :] * y_stride_N, y, mask=mask_m_n)
     else:
-        tl.store(partial0_y_ptr + b * (M * N) + m[:, None] * N + n[None, :] + split * (B * M * N), y, mask=mask_m_n)
+        tl.store(partial_product_y_ptr + b * (M * N) + m[:, None] * N + n[None, :] + split * (B * M * N), y,
+                 mask=mask_m_n)
 
 
 @triton.jit(do_not_specialize=["B", "M"])
 def _bmm_combine(
-    y_ptr, partial0_y_ptr, N, B, M, partial0_y_stride_B, partial0_y_stride_M, partial0_y_stride_N,
-    partial0_y_stride_split, y_stride_B, y_stride_M, y_stride_N,
+    y_ptr, partial_product_y_ptr, N, B, M, partial_product_y_stride_B, partial_product_y_stride_M,
+    partial_product_y_stride_N, partial_product_y_stride_split, y_stride_B, y_stride_M, y_stride_N,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
@@ -113,17 +114,18 @@ def _bmm_combine(
     b, m = row // M, row % M
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
-    sums_row = partial0_y_ptr + b * (partial0_y_stride_B // VEC * VEC) + m * (partial0_y_stride_M // VEC * VEC)
+    sums_row = (partial_product_y_ptr + b * (partial_product_y_stride_B // VEC * VEC)
+                + m * (partial_product_y_stride_M // VEC * VEC))
     mask_row_n = row_mask[:, None] & n_mask[None, :]
-    y = device.sum_of_splits(sums_row[:, None] + n[None, :] * partial0_y_stride_N, mask_row_n, partial0_y_stride_split,
-                             SPLITS)
+    y = device.sum_of_splits(sums_row[:, None] + n[None, :] * partial_product_y_stride_N, mask_row_n,
+                             partial_product_y_stride_split, SPLITS)
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + m * (y_stride_M // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
 @triton.jit(do_not_specialize=["begin", "end"])
 def _bmm_tma(
-    a_box, b_box, y_box, M, N, K, begin, end,
+    a_map, b_map, y_map, M, N, K, begin, end,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
     ACROSS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
 ):
@@ -139,15 +141,15 @@ def _bmm_tma(
         b = (whole // (tiles_m * tiles_n)).to(tl.int64)
         both = tl.full([BLOCK_M, 2 * BLOCK_N], 0.0, tl.float32)
         for start in range(0, K, BLOCK_K):
-            a = a_box.load([b.to(tl.int32), tile_m * BLOCK_M, start]).reshape(BLOCK_M, BLOCK_K)
-            b_2 = b_box.load([b.to(tl.int32), start, tile_n * 2 * BLOCK_N]).reshape(BLOCK_K, 2 * BLOCK_N)
+            a = a_map.load([b.to(tl.int32), tile_m * BLOCK_M, start]).reshape(BLOCK_M, BLOCK_K)
+            b_2 = b_map.load([b.to(tl.int32), start, tile_n * 2 * BLOCK_N]).reshape(BLOCK_K, 2 * BLOCK_N)
             both = tl.dot(a, b_2, both, input_precision="ieee", max_num_imprecise_acc=1)
         left, right = both.reshape(BLOCK_M, 2, BLOCK_N).permute(0, 2, 1).split()
         for half in tl.static_range(2):
             y = left if half == 0 else right
             column = 2 * tile_n + half
-            y_box.store([b.to(tl.int32), tile_m * BLOCK_M, column * BLOCK_N],
-                        y.to(y_box.dtype).reshape(1, BLOCK_M, BLOCK_N))
+            y_map.store([b.to(tl.int32), tile_m * BLOCK_M, column * BLOCK_N],
+                        y.to(y_map.dtype).reshape(1, BLOCK_M, BLOCK_N))
 
 
 def reference_bmm(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -202,20 +204,21 @@ _PLANS_BMM = Plans(
                                       loop="K")),
             Gemv(few="M", of=RowLoop(_bmm_gemv, rows="B M N", loop="K", inputs=2, words=3)),
             Gemm(
-                _bmm_gemm, m="N", n="M", k="K", bytes="a b", batches="B", few="M", sums={"partial0_y": "B M N"},
+                _bmm_gemm, m="N", n="M", k="K", bytes="a b", batches="B", few="M", sums={"partial_product_y": "B M N"},
                 combine=Elementwise(_bmm_combine, rows="B M", block="N", parts=True, splits=True),
             ),
-            Gemm(_bmm_gemm, m="N", n="M", k="K", bytes="a b", batches="B", few="M", sums={"partial0_y": "B M N"}),
+            Gemm(_bmm_gemm, m="N", n="M", k="K", bytes="a b", batches="B", few="M",
+                 sums={"partial_product_y": "B M N"}),
             GemmTma(
                 _bmm_tma, m="M", n="N", k="K",
                 maps={
-                    "a_box": TensorMap(("a",), "B M K", bytes="a"),
-                    "b_box": TensorMap(("b",), "B K N", bytes="b", halves=True),
-                    "y_box": TensorMap(("y",), "B M N", bytes="y"),
+                    "a_map": TensorMap(("a",), "B M K", bytes="a"),
+                    "b_map": TensorMap(("b",), "B K N", bytes="b", halves=True),
+                    "y_map": TensorMap(("y",), "B M N", bytes="y"),
                 },
                 batches="B", halves=2,
             ),
-            Gemm(_bmm_gemm, m="M", n="N", k="K", bytes="a b", batches="B", sums={"partial0_y": "B M N"}),
+            Gemm(_bmm_gemm, m="M", n="N", k="K", bytes="a b", batches="B", sums={"partial_product_y": "B M N"}),
         )),)),
     ),
 )

@@ -4,11 +4,11 @@
 
 fused_rmsnorm_rope: RMSNorm over the hidden dimension, then rotary embedding (pairs i, i + D/2) of every head, in
 one pass.
-  plan        taken when                    launches           bytes
-  rows        H, D/2 is short               rows               least
-  resident    registers hold H, D/2         resident           least
-  row_loop    many rows, or none very long  row_loop           least + x
-  split_rows  else                          partial0, combine  least + x
+  plan        taken when                    launches                bytes
+  rows        H, D/2 is short               rows                    least
+  resident    registers hold H, D/2         resident                least
+  row_loop    many rows, or none very long  row_loop                least + x
+  split_rows  else                          partial_total, combine  least + x
 
 fused_rmsnorm_rope_half: RMSNorm and rotary embedding as `fused_rmsnorm_rope`, with tables [S, D/2].
   as `fused_rmsnorm_rope`
@@ -215,8 +215,8 @@ def _fused_rmsnorm_rope_row_loop(
 
 
 @triton.jit(do_not_specialize=["S"])
-def _fused_rmsnorm_rope_partial0(
-    x_ptr, partial0_ptr, S, H, x_stride_B, x_stride_S, x_stride_HD,
+def _fused_rmsnorm_rope_partial_total(
+    x_ptr, partial_total_ptr, S, H, x_stride_B, x_stride_S, x_stride_HD,
     D: tl.constexpr, BLOCK_D_2: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each B, S over several programs, combined in fixed order."""
@@ -237,12 +237,12 @@ def _fused_rmsnorm_rope_partial0(
                          eviction_policy="evict_first").to(tl.float32)
         total += x_low * x_low + x_high * x_high
     total = tl.sum(total, 0)
-    tl.store(partial0_ptr + b * (S * SPLITS) + s * SPLITS + split, total)
+    tl.store(partial_total_ptr + b * (S * SPLITS) + s * SPLITS + split, total)
 
 
 @triton.jit(do_not_specialize=["B", "H", "S"])
 def _fused_rmsnorm_rope_combine(
-    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, partial0_ptr, eps, D, B, H, S, x_stride_B, x_stride_S, x_stride_HD,
+    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, partial_total_ptr, eps, D, B, H, S, x_stride_B, x_stride_S, x_stride_HD,
     weight_stride_HD, cos_stride_S, cos_stride_D, sin_stride_S, sin_stride_D, y_stride_B, y_stride_S, y_stride_HD,
     ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
@@ -260,7 +260,7 @@ def _fused_rmsnorm_rope_combine(
     x_low = tl.load(x_row[:, None] + d[None, :] * x_stride_HD, mask=mask_row_d, other=0.0,
                     eviction_policy="evict_last").to(tl.float32)
     splits = tl.arange(0, SPLITS)
-    total_parts = tl.load(partial0_ptr + b[:, None] * (S * SPLITS) + s[:, None] * SPLITS + splits[None, :],
+    total_parts = tl.load(partial_total_ptr + b[:, None] * (S * SPLITS) + s[:, None] * SPLITS + splits[None, :],
                           mask=row_mask[:, None], other=0.0)
     total = tl.sum(total_parts, 1)
     rstd = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
@@ -368,7 +368,8 @@ _PLANS_FUSED_RMSNORM_ROPE = Plans(
                  words_per_byte=0.25),
         RowLoop(_fused_rmsnorm_rope_row_loop, rows="B S", loop="H", tile="D/2", words=4),
         SplitRows(
-            (Partial(_fused_rmsnorm_rope_partial0, rows="B S", loop="H D/2", sums={"partial0": "B S"}, words=3),),
+            (Partial(_fused_rmsnorm_rope_partial_total, rows="B S", loop="H D/2", sums={"partial_total": "B S"},
+                     words=3),),
             Elementwise(_fused_rmsnorm_rope_combine, rows="B S H", block="D/2", splits=True),
         ),
     )),),
@@ -555,7 +556,7 @@ def _fused_rmsnorm_rope_half_row_loop(
 
 @triton.jit(do_not_specialize=["B", "H", "S"])
 def _fused_rmsnorm_rope_half_combine(
-    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, partial0_ptr, eps, D, B, H, S, x_stride_B, x_stride_S, x_stride_HD,
+    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, partial_total_ptr, eps, D, B, H, S, x_stride_B, x_stride_S, x_stride_HD,
     weight_stride_HD, cos_stride_S, cos_stride_D_2, sin_stride_S, sin_stride_D_2, y_stride_B, y_stride_S, y_stride_HD,
     ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
@@ -573,7 +574,7 @@ def _fused_rmsnorm_rope_half_combine(
     x_low = tl.load(x_row[:, None] + d[None, :] * x_stride_HD, mask=mask_row_d, other=0.0,
                     eviction_policy="evict_last").to(tl.float32)
     splits = tl.arange(0, SPLITS)
-    total_parts = tl.load(partial0_ptr + b[:, None] * (S * SPLITS) + s[:, None] * SPLITS + splits[None, :],
+    total_parts = tl.load(partial_total_ptr + b[:, None] * (S * SPLITS) + s[:, None] * SPLITS + splits[None, :],
                           mask=row_mask[:, None], other=0.0)
     total = tl.sum(total_parts, 1)
     rstd = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
@@ -672,7 +673,8 @@ _PLANS_FUSED_RMSNORM_ROPE_HALF = Plans(
                  words_per_byte=0.25),
         RowLoop(_fused_rmsnorm_rope_half_row_loop, rows="B S", loop="H", tile="D/2", words=4),
         SplitRows(
-            (Partial(_fused_rmsnorm_rope_partial0, rows="B S", loop="H D/2", sums={"partial0": "B S"}, words=3),),
+            (Partial(_fused_rmsnorm_rope_partial_total, rows="B S", loop="H D/2", sums={"partial_total": "B S"},
+                     words=3),),
             Elementwise(_fused_rmsnorm_rope_half_combine, rows="B S H", block="D/2", splits=True),
         ),
     )),),
@@ -824,7 +826,7 @@ def _fused_rmsnorm_rope_batched_row_loop(
 
 @triton.jit(do_not_specialize=["B", "H", "S"])
 def _fused_rmsnorm_rope_batched_combine(
-    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, partial0_ptr, eps, D, B, H, S, x_stride_B, x_stride_S, x_stride_HD,
+    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, partial_total_ptr, eps, D, B, H, S, x_stride_B, x_stride_S, x_stride_HD,
     weight_stride_HD, cos_stride_B, cos_stride_S, cos_stride_D, sin_stride_B, sin_stride_S, sin_stride_D, y_stride_B,
     y_stride_S, y_stride_HD,
     ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
@@ -843,7 +845,7 @@ def _fused_rmsnorm_rope_batched_combine(
     x_low = tl.load(x_row[:, None] + d[None, :] * x_stride_HD, mask=mask_row_d, other=0.0,
                     eviction_policy="evict_last").to(tl.float32)
     splits = tl.arange(0, SPLITS)
-    total_parts = tl.load(partial0_ptr + b[:, None] * (S * SPLITS) + s[:, None] * SPLITS + splits[None, :],
+    total_parts = tl.load(partial_total_ptr + b[:, None] * (S * SPLITS) + s[:, None] * SPLITS + splits[None, :],
                           mask=row_mask[:, None], other=0.0)
     total = tl.sum(total_parts, 1)
     rstd = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
@@ -948,7 +950,8 @@ _PLANS_FUSED_RMSNORM_ROPE_BATCHED = Plans(
                  words_per_byte=0.25),
         RowLoop(_fused_rmsnorm_rope_batched_row_loop, rows="B S", loop="H", tile="D/2", words=4),
         SplitRows(
-            (Partial(_fused_rmsnorm_rope_partial0, rows="B S", loop="H D/2", sums={"partial0": "B S"}, words=3),),
+            (Partial(_fused_rmsnorm_rope_partial_total, rows="B S", loop="H D/2", sums={"partial_total": "B S"},
+                     words=3),),
             Elementwise(_fused_rmsnorm_rope_batched_combine, rows="B S H", block="D/2", splits=True),
         ),
     )),),

@@ -3,13 +3,13 @@
 """The ops `gated_activation_quantize` and `gated_activation_quantize_groups`.
 
 gated_activation_quantize: activation(gate) * up in FP8 with one scale per row: the input of an FP8 down projection.
-  plan         taken when                    launches           bytes
-  rows         N is short                    rows               least
-  row_vectors  rows of N begin anywhere      row_loop           least
-  row_tiles    registers hold tiles of N     row_loop           least
-  resident     registers hold N              resident           least
-  row_loop     many rows, or none very long  row_loop           least + gate + up
-  split_rows   else                          partial0, combine  least + gate + up
+  plan         taken when                    launches                  bytes
+  rows         N is short                    rows                      least
+  row_vectors  rows of N begin anywhere      row_loop                  least
+  row_tiles    registers hold tiles of N     row_loop                  least
+  resident     registers hold N              resident                  least
+  row_loop     many rows, or none very long  row_loop                  least + gate + up
+  split_rows   else                          partial_largest, combine  least + gate + up
 
 gated_activation_quantize_groups: activation(gate) * up in FP8 with one scale per group of 128 neighbours: the input
 of a block-scaled matmul.
@@ -179,9 +179,9 @@ def _gated_activation_quantize_row_loop(
 
 
 @triton.jit
-def _gated_activation_quantize_partial0(
-    gate_ptr, up_ptr, partial0_ptr, lead0, N, gate_stride_lead1, gate_stride_lead0, up_stride_lead1, up_stride_lead0,
-    gate_stride_N, up_stride_N,
+def _gated_activation_quantize_partial_largest(
+    gate_ptr, up_ptr, partial_largest_ptr, lead0, N, gate_stride_lead1, gate_stride_lead0, up_stride_lead1,
+    up_stride_lead0, gate_stride_N, up_stride_N,
     BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
@@ -209,12 +209,12 @@ def _gated_activation_quantize_partial0(
         up = tl.load(up_row + n * up_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         largest = device.maximum(largest, tl.abs(by_activation * up))
     largest = tl.where(0 < N, tl.reduce(largest, 0, device.nan_max), float("-inf"))
-    tl.store(partial0_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, largest)
+    tl.store(partial_largest_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, largest)
 
 
 @triton.jit(do_not_specialize=["lead1"])
 def _gated_activation_quantize_combine(
-    gate_ptr, up_ptr, q_ptr, scale_ptr, partial0_ptr, N, lead0, lead1, gate_stride_lead1, gate_stride_lead0,
+    gate_ptr, up_ptr, q_ptr, scale_ptr, partial_largest_ptr, N, lead0, lead1, gate_stride_lead1, gate_stride_lead0,
     gate_stride_N, up_stride_lead1, up_stride_lead0, up_stride_N, q_stride_lead1, q_stride_lead0, q_stride_N,
     scale_stride_lead1, scale_stride_lead0,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
@@ -246,8 +246,8 @@ def _gated_activation_quantize_combine(
     else:
         by_activation = device.maximum(gate, 0.0)
     splits = tl.arange(0, SPLITS)
-    largest_parts = tl.load(partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
-                            mask=row_mask[:, None], other=float("-inf"))
+    largest_parts = tl.load(partial_largest_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS
+                            + splits[None, :], mask=row_mask[:, None], other=float("-inf"))
     largest = tl.reduce(largest_parts, 1, device.nan_max)
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
     q = device.round_to(by_activation * up * (1.0 / scale)[:, None], tl.float8e4nv)
@@ -327,8 +327,8 @@ _PLANS_GATED_ACTIVATION_QUANTIZE = Plans(
                  compact=True, words_per_byte=0.5, narrow=True),
         RowLoop(_gated_activation_quantize_row_loop, rows="lead1 lead0", loop="N", inputs=2, words=3),
         SplitRows(
-            (Partial(_gated_activation_quantize_partial0, rows="lead1 lead0", loop="N",
-                     sums={"partial0": "lead1 lead0"}, words=3),),
+            (Partial(_gated_activation_quantize_partial_largest, rows="lead1 lead0", loop="N",
+                     sums={"partial_largest": "lead1 lead0"}, words=3),),
             Elementwise(_gated_activation_quantize_combine, rows="lead1 lead0", block="N", narrow=True, splits=True,
                         at_least_one="block"),
         ),

@@ -3,16 +3,16 @@
 """The ops `rmsnorm_gradient` and `layernorm_gradient`.
 
 rmsnorm_gradient: The gradients of `rmsnorm` by `x` and by `weight`, given that of its result.
-  plan         taken when                      launches                          bytes
-  resident     registers hold lead1, lead0, N  resident                          least
-  column_sums  registers hold N                column_sums, column_sums_combine  least
-  split_rows   else                            partial0, partial1, combine       least + 2 x + 2 dy + weight
+  plan         taken when                      launches                                            bytes
+  resident     registers hold lead1, lead0, N  resident                                            least
+  column_sums  registers hold N                column_sums, column_sums_combine                    least
+  split_rows   else                            partial_sum_of_squares, partial_product_2, combine  least + 2 x + 2 dy + weight
 
 layernorm_gradient: The gradients of `layernorm` by `x`, by `weight` and by `bias`, given that of its result.
-  plan         taken when                      launches                                         bytes
-  resident     registers hold lead1, lead0, N  resident                                         least
-  column_sums  registers hold N                column_sums, column_sums_combine                 least
-  split_rows   else                            partial0, partial1, partial2, partial3, combine  least + 4 dy + 2 weight + 3 x
+  plan         taken when                      launches                                                                              bytes
+  resident     registers hold lead1, lead0, N  resident                                                                              least
+  column_sums  registers hold N                column_sums, column_sums_combine                                                      least
+  split_rows   else                            partial_product, partial_total_2, partial_sum_of_squares, partial_product_3, combine  least + 4 dy + 2 weight + 3 x
 
 Bytes: `least` is every tensor once; what stands behind it is read or written again.
 """
@@ -66,7 +66,7 @@ def _rmsnorm_gradient_resident(
 
 @triton.jit
 def _rmsnorm_gradient_column_sums(
-    dy_ptr, x_ptr, weight_ptr, dx_ptr, partial0_ptr, eps, N, lead1, lead0, weight_stride_N, dy_stride_lead1,
+    dy_ptr, x_ptr, weight_ptr, dx_ptr, partial_product_ptr, eps, N, lead1, lead0, weight_stride_N, dy_stride_lead1,
     dy_stride_lead0, dy_stride_N, x_stride_lead1, x_stride_lead0, x_stride_N, dx_stride_lead1, dx_stride_lead0,
     dx_stride_N,
     BLOCK_LEAD0: tl.constexpr, BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, SPLITS: tl.constexpr, STAGES: tl.constexpr,
@@ -105,12 +105,12 @@ def _rmsnorm_gradient_column_sums(
         dx_row = dx_ptr + i1 * dx_stride_lead1
         tl.store(dx_row + i0[:, None] * dx_stride_lead0 + n[None, :] * dx_stride_N, dx, mask=mask_i0_n)
     dweight = tl.sum(dweight, 0)
-    tl.store(partial0_ptr + n + split * N, dweight, mask=n_mask)
+    tl.store(partial_product_ptr + n + split * N, dweight, mask=n_mask)
 
 
 @triton.jit
 def _rmsnorm_gradient_column_sums_combine(
-    dweight_ptr, partial0_ptr, N, dweight_stride_N,
+    dweight_ptr, partial_product_ptr, N, dweight_stride_N,
     BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
@@ -120,15 +120,15 @@ def _rmsnorm_gradient_column_sums_combine(
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
     splits = tl.arange(0, SPLITS)
-    dweight_parts = tl.load(partial0_ptr + n[:, None] + splits[None, :] * N, mask=n_mask[:, None], other=0.0)
+    dweight_parts = tl.load(partial_product_ptr + n[:, None] + splits[None, :] * N, mask=n_mask[:, None], other=0.0)
     dweight = tl.sum(dweight_parts, 1)
     tl.store(dweight_ptr + n * dweight_stride_N, dweight, mask=n_mask)
 
 
 @triton.jit
-def _rmsnorm_gradient_partial0(
-    dy_ptr, x_ptr, weight_ptr, partial0_ptr, partial1_ptr, lead0, N, x_stride_lead1, x_stride_lead0, dy_stride_lead1,
-    dy_stride_lead0, x_stride_N, dy_stride_N, weight_stride_N,
+def _rmsnorm_gradient_partial_sum_of_squares(
+    dy_ptr, x_ptr, weight_ptr, partial_sum_of_squares_ptr, partial_product_ptr, lead0, N, x_stride_lead1,
+    x_stride_lead0, dy_stride_lead1, dy_stride_lead0, x_stride_N, dy_stride_N, weight_stride_N,
     BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each launch over several programs, combined in fixed order."""
@@ -151,14 +151,14 @@ def _rmsnorm_gradient_partial0(
         product += scaled * x
     sum_of_squares = tl.sum(sum_of_squares, 0)
     product = tl.sum(product, 0)
-    tl.store(partial0_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, sum_of_squares)
-    tl.store(partial1_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, product)
+    tl.store(partial_sum_of_squares_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, sum_of_squares)
+    tl.store(partial_product_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, product)
 
 
 @triton.jit
-def _rmsnorm_gradient_partial1(
-    dy_ptr, x_ptr, partial0_ptr, partial2_ptr, eps, N, lead1, lead0, dy_stride_lead1, dy_stride_lead0, dy_stride_N,
-    x_stride_lead1, x_stride_lead0, x_stride_N,
+def _rmsnorm_gradient_partial_product_2(
+    dy_ptr, x_ptr, partial_sum_of_squares_ptr, partial_product_2_ptr, eps, N, lead1, lead0, dy_stride_lead1,
+    dy_stride_lead0, dy_stride_N, x_stride_lead1, x_stride_lead0, x_stride_N,
     BLOCK_N: tl.constexpr, BLOCK_LEAD0: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each launch over several programs, combined in fixed order."""
@@ -182,21 +182,21 @@ def _rmsnorm_gradient_partial1(
         x_row = x_ptr + i1 * x_stride_lead1
         x = tl.load(x_row + i0[:, None] * x_stride_lead0 + n[None, :] * x_stride_N, mask=mask_i0_n, other=0.0,
                     eviction_policy="evict_first").to(tl.float32)
-        sum_of_squares_parts = tl.load(partial0_ptr + i1 * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
-                                       mask=i0_mask[:, None], other=0.0)
+        sum_of_squares_parts = tl.load(partial_sum_of_squares_ptr + i1 * (SPLITS * lead0) + i0[:, None] * SPLITS
+                                       + splits[None, :], mask=i0_mask[:, None], other=0.0)
         sum_of_squares = tl.sum(sum_of_squares_parts, 1)
         inverse = tl.rsqrt(sum_of_squares / N + eps)
         normed = x * inverse[:, None]
         dweight += tl.where(i0_mask[:, None], dy * normed, 0.0)
     dweight = tl.sum(dweight, 0)
-    tl.store(partial2_ptr + n * SPLITS + split, dweight, mask=n_mask)
+    tl.store(partial_product_2_ptr + n * SPLITS + split, dweight, mask=n_mask)
 
 
 @triton.jit(do_not_specialize=["lead1"])
 def _rmsnorm_gradient_combine(
-    dy_ptr, x_ptr, weight_ptr, dx_ptr, dweight_ptr, partial0_ptr, partial1_ptr, partial2_ptr, eps, N, lead0, lead1,
-    dy_stride_lead1, dy_stride_lead0, dy_stride_N, weight_stride_N, x_stride_lead1, x_stride_lead0, x_stride_N,
-    dx_stride_lead1, dx_stride_lead0, dx_stride_N, dweight_stride_N,
+    dy_ptr, x_ptr, weight_ptr, dx_ptr, dweight_ptr, partial_sum_of_squares_ptr, partial_product_ptr,
+    partial_product_2_ptr, eps, N, lead0, lead1, dy_stride_lead1, dy_stride_lead0, dy_stride_N, weight_stride_N,
+    x_stride_lead1, x_stride_lead0, x_stride_N, dx_stride_lead1, dx_stride_lead0, dx_stride_N, dweight_stride_N,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """The result, from the partial results."""
@@ -218,19 +218,20 @@ def _rmsnorm_gradient_combine(
                 eviction_policy="evict_last").to(tl.float32)
     scaled = dy * weight[None, :]
     splits = tl.arange(0, SPLITS)
-    sum_of_squares_parts = tl.load(partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS
+    sum_of_squares_parts = tl.load(partial_sum_of_squares_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS
                                    + splits[None, :], mask=row_mask[:, None], other=0.0)
     sum_of_squares = tl.sum(sum_of_squares_parts, 1)
     inverse = tl.rsqrt(sum_of_squares / N + eps)
     normed = x * inverse[:, None]
-    product_parts = tl.load(partial1_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
-                            mask=row_mask[:, None], other=0.0)
+    product_parts = tl.load(partial_product_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS
+                            + splits[None, :], mask=row_mask[:, None], other=0.0)
     product = tl.sum(product_parts, 1)
     scaled_x = normed * (product * tl.where(N == 0, 1.0, inverse) / N)[:, None]
     dx = (scaled - scaled_x) * inverse[:, None]
     dx_row = dx_ptr + i1 * (dx_stride_lead1 // VEC * VEC) + i0 * (dx_stride_lead0 // VEC * VEC)
     tl.store(dx_row[:, None] + n[None, :] * dx_stride_N, dx, mask=mask_row_n)
-    dweight_parts = tl.load(partial2_ptr + n[:, None] * SPLITS + splits[None, :], mask=n_mask[:, None], other=0.0)
+    dweight_parts = tl.load(partial_product_2_ptr + n[:, None] * SPLITS + splits[None, :], mask=n_mask[:, None],
+                            other=0.0)
     dweight = tl.sum(dweight_parts, 1)
     if pid < tl.cdiv(tl.cast(N, INDEX), BLOCK_N):
         tl.store(dweight_ptr + n * dweight_stride_N, dweight, mask=n_mask)
@@ -296,19 +297,19 @@ _PLANS_RMSNORM_GRADIENT = Plans(
     steps=(Step("dx dweight", (
         Resident(_rmsnorm_gradient_resident, rows="", tile="lead1 lead0 N", bytes="dy", inputs=2, words=3),
         ColumnSums(
-            _rmsnorm_gradient_column_sums, loop="lead1 lead0", sums={"partial0": "N"},
+            _rmsnorm_gradient_column_sums, loop="lead1 lead0", sums={"partial_product": "N"},
             combine=Elementwise(_rmsnorm_gradient_column_sums_combine, block="N", parts=True),
             tile="N", inputs=2, bytes="dy", words=1, words_per_byte=0.5,
         ),
         SplitRows(
             (
                 Partial(
-                    _rmsnorm_gradient_partial0, rows="lead1 lead0", loop="N",
-                    sums={"partial0": "lead1 lead0", "partial1": "lead1 lead0"},
+                    _rmsnorm_gradient_partial_sum_of_squares, rows="lead1 lead0", loop="N",
+                    sums={"partial_sum_of_squares": "lead1 lead0", "partial_product": "lead1 lead0"},
                     words=5,
                 ),
-                Partial(_rmsnorm_gradient_partial1, rows="", loop="lead1 lead0", sums={"partial2": "N"}, block="N",
-                        words=3),
+                Partial(_rmsnorm_gradient_partial_product_2, rows="", loop="lead1 lead0",
+                        sums={"partial_product_2": "N"}, block="N", words=3),
             ),
             Elementwise(_rmsnorm_gradient_combine, rows="lead1 lead0", block="N", parts=True, splits=True,
                         at_least_one="rows"),
@@ -364,7 +365,7 @@ def _layernorm_gradient_resident(
 
 @triton.jit
 def _layernorm_gradient_column_sums(
-    dy_ptr, x_ptr, weight_ptr, dx_ptr, partial0_ptr, partial1_ptr, eps, N, lead1, lead0, weight_stride_N,
+    dy_ptr, x_ptr, weight_ptr, dx_ptr, partial_product_ptr, partial_total_ptr, eps, N, lead1, lead0, weight_stride_N,
     dy_stride_lead1, dy_stride_lead0, dy_stride_N, x_stride_lead1, x_stride_lead0, x_stride_N, dx_stride_lead1,
     dx_stride_lead0, dx_stride_N,
     BLOCK_LEAD0: tl.constexpr, BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, SPLITS: tl.constexpr, STAGES: tl.constexpr,
@@ -409,13 +410,13 @@ def _layernorm_gradient_column_sums(
         tl.store(dx_row + i0[:, None] * dx_stride_lead0 + n[None, :] * dx_stride_N, dx, mask=mask_i0_n)
     dweight = tl.sum(dweight, 0)
     dbias = tl.sum(dbias, 0)
-    tl.store(partial0_ptr + n + split * N, dweight, mask=n_mask)
-    tl.store(partial1_ptr + n + split * N, dbias, mask=n_mask)
+    tl.store(partial_product_ptr + n + split * N, dweight, mask=n_mask)
+    tl.store(partial_total_ptr + n + split * N, dbias, mask=n_mask)
 
 
 @triton.jit
 def _layernorm_gradient_column_sums_combine(
-    dweight_ptr, dbias_ptr, partial0_ptr, partial1_ptr, N, dweight_stride_N, dbias_stride_N,
+    dweight_ptr, dbias_ptr, partial_product_ptr, partial_total_ptr, N, dweight_stride_N, dbias_stride_N,
     BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
@@ -425,18 +426,18 @@ def _layernorm_gradient_column_sums_combine(
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
     splits = tl.arange(0, SPLITS)
-    dweight_parts = tl.load(partial0_ptr + n[:, None] + splits[None, :] * N, mask=n_mask[:, None], other=0.0)
+    dweight_parts = tl.load(partial_product_ptr + n[:, None] + splits[None, :] * N, mask=n_mask[:, None], other=0.0)
     dweight = tl.sum(dweight_parts, 1)
     tl.store(dweight_ptr + n * dweight_stride_N, dweight, mask=n_mask)
-    dbias_parts = tl.load(partial1_ptr + n[:, None] + splits[None, :] * N, mask=n_mask[:, None], other=0.0)
+    dbias_parts = tl.load(partial_total_ptr + n[:, None] + splits[None, :] * N, mask=n_mask[:, None], other=0.0)
     dbias = tl.sum(dbias_parts, 1)
     tl.store(dbias_ptr + n * dbias_stride_N, dbias, mask=n_mask)
 
 
 @triton.jit
-def _layernorm_gradient_partial0(
-    dy_ptr, x_ptr, weight_ptr, partial0_ptr, partial1_ptr, lead0, N, dy_stride_lead1, dy_stride_lead0, x_stride_lead1,
-    x_stride_lead0, dy_stride_N, weight_stride_N, x_stride_N,
+def _layernorm_gradient_partial_product(
+    dy_ptr, x_ptr, weight_ptr, partial_product_ptr, partial_total_ptr, lead0, N, dy_stride_lead1, dy_stride_lead0,
+    x_stride_lead1, x_stride_lead0, dy_stride_N, weight_stride_N, x_stride_N,
     BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each launch over several programs, combined in fixed order."""
@@ -459,13 +460,13 @@ def _layernorm_gradient_partial0(
         total += x
     product = tl.sum(product, 0)
     total = tl.sum(total, 0)
-    tl.store(partial0_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, product)
-    tl.store(partial1_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, total)
+    tl.store(partial_product_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, product)
+    tl.store(partial_total_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, total)
 
 
 @triton.jit
-def _layernorm_gradient_partial1(
-    dy_ptr, partial5_ptr, N, lead1, lead0, dy_stride_lead1, dy_stride_lead0, dy_stride_N,
+def _layernorm_gradient_partial_total_2(
+    dy_ptr, partial_total_2_ptr, N, lead1, lead0, dy_stride_lead1, dy_stride_lead0, dy_stride_N,
     BLOCK_N: tl.constexpr, BLOCK_LEAD0: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each launch over several programs, combined in fixed order."""
@@ -487,13 +488,13 @@ def _layernorm_gradient_partial1(
                      eviction_policy="evict_first").to(tl.float32)
         dbias += dy
     dbias = tl.sum(dbias, 0)
-    tl.store(partial5_ptr + n * SPLITS + split, dbias, mask=n_mask)
+    tl.store(partial_total_2_ptr + n * SPLITS + split, dbias, mask=n_mask)
 
 
 @triton.jit
-def _layernorm_gradient_partial2(
-    dy_ptr, x_ptr, weight_ptr, partial1_ptr, partial2_ptr, partial3_ptr, lead0, N, x_stride_lead1, x_stride_lead0,
-    dy_stride_lead1, dy_stride_lead0, x_stride_N, dy_stride_N, weight_stride_N,
+def _layernorm_gradient_partial_sum_of_squares(
+    dy_ptr, x_ptr, weight_ptr, partial_total_ptr, partial_sum_of_squares_ptr, partial_product_2_ptr, lead0, N,
+    x_stride_lead1, x_stride_lead0, dy_stride_lead1, dy_stride_lead0, x_stride_N, dy_stride_N, weight_stride_N,
     BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each launch over several programs, combined in fixed order."""
@@ -503,7 +504,7 @@ def _layernorm_gradient_partial2(
     i1, i0 = row // lead0, row % lead0
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     splits = tl.arange(0, SPLITS)
-    total_parts = tl.load(partial1_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + splits)
+    total_parts = tl.load(partial_total_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + splits)
     total = tl.sum(total_parts, 0)
     quotient = total / N
     sum_of_squares = tl.full([BLOCK_N], 0.0, tl.float32)
@@ -521,14 +522,14 @@ def _layernorm_gradient_partial2(
         product += tl.where(n_mask, scaled * centred, 0.0)
     sum_of_squares = tl.sum(sum_of_squares, 0)
     product = tl.sum(product, 0)
-    tl.store(partial2_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, sum_of_squares)
-    tl.store(partial3_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, product)
+    tl.store(partial_sum_of_squares_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, sum_of_squares)
+    tl.store(partial_product_2_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, product)
 
 
 @triton.jit
-def _layernorm_gradient_partial3(
-    dy_ptr, x_ptr, partial1_ptr, partial2_ptr, partial4_ptr, eps, N, lead1, lead0, dy_stride_lead1, dy_stride_lead0,
-    dy_stride_N, x_stride_lead1, x_stride_lead0, x_stride_N,
+def _layernorm_gradient_partial_product_3(
+    dy_ptr, x_ptr, partial_total_ptr, partial_sum_of_squares_ptr, partial_product_3_ptr, eps, N, lead1, lead0,
+    dy_stride_lead1, dy_stride_lead0, dy_stride_N, x_stride_lead1, x_stride_lead0, x_stride_N,
     BLOCK_N: tl.constexpr, BLOCK_LEAD0: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each launch over several programs, combined in fixed order."""
@@ -552,26 +553,26 @@ def _layernorm_gradient_partial3(
         x_row = x_ptr + i1 * x_stride_lead1
         x = tl.load(x_row + i0[:, None] * x_stride_lead0 + n[None, :] * x_stride_N, mask=mask_i0_n, other=0.0,
                     eviction_policy="evict_first").to(tl.float32)
-        total_parts = tl.load(partial1_ptr + i1 * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
+        total_parts = tl.load(partial_total_ptr + i1 * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
                               mask=i0_mask[:, None], other=0.0)
         total = tl.sum(total_parts, 1)
         centred = x - (total / N)[:, None]
-        sum_of_squares_parts = tl.load(partial2_ptr + i1 * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
-                                       mask=i0_mask[:, None], other=0.0)
+        sum_of_squares_parts = tl.load(partial_sum_of_squares_ptr + i1 * (SPLITS * lead0) + i0[:, None] * SPLITS
+                                       + splits[None, :], mask=i0_mask[:, None], other=0.0)
         sum_of_squares = tl.sum(sum_of_squares_parts, 1)
         inverse = tl.rsqrt(sum_of_squares / N + eps)
         normed = centred * inverse[:, None]
         dweight += tl.where(i0_mask[:, None], dy * normed, 0.0)
     dweight = tl.sum(dweight, 0)
-    tl.store(partial4_ptr + n * SPLITS + split, dweight, mask=n_mask)
+    tl.store(partial_product_3_ptr + n * SPLITS + split, dweight, mask=n_mask)
 
 
 @triton.jit(do_not_specialize=["lead1"])
 def _layernorm_gradient_combine(
-    dy_ptr, x_ptr, weight_ptr, dx_ptr, dweight_ptr, dbias_ptr, partial0_ptr, partial1_ptr, partial2_ptr, partial3_ptr,
-    partial4_ptr, partial5_ptr, eps, N, lead0, lead1, dy_stride_lead1, dy_stride_lead0, dy_stride_N, weight_stride_N,
-    x_stride_lead1, x_stride_lead0, x_stride_N, dx_stride_lead1, dx_stride_lead0, dx_stride_N, dweight_stride_N,
-    dbias_stride_N,
+    dy_ptr, x_ptr, weight_ptr, dx_ptr, dweight_ptr, dbias_ptr, partial_product_ptr, partial_total_ptr,
+    partial_sum_of_squares_ptr, partial_product_2_ptr, partial_product_3_ptr, partial_total_2_ptr, eps, N, lead0, lead1,
+    dy_stride_lead1, dy_stride_lead0, dy_stride_N, weight_stride_N, x_stride_lead1, x_stride_lead0, x_stride_N,
+    dx_stride_lead1, dx_stride_lead0, dx_stride_N, dweight_stride_N, dbias_stride_N,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """The result, from the partial results."""
@@ -593,30 +594,31 @@ def _layernorm_gradient_combine(
                 eviction_policy="evict_last").to(tl.float32)
     scaled = dy * weight[None, :]
     splits = tl.arange(0, SPLITS)
-    product_parts = tl.load(partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
-                            mask=row_mask[:, None], other=0.0)
+    product_parts = tl.load(partial_product_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS
+                            + splits[None, :], mask=row_mask[:, None], other=0.0)
     product = tl.sum(product_parts, 1)
-    total_parts = tl.load(partial1_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
+    total_parts = tl.load(partial_total_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
                           mask=row_mask[:, None], other=0.0)
     total = tl.sum(total_parts, 1)
     centred = x - (total / N)[:, None]
-    sum_of_squares_parts = tl.load(partial2_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS
+    sum_of_squares_parts = tl.load(partial_sum_of_squares_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS
                                    + splits[None, :], mask=row_mask[:, None], other=0.0)
     sum_of_squares = tl.sum(sum_of_squares_parts, 1)
     inverse = tl.rsqrt(sum_of_squares / N + eps)
     normed = centred * inverse[:, None]
-    product_parts_2 = tl.load(partial3_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
-                              mask=row_mask[:, None], other=0.0)
+    product_parts_2 = tl.load(partial_product_2_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS
+                              + splits[None, :], mask=row_mask[:, None], other=0.0)
     product_2 = tl.sum(product_parts_2, 1)
     scaled_2 = normed * (product_2 * tl.where(N == 0, 1.0, inverse) / N)[:, None]
     dx = (scaled - (product / N)[:, None] - scaled_2) * inverse[:, None]
     dx_row = dx_ptr + i1 * (dx_stride_lead1 // VEC * VEC) + i0 * (dx_stride_lead0 // VEC * VEC)
     tl.store(dx_row[:, None] + n[None, :] * dx_stride_N, dx, mask=mask_row_n)
-    dweight_parts = tl.load(partial4_ptr + n[:, None] * SPLITS + splits[None, :], mask=n_mask[:, None], other=0.0)
+    dweight_parts = tl.load(partial_product_3_ptr + n[:, None] * SPLITS + splits[None, :], mask=n_mask[:, None],
+                            other=0.0)
     dweight = tl.sum(dweight_parts, 1)
     if pid < tl.cdiv(tl.cast(N, INDEX), BLOCK_N):
         tl.store(dweight_ptr + n * dweight_stride_N, dweight, mask=n_mask)
-    dbias_parts = tl.load(partial5_ptr + n[:, None] * SPLITS + splits[None, :], mask=n_mask[:, None], other=0.0)
+    dbias_parts = tl.load(partial_total_2_ptr + n[:, None] * SPLITS + splits[None, :], mask=n_mask[:, None], other=0.0)
     dbias = tl.sum(dbias_parts, 1)
     if pid < tl.cdiv(tl.cast(N, INDEX), BLOCK_N):
         tl.store(dbias_ptr + n * dbias_stride_N, dbias, mask=n_mask)
@@ -688,26 +690,26 @@ _PLANS_LAYERNORM_GRADIENT = Plans(
         Resident(_layernorm_gradient_resident, rows="", tile="lead1 lead0 N", bytes="dy", inputs=2, words=3),
         ColumnSums(
             _layernorm_gradient_column_sums, loop="lead1 lead0",
-            sums={"partial0": "N", "partial1": "N"},
+            sums={"partial_product": "N", "partial_total": "N"},
             combine=Elementwise(_layernorm_gradient_column_sums_combine, block="N", parts=True),
             tile="N", inputs=2, bytes="dy", words=1, words_per_byte=0.5,
         ),
         SplitRows(
             (
                 Partial(
-                    _layernorm_gradient_partial0, rows="lead1 lead0", loop="N",
-                    sums={"partial0": "lead1 lead0", "partial1": "lead1 lead0"},
+                    _layernorm_gradient_partial_product, rows="lead1 lead0", loop="N",
+                    sums={"partial_product": "lead1 lead0", "partial_total": "lead1 lead0"},
                     words=5,
                 ),
-                Partial(_layernorm_gradient_partial1, rows="", loop="lead1 lead0", sums={"partial5": "N"}, block="N",
-                        words=2),
+                Partial(_layernorm_gradient_partial_total_2, rows="", loop="lead1 lead0", sums={"partial_total_2": "N"},
+                        block="N", words=2),
                 Partial(
-                    _layernorm_gradient_partial2, rows="lead1 lead0", loop="N",
-                    sums={"partial2": "lead1 lead0", "partial3": "lead1 lead0"},
+                    _layernorm_gradient_partial_sum_of_squares, rows="lead1 lead0", loop="N",
+                    sums={"partial_sum_of_squares": "lead1 lead0", "partial_product_2": "lead1 lead0"},
                     words=5,
                 ),
-                Partial(_layernorm_gradient_partial3, rows="", loop="lead1 lead0", sums={"partial4": "N"}, block="N",
-                        words=3),
+                Partial(_layernorm_gradient_partial_product_3, rows="", loop="lead1 lead0",
+                        sums={"partial_product_3": "N"}, block="N", words=3),
             ),
             Elementwise(_layernorm_gradient_combine, rows="lead1 lead0", block="N", parts=True, splits=True,
                         at_least_one="rows"),

@@ -3,18 +3,18 @@
 """8 ops: `quantize_fp8` and its variants.
 
 quantize_fp8: FP8 with one scale for the whole tensor, that which is given or the least at which nothing saturates.
-  plan        taken when                      launches           bytes
-  resident    registers hold lead1, lead0, N  resident           least
-  split_rows  else                            partial0, combine  least + x
+  plan        taken when                      launches                  bytes
+  resident    registers hold lead1, lead0, N  resident                  least
+  split_rows  else                            partial_largest, combine  least + x
 
 quantize_fp8_rows: FP8 with one scale per row, of no more than `bound`: what is larger saturates.
-  plan         taken when                    launches           bytes
-  rows         N is short                    rows               least
-  row_vectors  rows of N begin anywhere      row_loop           least
-  row_tiles    registers hold tiles of N     row_loop           least
-  resident     registers hold N              resident           least
-  row_loop     many rows, or none very long  row_loop           least + x
-  split_rows   else                          partial0, combine  least + x
+  plan         taken when                    launches                  bytes
+  rows         N is short                    rows                      least
+  row_vectors  rows of N begin anywhere      row_loop                  least
+  row_tiles    registers hold tiles of N     row_loop                  least
+  resident     registers hold N              resident                  least
+  row_loop     many rows, or none very long  row_loop                  least + x
+  split_rows   else                          partial_largest, combine  least + x
 
 quantize_fp8_groups: FP8 with one scale per group of 128 neighbours of a row, as in DeepSeek-V3; at wish a power of
 two (UE8M0).
@@ -22,11 +22,11 @@ two (UE8M0).
   rows  L is short  rows      least
 
 quantize_fp8_blocks: FP8 with one scale per block of 128 by 128, as weights have it in DeepSeek-V3.
-  plan        taken when                    launches           bytes
-  rows        R, L is short                 rows               least
-  resident    registers hold R, L           resident           least
-  row_loop    many rows, or none very long  row_loop           least + x
-  split_rows  else                          partial0, combine  least + x
+  plan        taken when                    launches                  bytes
+  rows        R, L is short                 rows                      least
+  resident    registers hold R, L           resident                  least
+  row_loop    many rows, or none very long  row_loop                  least + x
+  split_rows  else                          partial_largest, combine  least + x
 
 quantize_int8: INT8 with one scale for the whole tensor, that which is given or the least at which nothing
 saturates.
@@ -93,8 +93,8 @@ def _quantize_fp8_resident(
 
 
 @triton.jit
-def _quantize_fp8_partial0(
-    x_ptr, partial0_ptr, lead0, lead1, N, x_stride_lead1, x_stride_lead0, x_stride_N,
+def _quantize_fp8_partial_largest(
+    x_ptr, partial_largest_ptr, lead0, lead1, N, x_stride_lead1, x_stride_lead0, x_stride_N,
     BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each launch over several programs, combined in fixed order."""
@@ -112,12 +112,12 @@ def _quantize_fp8_partial0(
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0).to(tl.float32)
         largest = device.maximum(largest, tl.abs(x))
     largest = tl.where((0 < lead1) & (0 < lead0) & (0 < N), tl.reduce(largest, 0, device.nan_max), float("-inf"))
-    tl.store(partial0_ptr + split, largest)
+    tl.store(partial_largest_ptr + split, largest)
 
 
 @triton.jit(do_not_specialize=["lead1"])
 def _quantize_fp8_combine(
-    x_ptr, scale_ptr, q_ptr, used_ptr, partial0_ptr, N, lead0, lead1, x_stride_lead1, x_stride_lead0, x_stride_N,
+    x_ptr, scale_ptr, q_ptr, used_ptr, partial_largest_ptr, N, lead0, lead1, x_stride_lead1, x_stride_lead0, x_stride_N,
     q_stride_lead1, q_stride_lead0, q_stride_N,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
@@ -139,7 +139,7 @@ def _quantize_fp8_combine(
         scale = tl.load(scale_ptr).to(tl.float32)
         used = scale
     else:
-        largest_parts = tl.load(partial0_ptr + splits)
+        largest_parts = tl.load(partial_largest_ptr + splits)
         largest = tl.reduce(largest_parts, 0, device.nan_max)
         used = device.maximum(largest, 1.262177448353619e-29) / device.max_of(q_ptr.dtype.element_ty)
     q = device.round_to(x / used, q_ptr.dtype.element_ty)
@@ -206,7 +206,7 @@ def _extents_quantize_fp8(x, scale, dtype):
 _STEP_Q_USED = Step("q used", (
     Resident(_quantize_fp8_resident, rows="", tile="lead1 lead0 N", bytes="x", compact=True, words=1),
     SplitRows(
-        (Partial(_quantize_fp8_partial0, rows="", loop="lead1 lead0 N", sums={"partial0": ""}, words=2,
+        (Partial(_quantize_fp8_partial_largest, rows="", loop="lead1 lead0 N", sums={"partial_largest": ""}, words=2,
                  unless="scale"),),
         Elementwise(_quantize_fp8_combine, rows="lead1 lead0", block="N", at_least_one="rows block"),
     ),
@@ -317,8 +317,8 @@ def _quantize_fp8_rows_row_loop(
 
 
 @triton.jit
-def _quantize_fp8_rows_partial0(
-    x_ptr, partial0_ptr, lead0, N, x_stride_lead1, x_stride_lead0, x_stride_N,
+def _quantize_fp8_rows_partial_largest(
+    x_ptr, partial_largest_ptr, lead0, N, x_stride_lead1, x_stride_lead0, x_stride_N,
     BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
@@ -334,12 +334,12 @@ def _quantize_fp8_rows_partial0(
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         largest = device.maximum(largest, tl.abs(x))
     largest = tl.where(0 < N, tl.reduce(largest, 0, device.nan_max), float("-inf"))
-    tl.store(partial0_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, largest)
+    tl.store(partial_largest_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, largest)
 
 
 @triton.jit(do_not_specialize=["lead1"])
 def _quantize_fp8_rows_combine(
-    x_ptr, q_ptr, scale_ptr, partial0_ptr, bound, N, lead0, lead1, x_stride_lead1, x_stride_lead0, x_stride_N,
+    x_ptr, q_ptr, scale_ptr, partial_largest_ptr, bound, N, lead0, lead1, x_stride_lead1, x_stride_lead0, x_stride_N,
     q_stride_lead1, q_stride_lead0, q_stride_N, scale_stride_lead1, scale_stride_lead0,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
@@ -357,8 +357,8 @@ def _quantize_fp8_rows_combine(
     x = tl.load(x_row[:, None] + n[None, :] * x_stride_N, mask=mask_row_n, other=0.0,
                 eviction_policy="evict_last").to(tl.float32)
     splits = tl.arange(0, SPLITS)
-    largest_parts = tl.load(partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
-                            mask=row_mask[:, None], other=float("-inf"))
+    largest_parts = tl.load(partial_largest_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS
+                            + splits[None, :], mask=row_mask[:, None], other=float("-inf"))
     largest = tl.reduce(largest_parts, 1, device.nan_max)
     scale = device.maximum(device.minimum(largest, bound),
                            1.262177448353619e-29) / device.max_of(q_ptr.dtype.element_ty)
@@ -419,8 +419,8 @@ _STEP_Q_SCALE = Step("q scale", (
     Resident(_quantize_fp8_rows_resident, rows="lead1 lead0", tile="N", bytes="x", compact=True, words=1),
     RowLoop(_quantize_fp8_rows_row_loop, rows="lead1 lead0", loop="N", words=2),
     SplitRows(
-        (Partial(_quantize_fp8_rows_partial0, rows="lead1 lead0", loop="N", sums={"partial0": "lead1 lead0"},
-                 words=2),),
+        (Partial(_quantize_fp8_rows_partial_largest, rows="lead1 lead0", loop="N",
+                 sums={"partial_largest": "lead1 lead0"}, words=2),),
         Elementwise(_quantize_fp8_rows_combine, rows="lead1 lead0", block="N", splits=True, at_least_one="block"),
     ),
 ))
@@ -680,8 +680,8 @@ def _quantize_fp8_blocks_row_loop(
 
 
 @triton.jit(do_not_specialize=["G"])
-def _quantize_fp8_blocks_partial0(
-    x_ptr, partial0_ptr, G, R, L, x_stride_PR, x_stride_GL,
+def _quantize_fp8_blocks_partial_largest(
+    x_ptr, partial_largest_ptr, G, R, L, x_stride_PR, x_stride_GL,
     BLOCK_L: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each P, G over several programs, combined in fixed order."""
@@ -700,12 +700,12 @@ def _quantize_fp8_blocks_partial0(
         x = tl.load(x_row + l * x_stride_GL, mask=l_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         largest = device.maximum(largest, tl.abs(x))
     largest = tl.where((0 < R) & (0 < L), tl.reduce(largest, 0, device.nan_max), float("-inf"))
-    tl.store(partial0_ptr + p * (G * SPLITS) + g * SPLITS + split, largest)
+    tl.store(partial_largest_ptr + p * (G * SPLITS) + g * SPLITS + split, largest)
 
 
 @triton.jit(do_not_specialize=["G", "P", "R"])
 def _quantize_fp8_blocks_combine(
-    x_ptr, q_ptr, scale_ptr, partial0_ptr, L, G, P, R, x_stride_PR, x_stride_GL, q_stride_PR, q_stride_GL,
+    x_ptr, q_ptr, scale_ptr, partial_largest_ptr, L, G, P, R, x_stride_PR, x_stride_GL, q_stride_PR, q_stride_GL,
     scale_stride_P, scale_stride_G,
     ROWS: tl.constexpr, BLOCK_L: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     SCALES: tl.constexpr,
@@ -725,7 +725,7 @@ def _quantize_fp8_blocks_combine(
     x = tl.load(x_row[:, None] + l[None, :] * x_stride_GL, mask=mask_row_l, other=0.0,
                 eviction_policy="evict_last").to(tl.float32)
     splits = tl.arange(0, SPLITS)
-    largest_parts = tl.load(partial0_ptr + p[:, None] * (G * SPLITS) + g[:, None] * SPLITS + splits[None, :],
+    largest_parts = tl.load(partial_largest_ptr + p[:, None] * (G * SPLITS) + g[:, None] * SPLITS + splits[None, :],
                             mask=row_mask[:, None], other=float("-inf"))
     largest = tl.reduce(largest_parts, 1, device.nan_max)
     top = device.maximum(largest, 1.262177448353619e-29)
@@ -826,7 +826,8 @@ _PLANS_QUANTIZE_FP8_BLOCKS = Plans(
         Resident(_quantize_fp8_blocks_resident, rows="P G", tile="R L", bytes="x", compact=True, words=1),
         RowLoop(_quantize_fp8_blocks_row_loop, rows="P G", loop="R", tile="L", words=2),
         SplitRows(
-            (Partial(_quantize_fp8_blocks_partial0, rows="P G", loop="R L", sums={"partial0": "P G"}, words=2),),
+            (Partial(_quantize_fp8_blocks_partial_largest, rows="P G", loop="R L", sums={"partial_largest": "P G"},
+                     words=2),),
             Elementwise(_quantize_fp8_blocks_combine, rows="P R G", block="L", splits=True, at_least_one="block"),
         ),
     )),),
@@ -1071,8 +1072,8 @@ def _quantize_int8_asymmetric_row_loop(
 
 
 @triton.jit
-def _quantize_int8_asymmetric_partial0(
-    x_ptr, partial0_ptr, partial1_ptr, lead0, N, x_stride_lead1, x_stride_lead0, x_stride_N,
+def _quantize_int8_asymmetric_partial_largest(
+    x_ptr, partial_largest_ptr, partial_smallest_ptr, lead0, N, x_stride_lead1, x_stride_lead0, x_stride_N,
     BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
@@ -1092,15 +1093,15 @@ def _quantize_int8_asymmetric_partial0(
         smallest = device.minimum(smallest, tl.where(n_mask, x, float("inf")))
     largest = tl.reduce(largest, 0, device.nan_max)
     smallest = tl.reduce(smallest, 0, device.nan_min)
-    tl.store(partial0_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, largest)
-    tl.store(partial1_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, smallest)
+    tl.store(partial_largest_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, largest)
+    tl.store(partial_smallest_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, smallest)
 
 
 @triton.jit(do_not_specialize=["lead1"])
 def _quantize_int8_asymmetric_combine(
-    x_ptr, q_ptr, scale_ptr, zero_ptr, partial0_ptr, partial1_ptr, N, lead0, lead1, x_stride_lead1, x_stride_lead0,
-    x_stride_N, q_stride_lead1, q_stride_lead0, q_stride_N, scale_stride_lead1, scale_stride_lead0, zero_stride_lead1,
-    zero_stride_lead0,
+    x_ptr, q_ptr, scale_ptr, zero_ptr, partial_largest_ptr, partial_smallest_ptr, N, lead0, lead1, x_stride_lead1,
+    x_stride_lead0, x_stride_N, q_stride_lead1, q_stride_lead0, q_stride_N, scale_stride_lead1, scale_stride_lead0,
+    zero_stride_lead1, zero_stride_lead0,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """The result, from the partial results."""
@@ -1117,12 +1118,12 @@ def _quantize_int8_asymmetric_combine(
     x = tl.load(x_row[:, None] + n[None, :] * x_stride_N, mask=mask_row_n, other=0.0,
                 eviction_policy="evict_last").to(tl.float32)
     splits = tl.arange(0, SPLITS)
-    largest_parts = tl.load(partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
-                            mask=row_mask[:, None], other=float("-inf"))
+    largest_parts = tl.load(partial_largest_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS
+                            + splits[None, :], mask=row_mask[:, None], other=float("-inf"))
     largest = tl.reduce(largest_parts, 1, device.nan_max)
     high = device.maximum(largest, 0.0)
-    smallest_parts = tl.load(partial1_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
-                             mask=row_mask[:, None], other=float("inf"))
+    smallest_parts = tl.load(partial_smallest_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS
+                             + splits[None, :], mask=row_mask[:, None], other=float("inf"))
     smallest = tl.reduce(smallest_parts, 1, device.nan_min)
     low = device.minimum(smallest, 0.0)
     least = device.round_to(tl.cast(float("-inf"), tl.float32), tl.int8)
@@ -1201,8 +1202,8 @@ _PLANS_QUANTIZE_INT8_ASYMMETRIC = Plans(
         RowLoop(_quantize_int8_asymmetric_row_loop, rows="lead1 lead0", loop="N", words=3),
         SplitRows(
             (Partial(
-                _quantize_int8_asymmetric_partial0, rows="lead1 lead0", loop="N",
-                sums={"partial0": "lead1 lead0", "partial1": "lead1 lead0"},
+                _quantize_int8_asymmetric_partial_largest, rows="lead1 lead0", loop="N",
+                sums={"partial_largest": "lead1 lead0", "partial_smallest": "lead1 lead0"},
                 words=3,
             ),),
             Elementwise(_quantize_int8_asymmetric_combine, rows="lead1 lead0", block="N", narrow=True, splits=True,
@@ -1256,7 +1257,7 @@ def _quantize_fp8_with_overflow_handling_resident(
 
 @triton.jit(do_not_specialize=["lead1", "max_attempts"])
 def _quantize_fp8_with_overflow_handling_combine(
-    x_ptr, scale_ptr, q_ptr, used_ptr, overflow_ptr, partial0_ptr, max_attempts: tl.int32, N, lead0, lead1,
+    x_ptr, scale_ptr, q_ptr, used_ptr, overflow_ptr, partial_largest_ptr, max_attempts: tl.int32, N, lead0, lead1,
     x_stride_lead1, x_stride_lead0, x_stride_N, q_stride_lead1, q_stride_lead0, q_stride_N,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
@@ -1274,7 +1275,7 @@ def _quantize_fp8_with_overflow_handling_combine(
     x = tl.load(x_row[:, None] + n[None, :] * x_stride_N, mask=mask_row_n, other=0.0,
                 eviction_policy="evict_last").to(tl.float32)
     splits = tl.arange(0, SPLITS)
-    top_parts = tl.load(partial0_ptr + splits)
+    top_parts = tl.load(partial_largest_ptr + splits)
     top = tl.reduce(top_parts, 0, device.nan_max)
     scale = tl.load(scale_ptr).to(tl.float32) if scale_ptr is not None else device.maximum(
         top, 1.262177448353619e-29,
@@ -1358,7 +1359,8 @@ _PLANS_QUANTIZE_FP8_WITH_OVERFLOW_HANDLING = Plans(
         Resident(_quantize_fp8_with_overflow_handling_resident, rows="", tile="lead1 lead0 N", bytes="x", compact=True,
                  words=1),
         SplitRows(
-            (Partial(_quantize_fp8_partial0, rows="", loop="lead1 lead0 N", sums={"partial0": ""}, words=2),),
+            (Partial(_quantize_fp8_partial_largest, rows="", loop="lead1 lead0 N", sums={"partial_largest": ""},
+                     words=2),),
             Elementwise(_quantize_fp8_with_overflow_handling_combine, rows="lead1 lead0", block="N",
                         at_least_one="rows block"),
         ),

@@ -3,13 +3,13 @@
 """The ops `rmsnorm`, `rmsnorm_unit_offset` and `rmsnorm_rounded`.
 
 rmsnorm: RMSNorm over the last dimension: x / sqrt(mean(x^2) + eps) * weight.
-  plan         taken when                    launches           bytes
-  rows         N is short                    rows               least
-  row_vectors  rows of N begin anywhere      row_loop           least
-  row_tiles    registers hold tiles of N     row_loop           least
-  resident     registers hold N              resident           least
-  row_loop     many rows, or none very long  row_loop           least + x
-  split_rows   else                          partial0, combine  least + x
+  plan         taken when                    launches                         bytes
+  rows         N is short                    rows                             least
+  row_vectors  rows of N begin anywhere      row_loop                         least
+  row_tiles    registers hold tiles of N     row_loop                         least
+  resident     registers hold N              resident                         least
+  row_loop     many rows, or none very long  row_loop                         least + x
+  split_rows   else                          partial_sum_of_squares, combine  least + x
 
 rmsnorm_unit_offset: RMSNorm whose gain is stored as its distance from one, as in Gemma: x / sqrt(mean(x^2) + eps) *
 (1 + weight).
@@ -146,8 +146,8 @@ def _rmsnorm_row_loop(
 
 
 @triton.jit
-def _rmsnorm_partial0(
-    x_ptr, partial0_ptr, lead0, N, x_stride_lead1, x_stride_lead0, x_stride_N,
+def _rmsnorm_partial_sum_of_squares(
+    x_ptr, partial_sum_of_squares_ptr, lead0, N, x_stride_lead1, x_stride_lead0, x_stride_N,
     BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
@@ -163,13 +163,13 @@ def _rmsnorm_partial0(
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         sum_of_squares += x * x
     sum_of_squares = tl.sum(sum_of_squares, 0)
-    tl.store(partial0_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, sum_of_squares)
+    tl.store(partial_sum_of_squares_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, sum_of_squares)
 
 
 @triton.jit(do_not_specialize=["lead1"])
 def _rmsnorm_combine(
-    x_ptr, weight_ptr, y_ptr, partial0_ptr, eps, N, lead0, lead1, x_stride_lead1, x_stride_lead0, x_stride_N,
-    weight_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+    x_ptr, weight_ptr, y_ptr, partial_sum_of_squares_ptr, eps, N, lead0, lead1, x_stride_lead1, x_stride_lead0,
+    x_stride_N, weight_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     OP: tl.constexpr,
 ):
@@ -192,7 +192,7 @@ def _rmsnorm_combine(
         weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0,
                          eviction_policy="evict_last").to(tl.float32)
     splits = tl.arange(0, SPLITS)
-    sum_of_squares_parts = tl.load(partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS
+    sum_of_squares_parts = tl.load(partial_sum_of_squares_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS
                                    + splits[None, :], mask=row_mask[:, None], other=0.0)
     sum_of_squares = tl.sum(sum_of_squares_parts, 1)
     if OP == "rmsnorm_unit_offset":
@@ -262,7 +262,8 @@ _PLANS_RMSNORM = Plans(
                  words_per_byte=0.25),
         RowLoop(_rmsnorm_row_loop, rows="lead1 lead0", loop="N", words=2),
         SplitRows(
-            (Partial(_rmsnorm_partial0, rows="lead1 lead0", loop="N", sums={"partial0": "lead1 lead0"}, words=2),),
+            (Partial(_rmsnorm_partial_sum_of_squares, rows="lead1 lead0", loop="N",
+                     sums={"partial_sum_of_squares": "lead1 lead0"}, words=2),),
             Elementwise(_rmsnorm_combine, rows="lead1 lead0", block="N", splits=True),
         ),
     )),),
@@ -331,7 +332,8 @@ _PLANS_RMSNORM_UNIT_OFFSET = Plans(
                  words_per_byte=0.25),
         RowLoop(_rmsnorm_row_loop, rows="lead1 lead0", loop="N", words=3),
         SplitRows(
-            (Partial(_rmsnorm_partial0, rows="lead1 lead0", loop="N", sums={"partial0": "lead1 lead0"}, words=2),),
+            (Partial(_rmsnorm_partial_sum_of_squares, rows="lead1 lead0", loop="N",
+                     sums={"partial_sum_of_squares": "lead1 lead0"}, words=2),),
             Elementwise(_rmsnorm_combine, rows="lead1 lead0", block="N", splits=True),
         ),
     )),),
@@ -423,7 +425,8 @@ _PLANS_RMSNORM_ROUNDED = Plans(
                  words_per_byte=0.25),
         RowLoop(_rmsnorm_row_loop, rows="lead1 lead0", loop="N", words=2),
         SplitRows(
-            (Partial(_rmsnorm_partial0, rows="lead1 lead0", loop="N", sums={"partial0": "lead1 lead0"}, words=2),),
+            (Partial(_rmsnorm_partial_sum_of_squares, rows="lead1 lead0", loop="N",
+                     sums={"partial_sum_of_squares": "lead1 lead0"}, words=2),),
             Elementwise(_rmsnorm_combine, rows="lead1 lead0", block="N", splits=True),
         ),
     )),),

@@ -3,30 +3,30 @@
 """The ops `rmsnorm_quantize`, `rmsnorm_quantize_static` and `rmsnorm_quantize_groups`.
 
 rmsnorm_quantize: RMSNorm, then FP8 with one scale per row: q * scale is the normalised row.
-  plan         taken when                    launches           bytes
-  rows         N is short                    rows               least
-  row_vectors  rows of N begin anywhere      row_loop           least
-  row_tiles    registers hold tiles of N     row_loop           least
-  resident     registers hold N              resident           least
-  row_loop     many rows, or none very long  row_loop           least + x + weight
-  split_rows   else                          partial0, combine  least + x + weight
+  plan         taken when                    launches                         bytes
+  rows         N is short                    rows                             least
+  row_vectors  rows of N begin anywhere      row_loop                         least
+  row_tiles    registers hold tiles of N     row_loop                         least
+  resident     registers hold N              resident                         least
+  row_loop     many rows, or none very long  row_loop                         least + x + weight
+  split_rows   else                          partial_sum_of_squares, combine  least + x + weight
 
 rmsnorm_quantize_static: RMSNorm, then FP8 with a scale that is known already.
-  plan         taken when                    launches           bytes
-  rows         N is short                    rows               least
-  row_vectors  rows of N begin anywhere      row_loop           least
-  row_tiles    registers hold tiles of N     row_loop           least
-  resident     registers hold N              resident           least
-  row_loop     many rows, or none very long  row_loop           least + x
-  split_rows   else                          partial0, combine  least + x
+  plan         taken when                    launches                         bytes
+  rows         N is short                    rows                             least
+  row_vectors  rows of N begin anywhere      row_loop                         least
+  row_tiles    registers hold tiles of N     row_loop                         least
+  resident     registers hold N              resident                         least
+  row_loop     many rows, or none very long  row_loop                         least + x
+  split_rows   else                          partial_sum_of_squares, combine  least + x
 
 rmsnorm_quantize_groups: RMSNorm, then FP8 with one scale per group of 128 neighbours of a row; at wish a power of
 two.
-  plan        taken when                    launches           bytes
-  rows        G, L is short                 rows               least
-  resident    registers hold G, L           resident           least
-  row_loop    many rows, or none very long  row_loop           least + x
-  split_rows  else                          partial0, combine  least + x
+  plan        taken when                    launches                         bytes
+  rows        G, L is short                 rows                             least
+  resident    registers hold G, L           resident                         least
+  row_loop    many rows, or none very long  row_loop                         least + x
+  split_rows  else                          partial_sum_of_squares, combine  least + x
 
 Bytes: `least` is every tensor once; what stands behind it is read or written again.
 """
@@ -158,9 +158,9 @@ def _rmsnorm_quantize_row_loop(
 
 
 @triton.jit
-def _rmsnorm_quantize_partial0(
-    x_ptr, weight_ptr, partial0_ptr, partial1_ptr, lead0, N, x_stride_lead1, x_stride_lead0, x_stride_N,
-    weight_stride_N,
+def _rmsnorm_quantize_partial_sum_of_squares(
+    x_ptr, weight_ptr, partial_sum_of_squares_ptr, partial_largest_ptr, lead0, N, x_stride_lead1, x_stride_lead0,
+    x_stride_N, weight_stride_N,
     BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
@@ -180,15 +180,15 @@ def _rmsnorm_quantize_partial0(
         largest = device.maximum(largest, tl.abs(x * weight))
     sum_of_squares = tl.sum(sum_of_squares, 0)
     largest = tl.where(0 < N, tl.reduce(largest, 0, device.nan_max), float("-inf"))
-    tl.store(partial0_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, sum_of_squares)
-    tl.store(partial1_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, largest)
+    tl.store(partial_sum_of_squares_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, sum_of_squares)
+    tl.store(partial_largest_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, largest)
 
 
 @triton.jit(do_not_specialize=["lead1"])
 def _rmsnorm_quantize_combine(
-    x_ptr, weight_ptr, q_ptr, scale_ptr, partial0_ptr, partial1_ptr, eps, N, lead0, lead1, x_stride_lead1,
-    x_stride_lead0, x_stride_N, weight_stride_N, q_stride_lead1, q_stride_lead0, q_stride_N, scale_stride_lead1,
-    scale_stride_lead0,
+    x_ptr, weight_ptr, q_ptr, scale_ptr, partial_sum_of_squares_ptr, partial_largest_ptr, eps, N, lead0, lead1,
+    x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N, q_stride_lead1, q_stride_lead0, q_stride_N,
+    scale_stride_lead1, scale_stride_lead0,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """The result, from the partial results."""
@@ -207,12 +207,12 @@ def _rmsnorm_quantize_combine(
     weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0,
                      eviction_policy="evict_last").to(tl.float32)
     splits = tl.arange(0, SPLITS)
-    sum_of_squares_parts = tl.load(partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS
+    sum_of_squares_parts = tl.load(partial_sum_of_squares_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS
                                    + splits[None, :], mask=row_mask[:, None], other=0.0)
     sum_of_squares = tl.sum(sum_of_squares_parts, 1)
     rstd = tl.rsqrt(sum_of_squares / N + eps)
-    largest_parts = tl.load(partial1_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
-                            mask=row_mask[:, None], other=float("-inf"))
+    largest_parts = tl.load(partial_largest_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS
+                            + splits[None, :], mask=row_mask[:, None], other=float("-inf"))
     largest = tl.reduce(largest_parts, 1, device.nan_max)
     scale = device.maximum(largest * tl.where(N == 0, 1.0, rstd), 1.262177448353619e-29) / 448.0
     q = device.round_to(x * weight[None, :] * rstd[:, None] * (1.0 / scale)[:, None], tl.float8e4nv)
@@ -283,8 +283,8 @@ _PLANS_RMSNORM_QUANTIZE = Plans(
         RowLoop(_rmsnorm_quantize_row_loop, rows="lead1 lead0", loop="N", words=4),
         SplitRows(
             (Partial(
-                _rmsnorm_quantize_partial0, rows="lead1 lead0", loop="N",
-                sums={"partial0": "lead1 lead0", "partial1": "lead1 lead0"},
+                _rmsnorm_quantize_partial_sum_of_squares, rows="lead1 lead0", loop="N",
+                sums={"partial_sum_of_squares": "lead1 lead0", "partial_largest": "lead1 lead0"},
                 words=4,
             ),),
             Elementwise(_rmsnorm_quantize_combine, rows="lead1 lead0", block="N", narrow=True, splits=True,
@@ -394,8 +394,8 @@ def _rmsnorm_quantize_static_row_loop(
 
 
 @triton.jit
-def _rmsnorm_quantize_static_partial0(
-    x_ptr, partial0_ptr, lead0, N, x_stride_lead1, x_stride_lead0, x_stride_N,
+def _rmsnorm_quantize_static_partial_sum_of_squares(
+    x_ptr, partial_sum_of_squares_ptr, lead0, N, x_stride_lead1, x_stride_lead0, x_stride_N,
     BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
@@ -411,13 +411,13 @@ def _rmsnorm_quantize_static_partial0(
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         sum_of_squares += x * x
     sum_of_squares = tl.sum(sum_of_squares, 0)
-    tl.store(partial0_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, sum_of_squares)
+    tl.store(partial_sum_of_squares_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, sum_of_squares)
 
 
 @triton.jit(do_not_specialize=["lead1"])
 def _rmsnorm_quantize_static_combine(
-    x_ptr, weight_ptr, scale_ptr, q_ptr, partial0_ptr, eps, N, lead0, lead1, x_stride_lead1, x_stride_lead0, x_stride_N,
-    weight_stride_N, q_stride_lead1, q_stride_lead0, q_stride_N,
+    x_ptr, weight_ptr, scale_ptr, q_ptr, partial_sum_of_squares_ptr, eps, N, lead0, lead1, x_stride_lead1,
+    x_stride_lead0, x_stride_N, weight_stride_N, q_stride_lead1, q_stride_lead0, q_stride_N,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """The result, from the partial results."""
@@ -436,7 +436,7 @@ def _rmsnorm_quantize_static_combine(
                      eviction_policy="evict_last").to(tl.float32)
     scale = tl.load(scale_ptr).to(tl.float32)
     splits = tl.arange(0, SPLITS)
-    sum_of_squares_parts = tl.load(partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS
+    sum_of_squares_parts = tl.load(partial_sum_of_squares_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS
                                    + splits[None, :], mask=row_mask[:, None], other=0.0)
     sum_of_squares = tl.sum(sum_of_squares_parts, 1)
     scaled_x = x * tl.rsqrt(sum_of_squares / N + eps)[:, None] * weight[None, :]
@@ -510,8 +510,8 @@ _PLANS_RMSNORM_QUANTIZE_STATIC = Plans(
                  words_per_byte=0.25, narrow=True),
         RowLoop(_rmsnorm_quantize_static_row_loop, rows="lead1 lead0", loop="N", words=2),
         SplitRows(
-            (Partial(_rmsnorm_quantize_static_partial0, rows="lead1 lead0", loop="N", sums={"partial0": "lead1 lead0"},
-                     words=2),),
+            (Partial(_rmsnorm_quantize_static_partial_sum_of_squares, rows="lead1 lead0", loop="N",
+                     sums={"partial_sum_of_squares": "lead1 lead0"}, words=2),),
             Elementwise(_rmsnorm_quantize_static_combine, rows="lead1 lead0", block="N", narrow=True, splits=True),
         ),
     )),),
@@ -663,8 +663,8 @@ def _rmsnorm_quantize_groups_row_loop(
 
 
 @triton.jit
-def _rmsnorm_quantize_groups_partial0(
-    x_ptr, partial0_ptr, lead0, G, x_stride_lead1, x_stride_lead0, x_stride_GL,
+def _rmsnorm_quantize_groups_partial_sum_of_squares(
+    x_ptr, partial_sum_of_squares_ptr, lead0, G, x_stride_lead1, x_stride_lead0, x_stride_GL,
     L: tl.constexpr, BLOCK_L: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
@@ -683,14 +683,14 @@ def _rmsnorm_quantize_groups_partial0(
         x = tl.load(x_row + l * x_stride_GL, mask=l_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         sum_of_squares += x * x
     sum_of_squares = tl.sum(sum_of_squares, 0)
-    tl.store(partial0_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, sum_of_squares)
+    tl.store(partial_sum_of_squares_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, sum_of_squares)
 
 
 @triton.jit(do_not_specialize=["G", "lead1"])
 def _rmsnorm_quantize_groups_combine(
-    x_ptr, weight_ptr, q_ptr, scale_ptr, partial0_ptr, eps, G, lead0, lead1, L, x_stride_lead1, x_stride_lead0,
-    x_stride_GL, weight_stride_GL, q_stride_lead1, q_stride_lead0, q_stride_GL, scale_stride_lead1, scale_stride_lead0,
-    scale_stride_G,
+    x_ptr, weight_ptr, q_ptr, scale_ptr, partial_sum_of_squares_ptr, eps, G, lead0, lead1, L, x_stride_lead1,
+    x_stride_lead0, x_stride_GL, weight_stride_GL, q_stride_lead1, q_stride_lead0, q_stride_GL, scale_stride_lead1,
+    scale_stride_lead0, scale_stride_G,
     ROWS: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, SCALES: tl.constexpr,
 ):
     """The result, from the partial results."""
@@ -708,7 +708,7 @@ def _rmsnorm_quantize_groups_combine(
                      eviction_policy="evict_last").to(tl.float32)
     scaled_x = x * weight
     splits = tl.arange(0, SPLITS)
-    sum_of_squares_parts = tl.load(partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS
+    sum_of_squares_parts = tl.load(partial_sum_of_squares_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS
                                    + splits[None, :], mask=row_mask[:, None], other=0.0)
     sum_of_squares = tl.sum(sum_of_squares_parts, 1)
     rstd = tl.rsqrt(sum_of_squares / (tl.cast(G, tl.int64) * L) + eps)
@@ -818,8 +818,8 @@ _PLANS_RMSNORM_QUANTIZE_GROUPS = Plans(
                  narrow=True),
         RowLoop(_rmsnorm_quantize_groups_row_loop, rows="lead1 lead0", loop="G", tile="L", words=3),
         SplitRows(
-            (Partial(_rmsnorm_quantize_groups_partial0, rows="lead1 lead0", loop="G L",
-                     sums={"partial0": "lead1 lead0"}, words=2),),
+            (Partial(_rmsnorm_quantize_groups_partial_sum_of_squares, rows="lead1 lead0", loop="G L",
+                     sums={"partial_sum_of_squares": "lead1 lead0"}, words=2),),
             Elementwise(_rmsnorm_quantize_groups_combine, rows="lead1 lead0 G", tile="L", narrow=True, splits=True),
         ),
     )),),
