@@ -4,6 +4,7 @@
 
 All candidates of a case are CUDA graphs, replayed by turns with a cold L2; the median of the rounds counts. Each result
 is held to f64 on the tensors that are timed. A candidate with a plan behind its name is our op with that plan forced.
+Scales of groups lie as the library reads them, group by group, unless they lie `by rows`.
 Peers that quantise are compiled by `torch.compile`, with PyTorch's own product of scaled operands.
 """
 
@@ -64,6 +65,7 @@ def row_scaled(n: int) -> Candidates:
         "_scaled_mm fast": partial(library, use_fast_accum=True),
         "fusec": partial(generated.scaled_mm, a, b, s, t),
         "fusec fast": partial(generated.scaled_mm_fast, a, b, s, t),
+        "fusec, roles": planned(generated.scaled_mm, "roles", a, b, s, t),
         "fusec, tma": planned(generated.scaled_mm, "tma", a, b, s, t),
         "fusec fast, tma": planned(generated.scaled_mm_fast, "tma", a, b, s, t),
     }
@@ -84,9 +86,12 @@ def integers(n: int) -> Candidates:
 def group_scaled(m: int, n: int) -> Candidates:
     a, b = drawn(m, n).to(F8), drawn(n, n).to(F8)
     s, t = scales(n // GROUP, m), scales(n // GROUP, n // GROUP)
+    rows = s.T.contiguous()
     calls: dict[str, Call] = {
         "_scaled_mm": partial(torch._scaled_mm, a, b.T, s.T, t.T, out_dtype=BF16),
-        "fusec": partial(generated.block_scaled_mm, a, b, s.T.contiguous(), t),
+        "fusec": partial(generated.block_scaled_mm, a, b, s.T, t),
+        "fusec, scales by rows": partial(generated.block_scaled_mm, a, b, rows, t),
+        "fusec, gemm": planned(generated.block_scaled_mm, "gemm", a, b, rows, t),
     }
     wide = a.double() * s.T.double().repeat_interleave(GROUP, 1)
     across = t.double().repeat_interleave(GROUP, 0).repeat_interleave(GROUP, 1)
@@ -141,6 +146,8 @@ def gated(m: int, n: int, k: int = 4096) -> Candidates:
     exact = torch.nn.functional.silu(product(q, gate, scale[:, 0], s)) * product(q, up, scale[:, 0], t)
     calls: dict[str, Call] = {
         "fusec": partial(generated.fp8_gated_mlp, x, gate, s, up, t),
+        "fusec, tma": planned(generated.fp8_gated_mlp, "tma", x, gate, s, up, t),
+        "fusec, library": planned(generated.fp8_gated_mlp, "library", x, gate, s, up, t),
         "torch.compile": partial(torch.compile(parts, dynamic=False), x),
     }
     return calls, exact

@@ -97,7 +97,9 @@ class Forcing:
     def kind(self) -> str:
         """What calls are drawn for: sums that several programs share are long, as those are that TMA moves."""
         name = self.plan or ""
-        return "library" if name.endswith("library") else "tma" if name.endswith(("tma", "split_k")) else "rows"
+        return (
+            "library" if name.endswith("library") else "tma" if name.endswith(("tma", "roles", "split_k")) else "rows"
+        )
 
     def of(self, op: Op) -> AbstractContextManager[None]:
         """Within, an op chooses its plans this way."""

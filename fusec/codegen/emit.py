@@ -136,18 +136,27 @@ def _with_functions(
         kernel.name: Body(kernel.body, kernel.arguments, frozenset(kernel.arguments[-kernel.compile_time :]))
         for view in views
         for kernel in view.kernels
+        if kernel.group is None
     }
     bodies, functions = outlined(bodies, names.taken)
     own = {name: fitted(body.lines, names.imports) for name, body in bodies.items()}
     views = tuple(
-        replace(view, kernels=tuple(replace(kernel, body=own[kernel.name]) for kernel in view.kernels))
-        for view in views
+        replace(view, kernels=tuple(_fitting(kernel, own, names.imports) for kernel in view.kernels)) for view in views
     )
     both: tuple[FunctionView | Function, ...] = (*called, *functions)
     shown = tuple(
         FunctionView(each.name, _signature(each), quoted(each.doc), fitted(each.body, names.imports)) for each in both
     )
     return views, shown
+
+
+def _fitting(kernel: KernelView, known: Mapping[str, tuple[str, ...]], imports: Mapping[str, str]) -> KernelView:
+    """A kernel whose lines fit: they are known, or it is in roles and shares none."""
+    if kernel.group is None:
+        return replace(kernel, body=known[kernel.name])
+    group = replace(kernel.group, body=fitted(kernel.group.body, imports))
+    (jit,) = fitted((kernel.jit,), imports)
+    return replace(kernel, jit=jit, body=fitted(kernel.body, imports), group=group)
 
 
 def _signature(function: FunctionView | Function) -> tuple[str, ...]:
@@ -205,7 +214,7 @@ def _import_lines(
     bodies = [
         body for view in views for body in (view.call, view.prepared, view.extents, view.registration, view.renamed)
     ]
-    bodies += [kernel.body for view in views for kernel in view.kernels]
+    bodies += [(kernel.jit, *kernel.body) for view in views for kernel in view.kernels]
     bodies += [body for view in views if (of := view.values) for body in (of.call, of.extents, of.registration)]
     bodies += [function.body for function in functions]
     classes = [body for view in views for module in view.modules for body in (module.bases, module.init, module.reset)]

@@ -16,7 +16,7 @@ from typing import Any
 
 from fusec.codegen.variant import MOST_REGISTERS, Variant
 from fusec.passes.kernel.blocks import OVERLAP
-from fusec.runtime.select.chip import FP8_SINCE, PDL_SINCE, TMA_SINCE, Target
+from fusec.runtime.select.chip import FP8_SINCE, PDL_SINCE, ROLES_ON, TMA_SINCE, Target
 from fusec.workers import Failed, Pool, worker_pool
 
 WORKER = "fusec.codegen.gate_worker"
@@ -31,6 +31,9 @@ _WORTH_A_WORKER = 48
 
 _FIRST_CAPABILITY = {"fp8e4nv": FP8_SINCE, "tensordesc": TMA_SINCE}
 """The first compute capability that has a type of Triton."""
+
+_LAYOUT = "NVMMASharedLayout"
+"""What the type of a tensor map says in Gluon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,8 @@ def unsupported(variant: Variant, target: Target) -> str | None:
         first = _FIRST_CAPABILITY.get(kind.removeprefix("*").partition("<")[0], 0)
         if target.capability < first:
             return f"{name} is {kind.removeprefix('*')}, which needs sm_{first} or later"
+        if _LAYOUT in kind and target.capability != ROLES_ON:
+            return f"its warps have roles, which is for sm_{ROLES_ON} alone"
     for kind in variant.casts:
         first = _FIRST_CAPABILITY.get(kind, 0)
         if target.capability < first:

@@ -20,6 +20,7 @@ import triton.language as tl
 from triton._C.libtriton import ir
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, make_backend
+from triton.experimental.gluon._runtime import GluonASTSource
 
 from fusec.codegen.launched import variants
 from fusec.runtime.launch import fits
@@ -108,7 +109,7 @@ def compiled(source: ASTSource, target: GPUTarget, options: dict[str, int], fron
 
 def _source(kernel: Any, variant: dict[str, Any]) -> ASTSource:
     names = [name for name, _ in variant["signature"]]
-    return ASTSource(
+    return (GluonASTSource if kernel.is_gluon() else ASTSource)(
         kernel,
         dict(variant["signature"]),
         {name: _constexpr(value) for name, value in variant["constexprs"]},

@@ -15,6 +15,7 @@ from fusec.ir.host.schedules import (
     ColumnSums,
     Elementwise,
     Gemm,
+    GemmRoles,
     GemmTma,
     Gemv,
     Resident,
@@ -193,6 +194,8 @@ def _taken(plan: Schedule) -> str:
         case Gemm(few=few, combine=combine):
             tiles = ", and tiles as well" if combine else ""
             return f"{'rows' if set(few.split()) & set(LEAD) else few} are few{tiles}" if few else "always"
+        case GemmRoles():
+            return "TMA can move them, on sm_90"
         case GemmTma():
             return "TMA can move them"
         case Elementwise():

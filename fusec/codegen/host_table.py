@@ -10,7 +10,7 @@ from fusec.codegen.signature import literal
 from fusec.codegen.wrap import LIMIT, aligned, wrapped
 from fusec.ir.host.names import Name
 from fusec.ir.host.plans import Library, Plans, Step, Tuned, Workspace
-from fusec.ir.host.schedules import Gemv, SplitRows, TensorMap
+from fusec.ir.host.schedules import GemmRoles, Gemv, SplitRows, TensorMap
 
 INDENT = "    "
 
@@ -122,7 +122,7 @@ def _arguments(value: Any) -> list[tuple[str, Any]]:
     return found
 
 
-_UNNAMED = {Plans: 0, Tuned: 0, Gemv: 0, Library: 3, Step: 2, TensorMap: 2, Workspace: 2, SplitRows: 2}
+_UNNAMED = {Plans: 0, Tuned: 0, GemmRoles: 5, Gemv: 0, Library: 3, Step: 2, TensorMap: 2, Workspace: 2, SplitRows: 2}
 """Arguments whose names a reader does not miss: of most classes it is the kernel."""
 
 

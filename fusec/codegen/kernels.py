@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from textwrap import fill
 
 from fusec.codegen.signature import quoted
-from fusec.codegen.skeletons import kernel_lines
+from fusec.codegen.skeletons import group_lines, group_name, kernel_lines
 from fusec.codegen.wrap import LIMIT, filled
 from fusec.ir.flow import axes_text
 from fusec.ir.graph import Graph, ScalarParam
-from fusec.ir.kernel import Elementwise, Kernel
+from fusec.ir.kernel import Elementwise, GemmRoles, Kernel
 from fusec.ir.program import Program
 from fusec.ir.schedule import GemmTile
 from fusec.ir.sizes import symbols_in
@@ -26,32 +26,51 @@ _ASSIGNMENT = re.compile(r"(?: *for)? *(\w+(?:, \w+)*) (?:\+?= |in )")
 
 
 @dataclass(frozen=True, slots=True)
-class KernelView:
-    """A kernel as text: decorator options, lines of parameters, documentation and body.
+class GroupView:
+    """The function of a group of warps as text: lines of parameters, documentation and body."""
 
-    Its `arguments` are all parameters by name, in order; the last ones are compile-time.
+    name: str
+    parameters: tuple[str, ...]
+    doc: str
+    body: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KernelView:
+    """A kernel as text: decorator with its options, lines of parameters, documentation and body.
+
+    Its `arguments` are all parameters by name, in order; the last ones are compile-time. One in roles has
+    the function of its groups of warps, `group`.
     """
 
     name: str
+    jit: str
     options: str
     parameters: tuple[str, ...]
     doc: tuple[str, ...]
     body: tuple[str, ...]
     arguments: tuple[str, ...]
     compile_time: int
+    group: GroupView | None = None
 
     @property
     def form(self) -> tuple[object, ...]:
         """All of it but what it, its parameters and its variables are called, and the order of its parameters."""
-        options, *body = numbered((self.options.replace('"', ""), *self.body), self.by_use)
+        own = f"{self.name}_"
+        lines = (self.options.replace('"', ""), *(line.replace(own, "") for line in self._lines))
+        options, *body = numbered(lines, self.by_use)
         fixed = self.arguments[len(self.arguments) - self.compile_time :]
         kinds = tuple((name in fixed, name.endswith("_ptr"), "_stride_" in name) for name in self.by_use)
         return kinds, frozenset(options.split(", ")), tuple(body)
 
     @property
+    def _lines(self) -> tuple[str, ...]:
+        return (*(self.group.body if self.group else ()), *self.body)
+
+    @property
     def by_use(self) -> tuple[str, ...]:
         """Its parameters, in the order that its body names them."""
-        named = dict.fromkeys(found[0] for line in self.body for found in NAME.finditer(line))
+        named = dict.fromkeys(found[0] for line in self._lines for found in NAME.finditer(line))
         known = frozenset(self.arguments)
         return (*(name for name in named if name in known), *(name for name in self.arguments if name not in named))
 
@@ -99,24 +118,47 @@ def _kernel_view(kernel: Kernel, stage: Stage, graph: Graph, wide: bool) -> Kern
         ),
         *filled([f"{name}: tl.constexpr" for name in constexprs]),
     )
-    body = kernel_lines(kernel, "REAL" if wide else "tl.float32")
+    arguments = (
+        *kernel.maps,
+        *(f"{name}_ptr" for name in kernel.pointers),
+        *(p.name for p in scalars),
+        *(f"{name}_ptr" for name in kernel.sums),
+        *numbers,
+        *constexprs,
+    )
+    real = "REAL" if wide else "tl.float32"
+    group, given = _group_view(kernel, arguments, constexprs, real)
+    body = kernel_lines(kernel, real, given)
     doc = _kernel_doc(kernel, stage)
     return KernelView(
         kernel.name,
+        "roles.jit" if group else "triton.jit",
         f"(do_not_specialize=[{listed}])" if fixed else "",
         parameters,
         tuple(quoted(fill(f"{doc[0].upper()}{doc[1:]}.", LIMIT - 10)).split("\n")),
         tuple(body),
-        (
-            *kernel.maps,
-            *(f"{name}_ptr" for name in kernel.pointers),
-            *(p.name for p in scalars),
-            *(f"{name}_ptr" for name in kernel.sums),
-            *numbers,
-            *constexprs,
-        ),
+        arguments,
         len(constexprs),
+        group,
     )
+
+
+def _group_view(
+    kernel: Kernel, arguments: Sequence[str], constexprs: Sequence[str], real: str
+) -> tuple[GroupView | None, tuple[str, ...]]:
+    """The function of a group of warps of a kernel in roles, and what it is given but for which group it is."""
+    skeleton = kernel.skeleton
+    if not isinstance(skeleton, GemmRoles):
+        return None, ()
+    lines = tuple(group_lines(kernel, real))
+    # What it uses, in that order, which does not depend on what tensors are called.
+    used = dict.fromkeys(found[0] for line in lines for found in NAME.finditer(line))
+    buffers = ("a_tiles", "b_tiles", *(each.tiles for each in skeleton.stored), "full", "empty")
+    given = (*(name for name in used if name in arguments and name not in constexprs), *buffers)
+    fixed = tuple(name for name in used if name in constexprs)
+    parameters = filled([*given, *(f"{name}: tl.constexpr" for name in (*fixed, "HALF"))])
+    doc = quoted("One half of the rows of every tile: sums of parts, and what is made of them.")
+    return GroupView(group_name(kernel.name), tuple(parameters), doc, lines), (*given, *fixed)
 
 
 def _assigned(line: str) -> list[str]:

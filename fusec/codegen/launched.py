@@ -152,7 +152,7 @@ def variant_of(launch: Launch, buffers: Mapping[str, torch.dtype], scalars: Mapp
             for options in launch.options
         ),
         casts=tuple(dict.fromkeys(f"fp8{kind}" for kind in _FLOAT8.findall(text))),
-        multiplies="tl.dot" in text or "device.dot" in text,
+        multiplies=any(word in text for word in ("tl.dot", "device.dot", "roles.load")),
     )
 
 
@@ -180,7 +180,8 @@ def _type(
     if name in launch.maps:
         view = launch.maps[name]
         tile = view.tile if len(view.names) == 1 else (len(view.names), *view.tile)
-        return f"tensordesc<{_POINTERS[buffers[view.names[0]]][1:]}{list(tile)}>", 0
+        layout = f",{view.layout!r}" if view.told else ""
+        return f"tensordesc<{_POINTERS[buffers[view.names[0]]][1:]}{list(tile)}{layout}>", 0
     if name.endswith("_ptr"):
         dtype = buffers.get(name.removesuffix("_ptr"))
         return ("constexpr", None) if dtype is None else (_POINTERS[dtype], 0)

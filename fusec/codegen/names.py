@@ -17,12 +17,13 @@ from fusec.ir.program import HostTable, Program
 
 IMPORTS = (
     *("Buffer", "Checker", "LinearModule", "Op", "Prepare", "StoringModule"),
-    *("device", "flag", "integer", "lengthen", "parameter", "real", "renamed", "repeat", "spread", "squeeze"),
+    *("device", "roles", "flag", "integer", "lengthen", "parameter", "real", "renamed", "repeat", "spread", "squeeze"),
 )
 """What the functions of a generated file may take from `fusec.runtime`; it imports what it uses."""
 
 TABLE = (
-    *("ColumnSums", "Elementwise", "Gemm", "GemmTma", "Gemv", "Library", "Partial", "Partition", "Plans", "Resident"),
+    *("ColumnSums", "Elementwise", "Gemm", "GemmRoles", "GemmTma", "Gemv", "Library", "Partial", "Partition", "Plans"),
+    "Resident",
     *("RowLoop", "RowTiles", "RowVectors", "Rows", "SplitRows", "Step", "TensorMap", "Tile", "Tuned", "View"),
     "Workspace",
 )

@@ -6,6 +6,7 @@ skeleton are the names it knows, beside those of the kernel in `CONTEXT`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import cache
 from typing import Any
@@ -24,13 +25,34 @@ from fusec.ir.types import Kind
 CONTEXT = ("chained",)
 """What every template is given of the kernel."""
 
+OF_ROLES = ("is_group", "group", "given")
+"""What that of a gemm in roles is given beside: whether it is to be a group of warps, what that function is called, and
+what with."""
 
-def kernel_lines(kernel: Kernel, real: str) -> list[str]:
-    """The body of a kernel, one string a line. `real` is the type reals are computed in."""
+
+def kernel_lines(kernel: Kernel, real: str, given: Sequence[str] = ()) -> list[str]:
+    """The body of a kernel, one string a line. `real` is the type reals are computed in.
+
+    One in roles calls the function of a group of warps, which is `given` these.
+    """
+    return _rendered(kernel, real, {"is_group": False, "group": group_name(kernel.name), "given": given})
+
+
+def group_lines(kernel: Kernel, real: str) -> list[str]:
+    """The body of the function that a group of warps of a kernel in roles runs."""
+    return _rendered(kernel, real, {"is_group": True})
+
+
+def group_name(kernel: str) -> str:
+    """What that function is called."""
+    return f"{kernel}_group"
+
+
+def _rendered(kernel: Kernel, real: str, own: Mapping[str, object]) -> list[str]:
     skeleton = kernel.skeleton
     slots = {field.name: getattr(skeleton, field.name) for field in fields(skeleton)}
-    template = environment(real).get_template(template_name(skeleton.template))
-    text = template.render(**slots, **{name: getattr(kernel, name) for name in CONTEXT})
+    context = {name: getattr(kernel, name) for name in CONTEXT}
+    text = environment(real).get_template(template_name(skeleton.template)).render(**slots, **context, **own)
     return [line for line in text.split("\n") if line.strip()]
 
 

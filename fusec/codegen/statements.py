@@ -109,6 +109,9 @@ class StatementPrinter:
                 return [self._store(statement)]
             case Fetch(name, tiles, corner, shape):
                 return [f"{name.text} = {_reshaped(f'{tiles}.load({_corner(corner)})', shape)}"]
+            case Put(value, tiles, _, shape, dtype, through) if through:
+                stored = self._rounded(value, dtype, tiles)
+                return [f"roles.put({tiles}, {through}, {stored}, tile_m, tile_n, HALF, {', '.join(shape)})"]
             case Put(value, tiles, corner, shape, dtype):
                 return [f"{tiles}.store({_corner(corner)}, {_reshaped(self._rounded(value, dtype, tiles), shape)})"]
             case NoTiles(name):

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from functools import cache
 
-_FIXED = frozenset({"tl", "device", "float", "range", "triton", *keyword.kwlist})
+_FIXED = frozenset({"tl", "device", "roles", "float", "range", "triton", *keyword.kwlist})
 _TOKEN = re.compile(r'"(?:\\.|[^"\\])*"|[A-Za-z_]\w*|[\d.]+\w*|\S')
 _TARGETS = re.compile(r" *(\w+(?:, \w+)*) (\+?)= ")
 LOOP = re.compile(r" *for (\w+) in ")

@@ -235,8 +235,35 @@ class GemmTma:
     results: Results
 
 
-Skeleton: TypeAlias = Elementwise | RowTile | RowLoop | SplitRows | ColumnSums | Combine | Gemm | GemmTma
-FAMILIES = (Elementwise, RowTile, RowLoop, SplitRows, ColumnSums, Combine, Gemm, GemmTma)
+@dataclass(frozen=True, slots=True)
+class Buffered:
+    """What is stored through a tensor map, called `map`, stands in shared memory before: there it is called `tiles`."""
+
+    map: str
+    tiles: str
+
+
+@dataclass(frozen=True, slots=True)
+class GemmRoles:
+    """Persistent gemm in roles, in Gluon: a warp loads tiles, and two groups of warps make one half of their rows each.
+
+    `operands` are the tensor maps of `a` and `b`, of which there may be two, their products parts of one total.
+    """
+
+    template: ClassVar[str] = "gemm_roles"
+    variables: ClassVar[frozenset[str]] = TILE | {"a_tiles", "b_tiles", "full", "empty", "at"}
+    m: Cut
+    n: Cut
+    rows: Rows
+    k: Walk
+    operands: tuple[str, ...]
+    totals: tuple[Total, ...]
+    stored: tuple[Buffered, ...]
+    results: Results
+
+
+Skeleton: TypeAlias = Elementwise | RowTile | RowLoop | SplitRows | ColumnSums | Combine | Gemm | GemmTma | GemmRoles
+FAMILIES = (Elementwise, RowTile, RowLoop, SplitRows, ColumnSums, Combine, Gemm, GemmTma, GemmRoles)
 VARIABLES = frozenset[str]().union(*(family.variables for family in FAMILIES))
 """What templates have of their own; an argument of a kernel cannot be called so."""
 

@@ -17,6 +17,7 @@ from fusec.ir.types import Named
 KERNEL = frozenset(
     {
         "FULL_STEPS",
+        "HALF",
         "HELD",
         "INDEX",
         "OP",
@@ -32,7 +33,7 @@ KERNEL = frozenset(
         "VEC",
         "VECTOR",
     }
-    | {"device", "tl", "torch"}
+    | {"device", "roles", "tl", "torch"}
     | {"debug", "enable_fp_fusion", "grid", "instrumentation_mode", "launch_pdl", "maxnreg", "num_ctas", "num_stages"}
     | {"num_warps", "triton", "warmup", "backend", "options", "params", "specialization", "specialize_impl"}
 )

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
+from fusec.ir.expressions import NodeId
 from fusec.ir.flow import axes_text
 from fusec.ir.multiply import Sums
 from fusec.ir.stage import PartialResult, Stage
-from fusec.ir.tensor_map import Matrix, TensorMaps
+from fusec.ir.tensor_map import Matrix, TensorMap, TensorMaps
 from fusec.ir.types import Axis
 
 SHORT_ROW = 1024
@@ -286,6 +287,32 @@ class GemmTma(GemmStage):
 
 
 @dataclass(frozen=True, slots=True)
+class GemmRoles(GemmStage):
+    """Persistent gemm in roles, for sm_90: one warp loads tiles of f8, two groups of warps multiply and add up.
+
+    `twin` computes the same in plain Triton. Tensor maps have the axes of a tile alone: one is of the operand that all
+    `products` share, others of what each multiplies it with.
+    """
+
+    name: ClassVar[str] = "roles"
+    few: ClassVar[tuple[Axis, ...]] = ()
+    is_chained: ClassVar[bool] = True
+    products: tuple[NodeId, ...]
+    operands: tuple[TensorMap, ...]
+    stores: tuple[tuple[int, TensorMap], ...]
+    twin: GemmTma
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        return (self,)
+
+    @property
+    def words(self) -> str:
+        m, n = axes_text((self.m,)), axes_text((self.n,))
+        return f"programs that make tile after tile of {m} by {n}: a warp loads, two groups of warps multiply"
+
+
+@dataclass(frozen=True, slots=True)
 class Library:
     """A dot by the vendor's library: `out = sum(a * b, over=inner)` for each position of `batch`.
 
@@ -317,7 +344,9 @@ class Library:
 Combined: TypeAlias = Elementwise | Rows | Combine
 """What is made behind a split: of a product as elementwise as behind the library."""
 
-InKernels: TypeAlias = Elementwise | Tile | Rows | Resident | RowLoop | SplitRows | ColumnSums | Gemv | Gemm | GemmTma
+InKernels: TypeAlias = (Elementwise | Tile | Rows | Resident | RowLoop | SplitRows | ColumnSums) | (
+    Gemv | Gemm | GemmTma | GemmRoles
+)
 Schedule: TypeAlias = InKernels | Library
 
 

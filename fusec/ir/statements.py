@@ -101,13 +101,17 @@ class Fetch:
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Writes a tile through the tensor map of that name, rounded; what is outside of the tensor is left out."""
+    """Writes a tile through the tensor map of that name, rounded; what is outside of the tensor is left out.
+
+    In a gemm in roles a group of warps writes its half of a tile, by way of shared memory that is called `through`.
+    """
 
     value: Value
     tensor_map: str
     corner: tuple[Corner, ...]
     shape: tuple[str, ...]
     dtype: DTypeRef
+    through: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from fusec.ir.host.schedules import (
     ColumnSums,
     Elementwise,
     Gemm,
+    GemmRoles,
     GemmTma,
     Gemv,
     Partial,
@@ -61,7 +62,7 @@ def _arguments(program: Program, table: HostTable) -> Iterator[str]:
             missing = {*(taken - sizes - _blocks(plan)), *({*kernel.pointers, *kernel.sums} - {*plans.strides, *sums})}
             missing |= set(kernel.scalars) - set(plans.scalars.split())
             yield from (f"{kernel.name} is not given {name}" for name in sorted(missing))
-            maps = tuple(plan.maps) if isinstance(plan, GemmTma) else ()
+            maps = tuple(plan.maps) if isinstance(plan, GemmTma | GemmRoles) else ()
             if maps != kernel.maps:
                 yield f"{kernel.name} takes the tensor maps {kernel.maps}, and is given {maps}"
         used = {name for each in kernels(plan) if _name(each) in known for name in _pointers(known[_name(each)])}
@@ -149,6 +150,8 @@ def _blocks(plan: Schedule) -> set[str]:
             return own | ({"SPLITS", *_blocks(combine)} if combine else set())
         case Elementwise():
             return _blocks_of(plan, ("ROWS", "SPLITS"))
+        case GemmRoles(m=m, n=n, k=k):
+            return {*map(block_name, (m, n, k)), "begin", "end", "GROUP", "STAGES"}
         case GemmTma(m=m, n=n, k=k, flips=flips):
             return {*map(block_name, (m, n, k)), "begin", "end", "GROUP", "DOWN", "ACROSS", *flips}
         case _:

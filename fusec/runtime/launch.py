@@ -37,7 +37,8 @@ class Launch:
     uses `most_registers` at most, where a set names that; the last in any case. `contract` lets the compiler add a
     product without rounding it first, f16 and bf16 ones included. `offsets` moves the pointer to a buffer, by elements.
     A parameter in `maps` is a descriptor; for one of two buffers the parameter in `flips` says which lies first. Where
-    a kernel goes by addresses, `starts` has the bytes by which a buffer begins behind a multiple of 16.
+    a kernel goes by addresses, `starts` has the bytes by which a buffer begins behind a multiple of 16. One that is in
+    Gluon has a `twin`, which does the same in plain Triton, where that is interpreted or its traffic counted.
     """
 
     kernel: Any
@@ -49,6 +50,12 @@ class Launch:
     maps: Mapping[str, TmaView] = field(default_factory=dict)
     flips: Mapping[str, str] = field(default_factory=dict)
     starts: Mapping[str, int] = field(default_factory=dict)
+    twin: Launch | None = None
+
+    @property
+    def plain(self) -> Launch:
+        """The launch in plain Triton."""
+        return self.twin or self
 
     @property
     def idle(self) -> bool:
@@ -178,6 +185,11 @@ class Launcher:
         compiled, enter, leave = self._compiled, _knobs.launch_enter_hook, _knobs.launch_exit_hook
         about = compiled.launch_metadata(self._grid, stream, *arguments)
         compiled.run(*self._grid, stream, compiled.function, compiled.packed_metadata, about, enter, leave, *arguments)
+
+
+def is_interpreted() -> bool:
+    """Whether kernels run in the interpreter, which knows plain Triton alone."""
+    return bool(_knobs.interpret)
 
 
 def is_watched() -> bool:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from triton.experimental.gluon.language import NVMMASharedLayout, float16, uint8
+from triton.experimental.gluon.nvidia.hopper import TensorDescriptor as TiledDescriptor
 from triton.tools.tensor_descriptor import TensorDescriptor
 
 from fusec.runtime.select.present import has_tma
@@ -27,7 +29,7 @@ class TmaView:
     """The view of one buffer, or of two that lie alike and stand on one another as a first dimension of 2.
 
     `strides` and `offsets`, those of the first element of each buffer, are in elements. `tile` has the extent of a tile
-    along every dimension, once it is cut.
+    along every dimension, once it is cut. A kernel in Gluon is `told` how the elements of a tile lie in shared memory.
     """
 
     names: tuple[str, ...]
@@ -36,12 +38,18 @@ class TmaView:
     offsets: tuple[int, ...]
     itemsize: int
     tile: tuple[int, ...] = ()
+    told: bool = False
+
+    @property
+    def layout(self) -> Any:
+        """How a tile lies in shared memory: so that accesses of tensor cores meet no bank twice."""
+        return NVMMASharedLayout.get_default_for(list(self.tile), uint8 if self.itemsize == 1 else float16)
 
     def cut(self, *tile: int) -> TmaView:
         """The same view with tiles of these extents."""
         return replace(self, tile=tile)
 
-    def at(self, bases: Sequence[Any]) -> tuple[TensorDescriptor, bool]:
+    def at(self, bases: Sequence[Any]) -> tuple[TensorDescriptor | TiledDescriptor, bool]:
         """The descriptor for buffers, which have `data_ptr` and `dtype`, and whether the second one lies first.
 
         Raises `ValueError` where an address is no multiple of 16 bytes, or two of them are too far apart.
@@ -54,6 +62,9 @@ class TmaView:
         flipped = starts[-1] < starts[0]
         first = 1 if flipped else 0
         base = _moved(bases[first], self.offsets[first])
+        if self.told:
+            about = (list(self.shape), list(self.strides), list(self.tile))
+            return TiledDescriptor(base, *about, self.layout), False
         if len(starts) == 1:
             return TensorDescriptor(base, list(self.shape), list(self.strides), list(self.tile)), False
         apart = abs(starts[1] - starts[0]) // self.itemsize

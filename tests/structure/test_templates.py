@@ -22,7 +22,16 @@ FOLDER = PACKAGE / "codegen" / "templates" / "triton"
 ENVIRONMENT = skeletons.environment("tl.float32")
 FAMILY = {family.template: family for family in kernel.FAMILIES}
 
-PLACED = (kernel.RowIndex, kernel.Rows, kernel.Results, kernel.Step, kernel.Walk, kernel.Sweep, kernel.Total)
+PLACED = (
+    kernel.RowIndex,
+    kernel.Rows,
+    kernel.Results,
+    kernel.Step,
+    kernel.Walk,
+    kernel.Sweep,
+    kernel.Total,
+    kernel.Buffered,
+)
 """What templates take apart. An index and a cut are taken apart by filters as well."""
 
 
@@ -71,7 +80,8 @@ def test_every_family_has_a_template_and_every_template_a_family() -> None:
 
 @pytest.mark.parametrize("family", FAMILY)
 def test_a_template_uses_what_it_is_given(family: str) -> None:
-    given = fields_of(FAMILY[family]) | set(skeletons.CONTEXT)
+    own = skeletons.OF_ROLES if family == "gemm_roles" else ()
+    given = fields_of(FAMILY[family]) | set(skeletons.CONTEXT) | set(own)
     assert meta.find_undeclared_variables(parsed(f"{family}.py.j2")) == given
 
 

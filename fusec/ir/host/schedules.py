@@ -284,8 +284,27 @@ class GemmTma:
     flips: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class GemmRoles:
+    """A persistent gemm in roles, of f8 on sm_90: a schedule by TMA, which launches its `twin`, is it in plain Triton.
+
+    Its `maps`, by kernel parameter, have the axes of a tile alone.
+    """
+
+    kernel: Any
+    twin: Any
+    m: str
+    n: str
+    k: str
+    maps: Mapping[str, TensorMap]
+
+    @property
+    def name(self) -> str:
+        return "roles"
+
+
 Schedule: TypeAlias = (Elementwise | Tile | Rows | Resident | RowVectors | RowTiles | RowLoop | SplitRows) | (
-    ColumnSums | Gemv | Gemm | GemmTma
+    ColumnSums | Gemv | Gemm | GemmTma | GemmRoles
 )
 
 

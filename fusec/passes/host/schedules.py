@@ -15,6 +15,7 @@ from fusec.ir.host.schedules import (
     ColumnSums,
     Elementwise,
     Gemm,
+    GemmRoles,
     GemmTma,
     Gemv,
     Resident,
@@ -34,6 +35,7 @@ from fusec.ir.multiply import F32, MOST_I8, Sums, multiplied_as, sums_of
 from fusec.ir.program import Program
 from fusec.ir.stage import Stage
 from fusec.ir.statements import Keep, LoadTile, StoreTile, every
+from fusec.ir.tensor_map import TensorMap as TileMap
 from fusec.ir.types import Axis, DType, Kind
 from fusec.passes.host.keys import Keys
 from fusec.passes.schedule.registers import at_most, residency, widest
@@ -82,6 +84,8 @@ class Scheduler:
                 return self._gemm(plan)
             case ir.GemmTma():
                 return self._gemm_tma(plan, kernel)
+            case ir.GemmRoles():
+                return self._gemm_roles(plan, kernel)
             case ir.Elementwise():
                 return self._elementwise(stage, kernel)
 
@@ -302,17 +306,29 @@ class Scheduler:
             flips=dict(zip(kernel.varying[2:], paired, strict=True)),
         )
 
+    def _gemm_roles(self, stage: ir.GemmRoles, kernel: Kernel) -> GemmRoles:
+        tiles = (*stage.operands, *dict.fromkeys(tiles for _, tiles in stage.stores))
+        return GemmRoles(
+            Name(kernel.name),
+            Name(self._kernels_of(stage.twin)[0].name),
+            m=self._keys.axis(stage.m),
+            n=self._keys.axis(stage.n),
+            k=self._keys.axes(stage.loop),
+            maps={name: self._map(each) for name, each in zip(kernel.maps, tiles, strict=True)},
+        )
+
     def _maps(self, stage: ir.GemmTma, kernel: Kernel) -> dict[str, TensorMap]:
         halved = {product.b for product in stage.maps.products if stage.maps.is_halved}
-        return {
-            name: TensorMap(
-                tuple(self._keys.matrix(matrix, tiles.axes) for matrix in tiles.matrices),
-                self._keys.axes(tiles.axes),
-                self._bytes[tiles.matrices[0].tensor],
-                halves=tiles in halved,
-            )
-            for name, tiles in zip(kernel.maps, stage.maps.all, strict=True)
-        }
+        named = zip(kernel.maps, stage.maps.all, strict=True)
+        return {name: self._map(tiles, tiles in halved) for name, tiles in named}
+
+    def _map(self, tiles: TileMap, halves: bool = False) -> TensorMap:
+        return TensorMap(
+            tuple(self._keys.matrix(matrix, tiles.axes) for matrix in tiles.matrices),
+            self._keys.axes(tiles.axes),
+            self._bytes[tiles.matrices[0].tensor],
+            halves,
+        )
 
 
 def _most(stage: Stage) -> int:

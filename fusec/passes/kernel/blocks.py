@@ -5,7 +5,7 @@ from __future__ import annotations
 from fusec.ir.axis_words import block_name, even_name
 from fusec.ir.expressions import Affine, Load, Partial
 from fusec.ir.fixed_extents import known_extent
-from fusec.ir.schedule import ColumnSums, GemmStage, GemmTile, GemmTma
+from fusec.ir.schedule import ColumnSums, GemmRoles, GemmStage, GemmTile, GemmTma
 from fusec.ir.sizes import symbols_in
 from fusec.ir.stage import Stage
 from fusec.ir.types import Axis, without
@@ -69,6 +69,8 @@ def block_sizes(stage: Stage, known: dict[str, int], adds: bool = False) -> tupl
             names += [SWAP_AB, *([SPLIT_K] if stage.sums else [])]
         case GemmTma():
             return (*names, GROUP, DOWN, ACROSS, "INDEX")
+        case GemmRoles():
+            return (*names, GROUP, STAGES, "INDEX")
     if len(stage.loop) == 1 and not stage.is_split:
         names += ["FULL_STEPS", "TAIL_STEPS"]
     return (*names, "INDEX")

@@ -19,6 +19,7 @@ from fusec.ir.kernel import (
     Combine,
     Elementwise,
     Gemm,
+    GemmRoles,
     GemmTma,
     Kernel,
     Multiply,
@@ -45,6 +46,7 @@ from fusec.passes.kernel.loads import Loads
 from fusec.passes.kernel.naming import Naming
 from fusec.passes.kernel.once import with_pointers_once
 from fusec.passes.kernel.reductions import Reductions
+from fusec.passes.kernel.roles import RoleTiles
 from fusec.passes.kernel.scope import Names, Scope
 from fusec.passes.kernel.stores import Stores
 from fusec.passes.kernel.target import Target
@@ -70,7 +72,7 @@ def build_kernels(partitions: tuple[Partition, ...], known: dict[str, int]) -> d
         for step in partition.steps:
             target = Target(step.graph, known, chained=partition.is_chained, products=products)
             for plan in (plan for group in step.groups for plan in group.all_plans()):
-                contracts = isinstance(plan, schedule.Gemv | schedule.Gemm | schedule.GemmTma)
+                contracts = isinstance(plan, schedule.Gemv | schedule.Gemm | schedule.GemmTma | schedule.GemmRoles)
                 within = replace(target, chained=target.chained or plan.is_chained, contracts=contracts)
                 for stage in plan.stages:
                     jobs.setdefault(stage.kernel, _Job(stage, within, plan.words))
@@ -110,6 +112,7 @@ _FAMILIES: dict[type[Stage], type[Skeleton]] = {
     schedule.Combine: Combine,
     schedule.GemmTile: Gemm,
     schedule.GemmTma: GemmTma,
+    schedule.GemmRoles: GemmRoles,
 }
 """The skeleton that the kernel of a stage has."""
 
@@ -132,9 +135,11 @@ class _KernelBuilder:
         made = cone(self._facts, target)
         about = (self._facts, target, self._grid, self._addresses, self._values)
         self._epilogue = Epilogue(made, *about) if made else None
-        self._tma: TmaTiles | None = None
+        self._tma: TmaTiles | RoleTiles | None = None
         if isinstance(stage, schedule.GemmTma):
             self._tma = TmaTiles(stage, self._facts, target, self._grid, self._naming)
+        if isinstance(stage, schedule.GemmRoles):
+            self._tma = RoleTiles(stage, self._facts, target, self._grid, self._naming)
 
     def build(self, name: str, doc: str) -> Kernel:
         self._grid.begin(self._root)
@@ -143,7 +148,7 @@ class _KernelBuilder:
     def _skeleton(self) -> Skeleton:
         grid, family = self._grid, self._family
         if self._tma is not None:
-            return self._gemm_tma(self._tma)
+            return self._gemm_tma(self._tma) if isinstance(self._tma, TmaTiles) else self._gemm_roles(self._tma)
         about = (grid.block, grid.rows)
         if family is Elementwise:
             return Elementwise(*about, self._load_early(), self._results(self._outside()))
@@ -226,6 +231,16 @@ class _KernelBuilder:
         n = grid.n or grid.cut(stage.n, behind)
         results = self._results(list(self._facts.flow.stores), behind)
         return without_unused(GemmTma(grid.m, n, grid.rows, walk, totals, body.taken(), halved, results))
+
+    def _gemm_roles(self, roles: RoleTiles) -> GemmRoles:
+        """The sums of one half of a tile, and their epilogue."""
+        grid, stores = self._grid, list(self._facts.flow.stores)
+        walk = grid.walk()
+        assert walk is not None
+        assert grid.m is not None
+        assert grid.n is not None
+        about = (grid.m, grid.n, grid.rows, walk, roles.operands, (roles.total(self._root),), roles.stored)
+        return without_unused(GemmRoles(*about, self._results(stores)))
 
     def _results(self, stores: list[Store], scope: Scope | None = None) -> Results:
         """Write stores. Where one goes to a tensor that is read as well, all threads have read before any writes."""

@@ -15,7 +15,7 @@ from fusec.ir.axis_words import index_name
 from fusec.ir.expressions import Dot, Load, Lookup, NodeId, Partial, Reduce, operands, position_axes
 from fusec.ir.flow import Store, store_axes
 from fusec.ir.nouns import result_nouns
-from fusec.ir.schedule import GemmTma
+from fusec.ir.schedule import GemmRoles, GemmTma
 from fusec.ir.statements import Assign, Call, Function, every
 from fusec.ir.tile_values import ANY, Condition, Dims, MaskName, Name, Value
 from fusec.ir.types import Axis, Kind
@@ -155,7 +155,7 @@ class Epilogue:
         own = Naming(facts.flow, names)
         sums = {n: Name(own.of(n, inner), ANY, facts.nodes[n].type.kind) for n in cone.sums}
         inner.values |= sums
-        if not isinstance(facts.stage, GemmTma):
+        if not isinstance(facts.stage, GemmTma | GemmRoles):
             self._mask(axes, scope)  # The stores need it, and kernels with other epilogues have the same lines.
         masks, results = self._results(inner, own, axes)
         given: dict[str, Value | tuple[Condition, ...]] = {

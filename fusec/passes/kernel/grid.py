@@ -14,7 +14,7 @@ from fusec.ir.flow import Store, store_axes
 from fusec.ir.kernel import RowIndex, Rows, Walk
 from fusec.ir.layout import sum_strides
 from fusec.ir.multiply import F32
-from fusec.ir.schedule import Elementwise, GemmStage, GemmTma
+from fusec.ir.schedule import Elementwise, GemmRoles, GemmStage, GemmTma
 from fusec.ir.sizes import symbols_in
 from fusec.ir.stage import Stage
 from fusec.ir.statements import AxisIndex, Corner, Cut, FirstPrograms, Lanes, Let
@@ -82,7 +82,7 @@ class Grid:
         """The loop over all steps, of one program or several; None where whole steps and the rest are apart."""
         stage = self._stage
         *outer, inner = stage.loop
-        if not outer and not stage.is_split and not isinstance(stage, GemmTma):
+        if not outer and not stage.is_split and not isinstance(stage, GemmTma | GemmRoles):
             return None
         return Walk(product_extent(tuple(outer)) if outer else None, extent(inner), self.size_of(inner))
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TypeVar
 
-from fusec.ir.kernel import GemmTma
+from fusec.ir.kernel import GemmRoles, GemmTma
 from fusec.ir.statements import Cut, every
 from fusec.ir.tile_values import MaskName, Name
 
+G = TypeVar("G", GemmTma, GemmRoles)
 
-def without_unused(gemm: GemmTma) -> GemmTma:
+
+def without_unused(gemm: G) -> G:
     """The skeleton without indices and masks of the tile that neither its loop nor its epilogue has a use for."""
-    used = frozenset(node.text for node in every((gemm.step, gemm.results)) if isinstance(node, Name | MaskName))
+    step = gemm.step if isinstance(gemm, GemmTma) else ()
+    used = frozenset(node.text for node in every((step, gemm.results)) if isinstance(node, Name | MaskName))
     return replace(gemm, m=_as_used(gemm.m, used), n=_as_used(gemm.n, used))
 
 

@@ -8,6 +8,7 @@ from fusec.ir.host.schedules import (
     ColumnSums,
     Elementwise,
     Gemm,
+    GemmRoles,
     GemmTma,
     Gemv,
     Resident,
@@ -74,6 +75,10 @@ def words(schedule: Schedule | Library, call: Call) -> str:
             return f"few rows ({_sized(few, call)}) are the columns of tiles whose rows are those of the matrix"
         case Gemm():
             return "tiles on the tensor core, for any strides"
+        case GemmRoles():
+            return (
+                "TMA can move the operands, and sums of f8 in parts are added beside the tensor core: warps have roles"
+            )
         case GemmTma():
             return "TMA can move the operands: addresses and strides are multiples of 16 bytes"
         case Library():

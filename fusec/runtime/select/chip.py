@@ -17,6 +17,9 @@ MMA = 16
 FP8_SINCE, TMA_SINCE, PDL_SINCE = 89, 90, 90
 """The first compute capability that converts f8, that has TMA, and whose kernels may begin before their turn."""
 
+ROLES_ON = 90
+"""The only one whose groups of warps multiply out of shared memory into registers, as gemms in roles have it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -191,6 +194,12 @@ class Chip:
     """Rows of a large tile; one of half as many is tried, too."""
     tma_block_k: int = 64
     """Twice as many where tiles are narrow, and few."""
+    part: int = 128
+    """Products of f8 that are a part of a sum."""
+    role_registers: int = 168
+    """Of a thread of a gemm in roles before these are given out."""
+    role_stages: int = 6
+    """Steps of it whose loads are under way at most."""
     accumulator_columns: int = 256
     """Columns of all accumulators of a program together: with 128 rows, all the registers of two warp groups."""
     group_m: int = 8

@@ -7,15 +7,16 @@ from dataclasses import replace
 from functools import cached_property
 
 from fusec.ir.host.plans import LIBRARY, Library, Partition, Step
-from fusec.ir.host.schedules import Gemm, GemmTma, Gemv, Matrix, Schedule
+from fusec.ir.host.schedules import Gemm, GemmRoles, GemmTma, Gemv, Matrix, Schedule
 from fusec.runtime import eight_bits
 from fusec.runtime.layout import join_axes
 from fusec.runtime.product import Matrix as View
 from fusec.runtime.product import Product, matmul
-from fusec.runtime.select import gemm, tma
+from fusec.runtime.select import gemm, roles, tma
 from fusec.runtime.select.call import Call
 from fusec.runtime.select.chip import FP8_SINCE, TMA_SINCE
 from fusec.runtime.select.names import every_plan
+from fusec.runtime.select.tiles import Contraction
 
 
 class Partitions:
@@ -107,7 +108,14 @@ class Partitions:
         call, plans = self._call, self._persistent
         if not plans or not self._fits_tma:
             return False
-        return all(tma.beats_library(tma.contraction_of(plan, call), call.chip) for plan in plans)
+        return all(tma.beats_library(self._contraction(plan), call.chip) for plan in plans)
+
+    def _contraction(self, plan: GemmTma) -> Contraction:
+        """What a persistent gemm makes, in roles where these take the call."""
+        call = self._call
+        twins = (each for each in self._every() if isinstance(each, GemmRoles) and each.twin is plan.kernel)
+        taken = next((each for each in twins if roles.prefers_roles(each, call)), None)
+        return tma.contraction_of(plan, call) if taken is None else roles.contraction_of(taken, call)
 
     def _prefers_own(self, partition: Partition) -> bool:
         """The rule for contractions of what is stored, where these would go before the library.

@@ -114,7 +114,7 @@ def _tiled(launch: Launch, tiled: Tiled, unique: int, chip: Chip) -> Time | None
     contraction, tile = Contraction(**tiled.facts), tiled.tile
     assert isinstance(tile, GemmTile)
     if launch.maps:
-        return wave_time(contraction, _wave(launch, tile), unique, chip)
+        return wave_time(contraction, _wave(launch.plain, tile), unique, chip)
     time = gemm_time(contraction, tile, chip, tiled.rule == SKINNY)
     memory = chip.ramp_us + unique / chip.copy_bytes_per_us
     return Time(memory, "memory") if time is not None and memory > time.us else time

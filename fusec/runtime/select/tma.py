@@ -47,7 +47,7 @@ def fits_tma(plan: GemmTma, call: Call) -> bool:
         return False
     if call.walks is not None and len(call.walks.offsets) > 1:
         return False
-    views = [_view(each, call) for each in plan.maps.values()]
+    views = [view_of(each, call) for each in plan.maps.values()]
     names = dict.fromkeys(_tensor(each) for one in plan.maps.values() for each in one.tensors)
     given = [tensor for name in names if (tensor := call.tensors.get(name)) is not None]
     return moves_tiles(views, *given, device=call.device)
@@ -57,7 +57,8 @@ def _tensor(matrix: str | Matrix) -> str:
     return matrix.tensor if isinstance(matrix, Matrix) else matrix
 
 
-def _view(seen: TensorMap, call: Call) -> TmaView | None:
+def view_of(seen: TensorMap, call: Call) -> TmaView | None:
+    """How TMA sees a tensor map in a call; None where it cannot move its tiles."""
     axes = ((call.size(key), *(call.stride(each, key) for each in seen.tensors)) for key in seen.axes.split())
     offsets = tuple(map(call.offset, seen.tensors))
     names = tuple(map(_tensor, seen.tensors))
@@ -65,9 +66,14 @@ def _view(seen: TensorMap, call: Call) -> TmaView | None:
 
 
 def gemm_tma(plan: GemmTma, call: Call) -> list[Launch]:
-    views = {name: (seen, _view(seen, call)) for name, seen in plan.maps.items()}
+    return launched(plan, call, *waves(call, contraction_of(plan, call)))
+
+
+def launched(plan: GemmTma, call: Call, *waves: Wave) -> list[Launch]:
+    """The launches of some waves."""
+    views = {name: (seen, view_of(seen, call)) for name, seen in plan.maps.items()}
     launches: list[Launch] = []
-    for wave in waves(call, contraction_of(plan, call)):
+    for wave in waves:
         blocks = {
             **{"begin": wave.begin, "end": wave.end, "GROUP": wave.group_m, "DOWN": wave.down, "ACROSS": wave.across},
             **{block_name(plan.m): wave.block_m, block_name(plan.n): wave.block_n, block_name(plan.k): wave.block_k},

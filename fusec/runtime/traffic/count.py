@@ -47,6 +47,7 @@ def traffic(launch: Launch | Product, dtypes: Mapping[str, torch.dtype]) -> Traf
     """What a launch moves, with the dtype of each buffer that it is given; others are None."""
     if isinstance(launch, Product):
         return _of_library(launch, dtypes)
+    launch = launch.plain
     programs = prod(launch.grid)
     points = Points(programs)
     if programs:

@@ -1,0 +1,61 @@
+"""Roles: what a gemm in roles loads and stores through tensor maps, and what its sums are called."""
+
+from __future__ import annotations
+
+from fusec.ir.flow import Store
+from fusec.ir.kernel import Buffered, Total
+from fusec.ir.schedule import GemmRoles
+from fusec.ir.statements import Put
+from fusec.ir.tile_values import Name, Value
+from fusec.passes.kernel.facts import Facts
+from fusec.passes.kernel.grid import Grid
+from fusec.passes.kernel.naming import Naming
+from fusec.passes.kernel.scope import Scope
+from fusec.passes.kernel.target import Target
+
+
+class RoleTiles:
+    """Names what TMA moves for a stage: `names` has the tensor maps of operands, then those of stores."""
+
+    flips: tuple[str, ...] = ()
+
+    def __init__(self, stage: GemmRoles, facts: Facts, target: Target, grid: Grid, naming: Naming) -> None:
+        self._stage = stage
+        self._facts = facts
+        self._target = target
+        self._grid = grid
+        self._naming = naming
+        self.operands = tuple(naming.names.fresh(f"{tiles.tensors[0]}_map") for tiles in stage.operands)
+        self._maps = {tiles: naming.names.fresh(f"{tiles.tensors[0]}_map") for _, tiles in stage.stores}
+        self._through = {tiles: naming.names.fresh(f"{tiles.tensors[0]}_tiles") for tiles in self._maps}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The tensor maps of the kernel."""
+        return (*self.operands, *self._maps.values())
+
+    @property
+    def stored(self) -> tuple[Buffered, ...]:
+        """The tensor maps of stores, each with the shared memory before it."""
+        return tuple(Buffered(name, self._through[tiles]) for tiles, name in self._maps.items())
+
+    def total(self, scope: Scope) -> Total:
+        """The accumulator, and the products that stand side by side in it; every dot is under its name in `scope`."""
+        stage, dims = self._stage, (str(self._stage.m), str(self._stage.n))
+        names = tuple(Name(self._naming.of(n, scope), dims, self._facts.nodes[n].type.kind) for n in stage.products)
+        scope.values |= dict(zip(stage.products, names, strict=True))
+        if len(names) == 1:
+            return Total(names[0], ())
+        both = self._naming.names.fresh("_".join(map(self._naming.hint, stage.products)))
+        return Total(Name(both, dims, names[0].kind), names)
+
+    def is_put(self, store: Store) -> bool:
+        """Whether a store goes through a tensor map."""
+        return any(self._facts.flow.stores[place] == store for place, _ in self._stage.stores)
+
+    def put(self, store: Store, value: Value, scope: Scope) -> None:
+        """Write a group's half of a tile through the tensor map of its store."""
+        tiles = next(tiles for place, tiles in self._stage.stores if self._facts.flow.stores[place] == store)
+        dtype = self._target.dtype(store.element)
+        sizes = (self._grid.size_of(self._stage.m), self._grid.size_of(self._stage.n))
+        scope.statements.append(Put(value, self._maps[tiles], (), sizes, dtype, self._through[tiles]))

@@ -1,0 +1,161 @@
+"""Gemms in roles: their twins are right in the interpreter, they compile for sm_90, and rules take them there alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from compiled import compiled
+
+from fusec.codegen.gate import Job, compilers, measure
+from fusec.diagnostics import Source
+from fusec.driver import figures
+from fusec.driver.compile import compile_file
+from fusec.forcing import CHIPS
+from fusec.runtime import Chip, Launch, PlanError
+from fusec.runtime import Op as RuntimeOp
+from fusec.runtime.select.chip import TARGETS
+from fusec.testing.cases import Case
+from fusec.testing.compare import run_and_compare
+
+F8 = torch.float8_e4m3fn
+
+FORMS = {
+    "plain": "op f(a: f8e4m3[M, K], b: f8e4m3[N, K]) -> y: f32[M, N]:\n    y = dot(a, b, over=K)",
+    "scales": (
+        "op f(a: f8e4m3[M, K], b: f8e4m3[N, K], s: f32[M], t: f32[N], bias: bf16[N] = 0) -> y: bf16[M, N]:\n"
+        "    y = dot(a, b, over=K) * s * t + bias"
+    ),
+    "mixed": "op f(a: f8e5m2[M, K], b: f8e4m3[N, K], s: f32[M]) -> y: f16[M, N]:\n    y = gelu(dot(a, b, over=K) * s)",
+    "leading": (
+        "op f(a: f8e4m3[..., K], weight b: f8e4m3[N, K], s: f32[...], t: f32[N]) -> y: bf16[..., N]:\n"
+        "    y = silu(dot(a, b, over=K) * s * t)"
+    ),
+    "gated": (
+        "op f(x: bf16[..., K], weight g: f8e4m3[N, K], weight u: f8e4m3[N, K], s: f32[N], t: f32[N])\n"
+        "-> y: bf16[..., N]:\n    q, scale = quantize(x, f8e4m3, over=K)\n"
+        "    y = silu(dot(q, g, over=K) * scale * s) * (dot(q, u, over=K) * scale * t)"
+    ),
+    "residual": (
+        "op f(a: f8e4m3[M, K], g: f8e4m3[N, K], u: f8e4m3[N, K], r: bf16[M, N]) -> y: bf16[M, N]:\n"
+        "    y = r + silu(dot(a, g, over=K) * 0.01) * dot(a, u, over=K)"
+    ),
+    "two outputs": (
+        "op f(a: f8e4m3[M, K], b: f8e4m3[N, K], s: f32[N]) -> (y: bf16[M, N], z: f32[M, N], q: f8e4m3[M, N]):\n"
+        "    y = dot(a, b, over=K) * s\n    z = dot(a, b, over=K) + 1\n    q = cast(dot(a, b, over=K) * 0.01, f8e4m3)"
+    ),
+}
+
+SIZES = ({"M": 3, "N": 16, "K": 16}, {"M": 130, "N": 144, "K": 272}, {"M": 64, "N": 80, "K": 128})
+
+
+def runtime(module: object) -> RuntimeOp:
+    return next(value for value in vars(module).values() if isinstance(value, RuntimeOp))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_roles_make_what_the_spec_says(form: str, tmp_path: Path, device: torch.device) -> None:
+    """On a GPU the kernel itself, without one its twin."""
+    (op,) = compiled(FORMS[form], tmp_path)
+    known = {solve.name for solve in op.program.graph.solves}
+    for seed, sizes in enumerate(SIZES):
+        extents = {name: size for name, size in sizes.items() if name in known}
+        optional = tuple(param.name for param in op.program.graph.tensors if param.optional)
+        for omitted in {(), optional}:
+            case = Case(op=op.name, seed=seed, extents=extents, lead=(sizes["M"],), omitted=omitted)
+            with runtime(op.module).forced("roles"):
+                run_and_compare(op.call, op.program.forms, case, device=device)
+
+
+UNLIKE = {
+    "fast sums": FORMS["plain"].replace("over=K)", "over=K, accum=fast)"),
+    "i8": FORMS["plain"].replace("f8e4m3", "i8"),
+    "bf16": FORMS["plain"].replace("f8e4m3", "bf16"),
+    "two products": (
+        "op f(a: f8e4m3[M, K], b: f8e4m3[N, K], c: f8e4m3[M, K]) -> y: f32[M, N]:\n"
+        "    y = dot(a, b, over=K) * dot(c, b, over=K)"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNLIKE)
+def test_what_needs_no_roles_has_none(name: str, tmp_path: Path) -> None:
+    (op,) = compiled(UNLIKE[name], tmp_path)
+    assert "roles" not in runtime(op.module).reaching_names
+
+
+def operands(rows: int, columns: int, inner: int) -> list[torch.Tensor]:
+    a, b = (torch.empty(size, inner, dtype=F8, device="meta") for size in (rows, columns))
+    s, t = (torch.empty(size, device="meta") for size in (rows, columns))
+    return [a, b, s, t]
+
+
+def taken(op: RuntimeOp, given: list[torch.Tensor], plan: str | None = None, chip: Chip | None = None) -> list[str]:
+    return [step.plan for step in op.decide(*given, plan=plan, chip=chip).steps]
+
+
+def test_rules_take_roles_on_their_chip_alone(tmp_path: Path) -> None:
+    (op,) = compiled(FORMS["leading"], tmp_path)
+    own = runtime(op.module)
+    assert taken(own, operands(2048, 4096, 4096)) == ["roles"]
+    assert taken(own, operands(48, 4096, 4096)) != ["roles"]
+    for capability in (89, 100, 120):
+        chip = Chip(capability=capability)
+        assert "roles" not in taken(own, operands(2048, 4096, 4096), chip=chip)
+        with pytest.raises(PlanError, match="roles"):
+            taken(own, operands(2048, 4096, 4096), plan="roles", chip=chip)
+
+
+def test_rows_that_lie_apart_have_no_roles(tmp_path: Path) -> None:
+    """Tensor maps have two axes: where rows are two of them, the plan by TMA is taken."""
+    (op,) = compiled(FORMS["leading"], tmp_path)
+    own = runtime(op.module)
+    _, b, _, t = operands(1, 4096, 4096)
+    a = torch.empty(4, 600, 4096, dtype=F8, device="meta")[:, :512]
+    with pytest.raises(PlanError, match="roles"):
+        taken(own, [a, b, torch.empty(4, 512, device="meta"), t], plan="roles")
+
+
+@pytest.mark.parametrize("form", ["scales", "gated"])
+def test_steps_under_way_fit_shared_memory(form: str, tmp_path: Path) -> None:
+    (op,) = compiled(FORMS[form], tmp_path)
+    given = operands(2048, 4096, 4096)
+    if form == "gated":
+        x = torch.empty(2048, 4096, dtype=torch.bfloat16, device="meta")
+        given = [x, given[1], given[1], given[3], given[3]]
+    else:
+        given = [*given, torch.empty(4096, dtype=torch.bfloat16, device="meta")]
+    (launch,) = (
+        each
+        for each in runtime(op.module).decide(*given, plan="roles").launches
+        if isinstance(each, Launch) and each.twin is not None
+    )
+    assert launch.twin is not None
+    loaded = sum(view.tile[0] * view.tile[1] for view in launch.maps.values() if view.itemsize == 1)
+    stored = sum(4 * view.tile[0] * view.tile[1] for view in launch.maps.values() if view.itemsize == 2)
+    stages = int(launch.arguments["STAGES"] or 0)
+    assert stages > 3
+    assert loaded * stages + stored < CHIPS["tma"].smem
+    assert launch.grid == launch.twin.grid
+    assert launch.arguments["end"] == launch.twin.arguments["end"]
+
+
+def test_kernels_in_roles_fit_the_chip() -> None:
+    """What the resource gate says of them, without a GPU: they are for sm_90, and spill nothing there."""
+    text = "\n\n".join(
+        FORMS[form].replace("op f(", f"op f{place}(") for place, form in enumerate(("gated", "two outputs"))
+    )
+    record = compile_file(Source("roles.fuse", text), None)
+    with compilers(1) as pool:
+        variants = figures.variants([record], pool)
+    found = [
+        variant for each in variants.values() for variant in each if variant.kernel.endswith(("_roles", "_roles_y"))
+    ]
+    assert len({variant.kernel for variant in found}) == 2
+    verdicts = measure([Job("roles", record.text, each, TARGETS["sm_90"]) for each in found], workers=1)
+    assert [verdict for verdict in verdicts if verdict.failure or verdict.skipped] == []
+    others = [
+        Job("roles", record.text, each, TARGETS[name]) for each in found for name in ("sm_80", "sm_100", "sm_120")
+    ]
+    assert all(verdict.skipped for verdict in measure(others, workers=1))
