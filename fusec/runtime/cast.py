@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
@@ -11,51 +10,58 @@ from fusec.ir.host.plans import Plans
 from fusec.runtime.launch import Value
 from fusec.runtime.plan import Plan, PlanOfOthers, Results
 from fusec.runtime.prepare import Entry, Prepare
+from fusec.runtime.select.call import Call
 
 ROUNDED = Prepare(lambda weight, dtype: weight.to(dtype), weights=("weight",), names=("rounded",))
 """Of all ops: those that read one weight share what it was rounded to."""
 
 
-def dtypes(plans: Plans, tensors: tuple[torch.Tensor | None, ...], sizes: Mapping[str, Any]) -> dict[int, torch.dtype]:
-    """The places of tensors that plans are to see in another dtype, and that dtype."""
-    wanted = {place: sizes[plans.cast[name]] for place, name in enumerate(plans.strides) if name in plans.cast}
-    return {p: dtype for p, dtype in wanted.items() if (tensor := tensors[p]) is not None and tensor.dtype != dtype}
+Tensors: TypeAlias = tuple[torch.Tensor | None, ...]
 
 
-def likenesses(
-    tensors: tuple[torch.Tensor | None, ...], dtypes: Mapping[int, torch.dtype]
-) -> tuple[torch.Tensor | None, ...]:
-    """The tensors, with some that hold nothing in the place of those that are rounded."""
+def likenesses(plans: Plans, tensors: Tensors, extents: tuple[Any, ...]) -> Tensors:
+    """The tensors of a call as plans see them: for a weight that is to be rounded one that holds nothing."""
+    if not plans.cast:
+        return tensors
+    sizes = dict(zip(plans.extents.split(), extents, strict=True))
+    wanted = [sizes[plans.cast[name]] if name in plans.cast else None for name in plans.strides]
     return tuple(
-        torch.empty(tensor.shape, dtype=dtypes[place], device=tensor.device)
-        if tensor is not None and place in dtypes
-        else tensor
-        for place, tensor in enumerate(tensors)
+        tensor
+        if tensor is None or dtype in (None, tensor.dtype)
+        else torch.empty(tensor.shape, dtype=dtype, device=tensor.device)
+        for tensor, dtype in zip(tensors, wanted, strict=False)
     )
 
 
-class RoundingPlan(PlanOfOthers):
-    """A plan for weights in other dtypes than those of a call, where tensors have these `names`."""
+def passed(plans: Plans, tensors: Tensors, read: Tensors) -> dict[str, torch.dtype]:
+    """The weights by name that plans see in another dtype, and that in which they came."""
+    seen = zip(plans.strides, tensors, read, strict=False)
+    return {name: tensor.dtype for name, tensor, likeness in seen if tensor is not None and tensor is not likeness}
 
-    def __init__(
-        self, plan: Plan, names: Sequence[str], tensors: tuple[torch.Tensor | None, ...], dtypes: Mapping[int, Any]
-    ) -> None:
+
+def rounding(plan: Plan, call: Call, tensors: Tensors) -> Plan:
+    """`plan` for the tensors of a call."""
+    return RoundingPlan(plan, call, tensors) if call.passed else plan
+
+
+class RoundingPlan(PlanOfOthers):
+    """A plan for weights in other dtypes than those of a call; of these it has the `names` by place."""
+
+    def __init__(self, plan: Plan, call: Call, tensors: Tensors) -> None:
         super().__init__(plan)
-        self._told = [f"{names[p]} rounded to {str(dtype).removeprefix('torch.')}" for p, dtype in dtypes.items()]
-        self._rounding = {p: ROUNDED.like(tensors[p], dtype=dtype) for p, dtype in dtypes.items()}
-        self.names = {place: names[place] for place in dtypes}
+        self.names = {place: name for place, name in enumerate(call.tensors) if name in call.passed}
+        dtypes = {place: likeness.dtype for place, likeness in enumerate(call.tensors.values()) if likeness is not None}
+        self._rounding = {place: ROUNDED.like(tensors[place], dtype=dtypes[place]) for place in self.names}
 
     def __repr__(self) -> str:
-        return f"{', '.join(self._told)}, once, and then\n{self._plan!r}"
+        return repr(self._plan)
 
-    def rounded(self, tensors: tuple[torch.Tensor | None, ...], addresses: list[int]) -> dict[int, Entry]:
+    def rounded(self, tensors: Tensors, addresses: list[int]) -> dict[int, Entry]:
         """By place what weights were rounded to, now or in an earlier call."""
         given = ((place, prepared, tensors[place]) for place, prepared in self._rounding.items())
         return {p: prepared.of((weight,), addresses[p]) for p, prepared, weight in given if weight is not None}
 
-    def run(
-        self, tensors: tuple[torch.Tensor | None, ...], scalars: tuple[Value, ...], addresses: list[int]
-    ) -> Results:
+    def run(self, tensors: Tensors, scalars: tuple[Value, ...], addresses: list[int]) -> Results:
         """Run with rounded weights in the place of those of the call."""
         read, at = list(tensors), list(addresses)
         for place, entry in self.rounded(tensors, addresses).items():

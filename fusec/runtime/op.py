@@ -149,8 +149,9 @@ class Op:
         extents = self._solved(*arguments)
         device = next(tensor.device for tensor in tensors if tensor is not None)
         chip = chip or self._chip or chip_of(device)
-        read = cast.likenesses(tensors, self._cast(tensors, extents))
+        read = cast.likenesses(self._plans, tensors, extents)
         call = call_of(self.name, self._plans, read, settings, extents, self._outputs(*extents), chip)
+        call.passed = cast.passed(self._plans, tensors, read)
         forced = Choice(plan) if isinstance(plan, str) else plan or self._forced
         return decide(call, self._folder, forced)
 
@@ -161,7 +162,7 @@ class Op:
         decision = self.decide(*arguments, plan=plan, chip=chip)
         made = decision.plan()
         made.explained_by(lambda: self._report(decision, arguments, made), tree)
-        return self._rounding(made, arguments)
+        return cast.rounding(made, decision.call, arguments[self._tensors])
 
     def _report(self, decision: Decision, arguments: tuple[Any, ...], made: Plan) -> Report:
         def others(name: str) -> Decision:
@@ -184,20 +185,8 @@ class Op:
         """The plan of a call, which remembers nothing of its tensors."""
         if callable(self._plans):
             return self._plans(*arguments)
-        return self._rounding(self.decide(*arguments).plan(), arguments)
-
-    def _rounding(self, plan: Plan, arguments: tuple[Any, ...]) -> Plan:
-        """A plan for arguments whose weights may be in another dtype than it reads."""
-        assert not callable(self._plans)
-        if not self._plans.cast:
-            return plan
-        tensors = arguments[self._tensors]
-        rounded = self._cast(tensors, self._extents(*arguments))
-        return cast.RoundingPlan(plan, tuple(self._plans.strides), tensors, rounded) if rounded else plan
-
-    def _cast(self, tensors: Tensors, extents: tuple[Any, ...]) -> dict[int, torch.dtype]:
-        assert not callable(self._plans)
-        return cast.dtypes(self._plans, tensors, dict(zip(self._plans.extents.split(), extents, strict=True)))
+        decision = self.decide(*arguments)
+        return cast.rounding(decision.plan(), decision.call, arguments[self._tensors])
 
     def describe(self, *arguments: Any, plan: str | Choice | None = None, chip: Chip | None = None) -> Described:
         """The plan of such a call as data: schedules, kernels, tiles, grids, warps and stages."""

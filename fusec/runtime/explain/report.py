@@ -137,7 +137,7 @@ def report(
     return Report(
         call.op,
         getattr(call.chip, "name", "chip"),
-        {name: _described(tensor) for name, tensor in given.items()},
+        {name: _described(tensor) + _rounded(call.passed.get(name)) for name, tensor in given.items()},
         steps,
         {name: size for name, size in whole.items() if name in used},
         {name: each.bytes for name, each in call.workspaces.items()},
@@ -204,3 +204,8 @@ def _described(tensor: torch.Tensor) -> str:
     if not tensor.is_contiguous():
         strides = f" strides {list(tensor.stride())}"
     return f"{dtype}{list(tensor.shape)}{strides}"
+
+
+def _rounded(passed: torch.dtype | None) -> str:
+    """How a weight comes that is read as something else."""
+    return f" rounded once from {str(passed).removeprefix('torch.')}" if passed else ""

@@ -41,7 +41,8 @@ class Call:
 
     `sizes` has extents, strides and dtypes by name. `led` are the tensors that begin with `...`, in the order of their
     offsets in `walks`. The schedule that is planned, `planning` by name, `is_walked` if it is launched once for each of
-    them. So many neighbours `together` are one access, as far as where rows begin and end allows.
+    them. So many neighbours `together` are one access, as far as where rows begin and end allows. Of weights that are
+    rounded before, `passed` has the dtype that they come in.
     """
 
     op: str
@@ -62,6 +63,7 @@ class Call:
     is_walked: bool = False
     planning: str = ""
     together: int = 16
+    passed: Mapping[str, torch.dtype] = field(default_factory=dict)
 
     # Sizes
 
