@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import assert_never
 
 from fusec.codegen.triton import (
@@ -29,9 +30,12 @@ from fusec.ir.ops import ELEMENTWISE, PREFIX
 from fusec.ir.tile_values import (
     Apply,
     AsWhole,
+    ByTurns,
     Condition,
     Dims,
+    DTypeRef,
     ElementOf,
+    Exactly,
     Filled,
     Fold,
     InRange,
@@ -50,7 +54,7 @@ from fusec.ir.tile_values import (
     Widened,
 )
 from fusec.ir.types import Kind, Storage
-from fusec.passes.kernel.blocks import VECTOR
+from fusec.passes.kernel.blocks import SWAP_AB, VECTOR
 
 ATOM = 11
 """The strength of a text that holds together whatever stands around it, as a name does."""
@@ -95,6 +99,10 @@ class ValuePrinter:
                 return cast_text(self.text(arg, ATOM), WHOLES[type], dims)
             case Fold():
                 return self._fold(value)
+            case Product(a, b, whole=True):
+                plain = replace(value, whole=False)
+                swapped = replace(plain, a=Turned(b, ()), b=Turned(a, ()))
+                return f"{self.text(swapped)}.T if {SWAP_AB} else {self.text(plain)}"
             case Product(a, b, total, precision=precision, sums=sums):
                 operands = ", ".join(self.text(each) for each in (a, b, total) if each is not None)
                 if sums is not Sums.SINGLE:
@@ -103,6 +111,15 @@ class ValuePrinter:
                 # Triton makes `dot(a, b, 0) + c` a dot that begins with c, and rounds c at every product, unless some
                 # sums may be imprecise. That says nothing of operands that are not of f8.
                 return f'tl.dot({operands}, input_precision="{precision}", max_num_imprecise_acc=1)'
+            case ByTurns(first, second, over, dims):
+                both = ", ".join(self.fitted(each, dims) for each in (first, second))
+                return f"device.by_turns({both}, {dims.index(over)})"
+            case Exactly(arg, low, high, dtype, less=None):
+                return f"device.exactly({self._lanes(arg, 0)}, {low}, {high}, {self._target(dtype)})"
+            case Exactly(arg, _, high, dtype, dims, less=less):
+                assert less is not None
+                both = ", ".join(self._whole(each, dims) for each in (arg, less))
+                return f"device.exact_difference({both}, {high}, {self._target(dtype)})"
             case Turned(arg):
                 return f"{self.text(arg, ATOM)}.T"
             case Masked(arg, mask, fill, dims, kind):
@@ -113,6 +130,16 @@ class ValuePrinter:
                 return f"tl.full([{', '.join(shape)}], {fill_text(fill, kind)}, {element})"
             case _:
                 assert_never(value)
+
+    def _target(self, dtype: DTypeRef | None) -> str:
+        """A storage type, or that of arithmetic."""
+        return self.real if dtype is None else dtype_text(dtype)
+
+    def _whole(self, value: Value, dims: Dims) -> str:
+        """An integer with as many dimensions as what is made of it; a literal as a value with a type."""
+        if isinstance(value, Number):
+            return f"tl.full([], {self.text(value)}, tl.int32)"
+        return self.fitted(value, dims)
 
     def _lanes(self, value: Value, outer: int) -> str:
         """A value that has a type and methods, as lanes have; a literal has none, nor has an integer of the call."""

@@ -209,12 +209,17 @@ Position: TypeAlias = Affine | Lookup
 class Pair:
     """Which of two neighbours an access means, so that one wide access moves both.
 
-    They stand `step` apart along stored dimension `dim`; the positions of the access are those of neighbour 0.
+    They stand `step` apart along stored dimension `dim`; the positions of the access are those of neighbour 0. An
+    operand of a dot that is `BOTH` of them has two elements at each position (see `Neighbours`).
     """
 
     dim: int
     step: sympy.Expr
     index: int
+
+
+BOTH = -1
+"""The index of a `Pair` whose access means both neighbours, one after the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,8 +254,20 @@ class Partial:
     as_product: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """An operand of a dot with two elements at each position of `axis`, one after the other: `args`.
+
+    So one product is made of both numbers of a byte. Both operands of such a dot are of two elements: each is this, or
+    a load of `BOTH` neighbours. Nothing else reads either.
+    """
+
+    args: tuple[NodeId, ...]
+    axis: Axis
+
+
 FlowExpr: TypeAlias = (
-    Load | Partial | Size | Scalar | Const | MaxOf | Index | Elementwise | Cast | Reduce | Dot | Choose
+    Load | Partial | Size | Scalar | Const | MaxOf | Index | Elementwise | Cast | Reduce | Dot | Choose | Neighbours
 )
 
 E = TypeVar("E", bound=Expr | FlowExpr)
@@ -261,7 +278,7 @@ def operands(expr: Expr | FlowExpr) -> tuple[NodeId, ...]:
     match expr:
         case Input() | Scalar() | Const() | MaxOf() | Index() | Extent() | Size() | Partial():
             return ()
-        case Elementwise(args=args) | Merge(args=args):
+        case Elementwise(args=args) | Merge(args=args) | Neighbours(args=args):
             return args
         case Cast(arg=arg) | Reduce(arg=arg) | Part(arg=arg) | Rename(arg=arg) | Segment(offsets=arg):
             return (arg,)
@@ -282,7 +299,7 @@ def with_operands(expr: E, new: tuple[NodeId, ...]) -> E:
     one: Expr | FlowExpr = expr
     changed: dict[str, object] = {}
     match one:
-        case Elementwise() | Merge():
+        case Elementwise() | Merge() | Neighbours():
             changed = {"args": new}
         case Cast() | Reduce() | Part() | Rename():
             changed = {"arg": new[0]}
@@ -309,6 +326,12 @@ def with_lookups(positions: tuple[Position, ...], new: tuple[NodeId, ...]) -> tu
     """The same positions with other index values, given in the order of `lookups`."""
     fresh = iter(new)
     return tuple(Lookup(next(fresh), p.size) if isinstance(p, Lookup) else p for p in positions)
+
+
+def walks_both(load: Load, axis: Axis) -> bool:
+    """Whether a load is of `BOTH` neighbours at each position of an axis."""
+    at = load.positions[load.pair.dim] if load.pair is not None and load.pair.index == BOTH else None
+    return isinstance(at, Affine) and axis in at.axes
 
 
 def position_axes(positions: tuple[Position, ...]) -> tuple[Axis, ...]:

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from fusec.diagnostics import Span
 from fusec.ir.builder import Builder
-from fusec.ir.expressions import Dot, FlowExpr, NodeId, Pair, Position, lookups, position_axes
+from fusec.ir.expressions import BOTH, Dot, FlowExpr, Load, Neighbours, NodeId, Pair, Position, lookups, position_axes
 from fusec.ir.graph import NodeOf, dots_among, reachable
 from fusec.ir.types import Axis, Named, Storage, union
 
@@ -66,6 +66,17 @@ class Flow:
     def dots(self) -> dict[NodeId, Dot]:
         """The dots among these."""
         return dots_among(self.nodes, self.live)
+
+
+def two_apart(nodes: tuple[FlowNode, ...], number: NodeId) -> tuple[Load | NodeId, ...]:
+    """The two elements at each position of an operand, each a node or the load of one; () where there is one."""
+    match nodes[number].expr:
+        case Neighbours(args=args):
+            return args
+        case Load(param, positions, Pair(dim, step, index)) if index == BOTH:
+            return Load(param, positions, Pair(dim, step, 0)), Load(param, positions, Pair(dim, step, 1))
+        case _:
+            return ()
 
 
 def store_inputs(store: Store) -> tuple[NodeId, ...]:

@@ -69,11 +69,13 @@ class Multiply:
 class Step:
     """A step along the streamed axes: the indices of all but the innermost, that of the innermost, and what is done.
 
-    First what is multiplied, then whatever else.
+    First what is multiplied, then whatever else. Where operands have two elements at each position of the innermost,
+    `both` is the index of these.
     """
 
     outer: tuple[RowIndex, ...]
     index: AxisIndex
+    both: AxisIndex | None
     dots: tuple[Multiply, ...]
     values: tuple[Statement, ...]
     results: Results

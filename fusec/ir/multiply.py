@@ -2,20 +2,23 @@
 
 A computed operand is a number of f32, and multiplied as one. Both operands are multiplied in a storage type where each
 is sure to be a number of that type, or where the dot permits to round to it (`precision=T`). Operands of 8 bits are
-multiplied as they are: each in its own type of f8, or both as integers of i8.
+multiplied as they are: each in its own type of f8, or both as integers of i8. Integers are numbers of every type that
+has room for the range they are proved to lie in: what is unpacked of four bits, less a zero point, is of bf16 and i8.
 """
 
 from __future__ import annotations
 
 from enum import Enum
 from math import frexp, isinf
-from typing import Protocol
 
-from fusec.ir.expressions import Choose, Const, Dot, Elementwise, Merge, NodeId, Part, Reduce, Rename
+from fusec.ir.expressions import Choose, Const, Dot, Elementwise, Merge, Neighbours, NodeId, Part, Reduce, Rename
+from fusec.ir.formats import limits
 from fusec.ir.ops import ELEMENTWISE, REDUCTIONS
-from fusec.ir.types import DTYPES, Computed, DType, Element, Kind, Storage, ValueType
+from fusec.ir.ranges import Range
+from fusec.ir.types import DTYPES, Computed, DType, Element, Kind, Storage
+from fusec.ir.value_ranges import Nodes, ValueRanges
 
-F32 = DTYPES["f32"]
+F16, F32 = DTYPES["f16"], DTYPES["f32"]
 F64 = DTYPES["f64"]
 
 I8, I32 = DTYPES["i8"], DTYPES["i32"]
@@ -47,34 +50,20 @@ _EXPONENTS = range(-13, 17)
 """Those of the normal numbers of f16, as `frexp` counts them. Other types have all of these."""
 
 
-class Typed(Protocol):
-    """A node of a graph or of a flow."""
-
-    @property
-    def expr(self) -> object: ...
-
-    @property
-    def type(self) -> ValueType: ...
-
-
-class Nodes(Protocol):
-    """The nodes of a graph or of a flow, by number."""
-
-    def __getitem__(self, number: NodeId, /) -> Typed: ...
-
-
 def multiplied_as(nodes: Nodes, dot: Dot) -> tuple[Storage, Storage] | None:
     """The storage types in which the operands of a dot are multiplied: one of `MULTIPLIED`, or both of 8 bits.
 
-    Of two operands of f8 each in its own, of two of i8 that. Else the first type that holds both, whatever a caller
-    chooses: that of one of them if it is of 16 bits, the one that the dot rounds to, that of one of them, bf16 (which
-    holds 8 bits) and f32. None for other integers and f64.
+    Of two operands of f8 each in its own, of two integers i8, if that holds both. Else the first type that holds both,
+    whatever a caller chooses: that of one of them if it is of 16 bits, the one that the dot rounds to, that of one of
+    them, bf16 (which holds 8 bits) and f32. None for other integers and f64.
     """
     both = (dot.a, dot.b)
     elements = [nodes[number].type.element for number in both]
     stored = [element for element in elements if not isinstance(element, Computed)]
-    if len(stored) == len(both) and (all(map(_is_f8, stored)) or all(element == I8 for element in stored)):
+    if len(stored) == len(both) and all(map(_is_f8, stored)):
         return stored[0], stored[1]
+    if all(nodes[number].type.kind is Kind.INT for number in both):
+        return (I8, I8) if all(is_number_of(nodes, number, I8) for number in both) else None
     short = [element for element in stored if all(option.bits == 16 for option in element.options)]
     for storage in (*short, dot.rounded, *stored, DTYPES["bf16"], F32):
         if storage is None or not MULTIPLIED.issuperset(storage.options):
@@ -104,7 +93,7 @@ def _is_f8(storage: Storage) -> bool:
 
 
 def is_number_of(nodes: Nodes, number: NodeId, storage: Storage) -> bool:
-    """Whether a real value is sure to be a number of a storage type: rounding to it would change nothing."""
+    """Whether a value is sure to be a number of a storage type: rounding to it would change nothing."""
     seen: set[NodeId] = set()
     stack = [number]
     while stack:
@@ -115,6 +104,10 @@ def is_number_of(nodes: Nodes, number: NodeId, storage: Storage) -> bool:
         type, expr = nodes[number].type, nodes[number].expr
         if _holds(storage, type.element):
             continue
+        if type.kind is Kind.INT:
+            if not _has_room(storage, ValueRanges(nodes)(number)):
+                return False
+            continue
         match expr:
             case Const(value) if all(_has(option, value) for option in storage.options):
                 pass
@@ -122,7 +115,7 @@ def is_number_of(nodes: Nodes, number: NodeId, storage: Storage) -> bool:
                 return False
             case Elementwise(op, args) if ELEMENTWISE[op].exact:
                 stack += args[ELEMENTWISE[op].numbers]
-            case Merge(args=args):
+            case Merge(args=args) | Neighbours(args=args):
                 stack += args
             case Part(arg=arg) | Rename(arg=arg):
                 stack.append(arg)
@@ -141,6 +134,19 @@ def _holds(storage: Storage, element: Element) -> bool:
         return True
     own = (F32,) if element == Computed(Kind.REAL) else () if isinstance(element, Computed) else element.options
     return bool(own) and all(_includes(wide, dtype) for wide in storage.options for dtype in own)
+
+
+def _has_room(storage: Storage, integers: Range) -> bool:
+    """Whether every integer of a range is a number of a storage type, whatever type a caller chooses."""
+    return all(integers.within(*_whole_numbers(option)) for option in storage.options)
+
+
+def _whole_numbers(dtype: DType) -> tuple[int, int]:
+    """The integers that all are numbers of a type."""
+    if dtype.kind is Kind.INT:
+        return limits(dtype)
+    most = 2 ** (dtype.mantissa + 1) if dtype.kind is Kind.REAL else 0
+    return -most, most
 
 
 def _includes(wide: DType, dtype: DType) -> bool:

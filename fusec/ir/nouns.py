@@ -18,6 +18,7 @@ from fusec.ir.expressions import (
     Dot,
     Elementwise,
     Load,
+    Neighbours,
     NodeId,
     Partial,
     Position,
@@ -76,6 +77,8 @@ def _word(nodes: tuple[FlowNode, ...], number: NodeId) -> str:
     match node.expr:
         case Load(param=param):
             return param
+        case Neighbours(args=args):
+            return _word(nodes, args[0])
         case Partial(noun=noun):
             return noun
         case Dot() | Reduce():

@@ -172,15 +172,19 @@ class ColumnSums(_Rowwise):
 
 @dataclass(frozen=True, slots=True)
 class Gemv:
-    """GEMV: a product for `few` positions of some axes, whose sums are those of rows."""
+    """GEMV: a product for `few` positions of some axes, whose sums are those of rows.
+
+    Where rows of the matrix are `narrow`, of fewer bytes than the vector, a program takes several of them.
+    """
 
     is_chained: ClassVar[bool] = False
     of: Resident | RowLoop
     few: tuple[Axis, ...]
+    narrow: bool = False
 
     @property
     def name(self) -> str:
-        return "gemv" if isinstance(self.of, Resident) else "gemv_loop"
+        return "gemv" if isinstance(self.of, Resident) or self.narrow else "gemv_loop"
 
     @property
     def stages(self) -> tuple[Stage, ...]:

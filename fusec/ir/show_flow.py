@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import sympy
 
-from fusec.ir.expressions import Affine, FlowExpr, Load, Lookup, NodeId, Pair, Partial, Position, Size
+from fusec.ir.expressions import (
+    BOTH,
+    Affine,
+    FlowExpr,
+    Load,
+    Lookup,
+    Neighbours,
+    NodeId,
+    Pair,
+    Partial,
+    Position,
+    Size,
+)
 from fusec.ir.flow import Flow, FlowNode, Store
 from fusec.ir.graph import reachable
 from fusec.ir.show import show_expr
@@ -42,6 +54,8 @@ def _expr(expr: FlowExpr) -> str:
             return f"load {param}{show_access(positions, pair)}"
         case Partial(workspace, op, axes):
             return f"{op} of {workspace}[{', '.join(map(str, axes))}]"
+        case Neighbours(args, axis):
+            return f"{', '.join(f'%{arg}' for arg in args)} by turns along {axis}"
         case Size(value):
             return f"size {size_text(value)}"
         case _:
@@ -51,7 +65,9 @@ def _expr(expr: FlowExpr) -> str:
 def show_access(positions: tuple[Position, ...], pair: Pair | None = None) -> str:
     """Where an access reads or writes, as `show_flow` has it."""
     text = f"[{', '.join(map(_position, positions))}]"
-    return text if pair is None else f"{text} neighbour {pair.index} of dim {pair.dim}"
+    if pair is None:
+        return text
+    return f"{text} {'both neighbours' if pair.index == BOTH else f'neighbour {pair.index}'} of dim {pair.dim}"
 
 
 def _position(position: Position) -> str:

@@ -131,7 +131,8 @@ class Fold:
 class Product:
     """The product of two tiles, `a` of rows by steps and `b` of steps by columns, in the tensor core, and a `total`.
 
-    `precision` and `sums` are those of the dot it is a step of.
+    `precision` and `sums` are those of the dot it is a step of. One that is `whole` in a step, without a total, is made
+    with its columns as rows where the kernel is told so (SWAP_AB).
     """
 
     a: Value
@@ -141,6 +142,34 @@ class Product:
     precision: str
     sums: Sums = Sums.SINGLE
     kind: Kind = Kind.REAL
+    whole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ByTurns:
+    """Two tiles as one that is twice as long along dimension `over`: an element of the first, one of the second."""
+
+    first: Value
+    second: Value
+    over: str
+    dims: Dims
+    kind: Kind = Kind.REAL
+
+
+@dataclass(frozen=True, slots=True)
+class Exactly:
+    """`arg`, integers from `low` to `high`, in a type that holds them: a storage type, or that of arithmetic.
+
+    With something `less` it is their difference, and both are from 0 to `high`.
+    """
+
+    arg: Value
+    low: int
+    high: int
+    dtype: DTypeRef | None
+    dims: Dims
+    kind: Kind = Kind.REAL
+    less: Value | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +202,8 @@ class Filled:
     kind: Kind = Kind.REAL
 
 
-Value: TypeAlias = (
-    Name | Number | SizeExpr | Largest | Apply | Rounded | Widened | AsWhole | Fold | Product | Turned | Masked | Filled
+Value: TypeAlias = (Name | Number | SizeExpr | Largest | Apply | Rounded | Widened | AsWhole | Fold | Product) | (
+    ByTurns | Exactly | Turned | Masked | Filled
 )
 
 

@@ -23,6 +23,7 @@ from fusec.ir.expressions import (
     Index,
     MaxOf,
     Merge,
+    Neighbours,
     NodeId,
     Part,
     Reduce,
@@ -83,7 +84,7 @@ class ValueRanges:
         if self._leaf(number) is not None:
             return ()
         match self._nodes[number].expr:
-            case Elementwise(args=args) | Merge(args=args):
+            case Elementwise(args=args) | Merge(args=args) | Neighbours(args=args):
                 return args
             case Cast(arg=arg) | Reduce(arg=arg) | Part(arg=arg) | Rename(arg=arg):
                 return (arg,)
@@ -107,7 +108,7 @@ class ValueRanges:
                 return self._reduced(node.expr, args[0])
             case Cast(dtype=dtype):
                 return self.rounded(args[0], dtype)
-            case Choose() | Merge():
+            case Choose() | Merge() | Neighbours():
                 same = {isinstance(arg.low, int) for arg in args}
                 return hull(args if len(same) == 1 else [arg.as_real() for arg in args])
             case Part() | Rename():

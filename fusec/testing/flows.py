@@ -26,6 +26,7 @@ from fusec.ir.expressions import (
     Load,
     Lookup,
     MaxOf,
+    Neighbours,
     NodeId,
     Pair,
     Partial,
@@ -34,7 +35,7 @@ from fusec.ir.expressions import (
     Scalar,
     Size,
 )
-from fusec.ir.flow import LEAD_AXES, Flow, FlowNode, Store, store_axes
+from fusec.ir.flow import LEAD_AXES, Flow, FlowNode, Store, store_axes, two_apart
 from fusec.ir.graph import Graph
 from fusec.ir.layout import stored_dims
 from fusec.ir.types import Axis, Dim, symbol, union, without
@@ -119,15 +120,27 @@ class _Walk:
                 held = self._array(arg)
                 return Array(reduction(op, held.tensor, dims_of(held, over)), without(held.axes, over))
             case Dot(a, b, over):
-                product = dot(self._array(a), self._array(b), over)
-                return Array(as_kind(product.tensor, node.type.kind), product.axes)
+                pairs = zip(self._elements(a), self._elements(b), strict=True)
+                products = [dot(one, other, over) for one, other in pairs]
+                total = sum((product.along(products[0].axes) for product in products[1:]), products[0].tensor)
+                return Array(as_kind(total, node.type.kind), products[0].axes)
             case Choose():
                 held = self._array(picked(expr, self.binding))
                 return Array(as_kind(held.over(axes, self.binding), node.type.kind), axes)
+            case Neighbours(args=args):
+                # Only its axes: a dot reads the elements.
+                return next(each for each in map(self._array, args) if set(each.axes) == set(axes))
             case Partial():
                 raise FlowFault("a partial result is no part of a whole flow")
             case _:
                 assert_never(expr)
+
+    def _elements(self, number: NodeId) -> tuple[Array, ...]:
+        """What an operand of a dot has at each position: one element, or two."""
+        parts = two_apart(self.flow.nodes, number)
+        if not parts:
+            return (self._array(number),)
+        return tuple(self._array(part) if isinstance(part, NodeId) else self._load(part) for part in parts)
 
     def _load(self, load: Load) -> Array:
         stored = widen(self.binding.tensors[load.param])

@@ -43,7 +43,7 @@ OTHER_FIGURES: dict[str, dict[float, str]] = {
     "passes/host/schedules.py": {32: "bits of a word"},
     "passes/kernel/integers.py": {32: "bits of an index"},
     "passes/kernel/outside.py": {2.0**-126: "the least normal f32"},
-    "passes/kernel/values.py": {32: "bits of an index"},
+    "passes/kernel/values.py": {32: "bits of an index", 2**22: "half of the integers that f32 holds"},
     "codegen/gate.py": {48: "jobs worth a worker", 120: "seconds for a compiler"},
     "commands/explain.py": {1e3: "milliseconds of a second"},
     "commands/tune.py": {300: "seconds for a step of a search"},

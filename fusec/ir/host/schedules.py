@@ -187,16 +187,18 @@ class ColumnSums:
 class Gemv:
     """A product of a matrix and so `few` rows that threads multiply, as a schedule of rows.
 
-    Programs that read much beside the row of the `matrix` that is their own name its axes.
+    Programs that read much beside the row of the `matrix` that is their own name its axes. Where rows of it are
+    `narrow`, of fewer bytes than the vector, a program takes several.
     """
 
     few: str
     matrix: str = ""
+    narrow: bool = False
     of: Resident | RowLoop
 
     @property
     def name(self) -> str:
-        return {"resident": "gemv", "row_loop": "gemv_loop"}[self.of.name]
+        return "gemv" if self.narrow else {"resident": "gemv", "row_loop": "gemv_loop"}[self.of.name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +209,8 @@ class Gemm:
     for each position of other axes. Split-K: several programs share a tile, and their partial `sums` are combined.
     There is room for sums of so many products at `most`, if that is said. Sums `in_parts` take twice the registers.
     Where they are `grouped`, a step of the loop has the last of the axes `k` whole. So many tensors with a value for
-    each element of a tile are read `beside` the products.
+    each element of a tile are read `beside` the products. The operand with the axis `unpacked` is read in fewer bits
+    than it is multiplied in, and is made in registers; `each` position of `k` may have two elements.
     """
 
     kernel: Any
@@ -222,6 +225,8 @@ class Gemm:
     grouped: bool = False
     beside: int = 0
     tf32: bool = False
+    unpacked: str = ""
+    each: int = 1
     few: str = ""
     again: str = ""
     sums: Mapping[str, str] = field(default_factory=dict)

@@ -9,7 +9,8 @@ from fusec.ir import schedule as ir
 from fusec.ir.expressions import GIVEN, OMITTED, Choose, Dot, Load, NodeId, Partial, operands
 from fusec.ir.expressions import Elementwise as Arithmetic
 from fusec.ir.fixed_extents import known_extent
-from fusec.ir.flow import FlowNode, store_axes, store_inputs
+from fusec.ir.flow import Flow, FlowNode, store_axes, store_inputs, two_apart
+from fusec.ir.graph import reachable
 from fusec.ir.host.names import Name
 from fusec.ir.host.schedules import (
     ColumnSums,
@@ -97,7 +98,8 @@ class Scheduler:
             of = replace(self._resident(stage, kernel), compact=False, loop=loop)
         else:
             of = self._row_loop(stage, kernel)
-        return Gemv(few=self._keys.axes(plan.few), matrix=self._keys.axes(_matrix_beside(plan)), of=of)
+        beside = () if plan.narrow else _matrix_beside(plan)
+        return Gemv(few=self._keys.axes(plan.few), matrix=self._keys.axes(beside), narrow=plan.narrow, of=of)
 
     # Rows
 
@@ -265,6 +267,8 @@ class Scheduler:
             grouped=_is_grouped(stage),
             beside=_reads_beside(stage, tile),
             tf32=all(dot.precision == "tf32" for dot in dots),
+            unpacked=self._keys.axis(unpacked) if (unpacked := _unpacked(tile, dots)) else "",
+            each=2 if any(two_apart(stage.flow.nodes, dot.a) for dot in dots) else 1,
             few=self._keys.axes(plan.few[:1]),
             again=self._keys.axes(plan.few[1:]),
             sums={partial.workspace: self._keys.axes(partial.axes) for partial in tile.sums},
@@ -334,6 +338,27 @@ class Scheduler:
 def _most(stage: Stage) -> int:
     """How many products the sums of a contraction have room for; 0 if for any number."""
     return MOST_I8 if any(stage.flow.nodes[n].type.kind is Kind.INT for n in stage.dots) else 0
+
+
+def _unpacked(tile: ir.GemmTile, dots: list[Dot]) -> Axis | None:
+    """The axis of a tile whose operands are read in fewer bits than they are multiplied in, and made in registers."""
+    nodes = tile.flow.nodes
+    for axis in (tile.n, tile.m):
+        found = [(dot, n) for dot in dots for n in (dot.a, dot.b) if axis in nodes[n].type.axes]
+        if found and all(_is_unpacked(tile.flow, dot, n) for dot, n in found):
+            return axis
+    return None
+
+
+def _is_unpacked(flow: Flow, dot: Dot, operand: NodeId) -> bool:
+    """Whether an operand is read in fewer bits than it is multiplied in."""
+    types, node = multiplied_as(flow.nodes, dot), flow.nodes[operand]
+    if types is None or node.type.element in types:
+        return False
+    below = (flow.nodes[number] for number in reachable(flow.nodes, (operand,)))
+    read = [one.type.element for one in below if isinstance(one.expr, Load) and set(dot.axes) <= set(one.type.axes)]
+    bits = [widest(element) for element in read]
+    return bool(bits) and (node.type.kind is Kind.INT or max(bits) < widest(types[operand != dot.a]))
 
 
 def _is_grouped(stage: Stage) -> bool:

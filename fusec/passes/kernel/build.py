@@ -35,7 +35,7 @@ from fusec.ir.multiply import sums_of
 from fusec.ir.partition import Partition
 from fusec.ir.stage import PartialResult, Stage
 from fusec.ir.statements import Assign, Branch, FirstPrograms, LoadTile, Put, Statement, StoreTile, every
-from fusec.ir.tile_values import Along, ElementOf, InRange, Largest, Name, Rounded
+from fusec.ir.tile_values import Along, ElementOf, Exactly, InRange, Largest, Name, Rounded
 from fusec.passes.kernel.addresses import Addresses
 from fusec.passes.kernel.blocks import BEGIN, END, EVICT, HELD, OVERLAP, PREFETCH, VEC, VECTOR
 from fusec.passes.kernel.epilogue import Epilogue, cone
@@ -306,7 +306,7 @@ class _KernelBuilder:
             else:
                 accumulators[number] = self._step(number, body)
         values = body.taken()
-        step = Step(outer, index, tuple(dots), values, self._results(outs, body))
+        step = Step(outer, index, self._grid.both, tuple(dots), values, self._results(outs, body))
         before = self._root.taken()
         for number, total in accumulators.items():
             folded = self._reductions.folded(number, total)
@@ -384,7 +384,7 @@ def _types(skeleton: Skeleton) -> set[str]:
     found: set[str] = set()
     for node in every(skeleton):
         match node:
-            case Rounded(dtype=ElementOf(tensor)) | Largest(dtype=ElementOf(tensor)):
+            case Rounded(dtype=ElementOf(tensor)) | Exactly(dtype=ElementOf(tensor)) | Largest(dtype=ElementOf(tensor)):
                 found.add(tensor)
             case StoreTile(dtype=ElementOf(tensor, saturates=True)):
                 found.add(tensor)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fusec.ir.axis_words import even_name, index_name
-from fusec.ir.expressions import FlowExpr, Load, Lookup, Partial, position_axes
+from fusec.ir.expressions import FlowExpr, Load, Lookup, Partial, position_axes, walks_both
 from fusec.ir.fixed_extents import known_extent
 from fusec.ir.flow import Store, store_axes
 from fusec.ir.kernel import RowIndex, Rows, Walk
@@ -38,6 +38,7 @@ class Grid:
 
     def __init__(self, stage: Stage, target: Target, names: Names) -> None:
         self._stage = stage
+        self._live = [stage.flow.nodes[number] for number in stage.live]
         self._target = target
         self._known = target.known
         self._names = names
@@ -90,6 +91,17 @@ class Grid:
         """The indices of the axes of a loop in its body."""
         *outer, inner = self._stage.loop
         return self._decomposed(tuple(outer), body), self._axis(inner, body, tail=self.walk() is None)
+
+    @property
+    def both(self) -> AxisIndex | None:
+        """The index of both elements at each position of the innermost axis of a loop, if some operand has two."""
+        inner = self._stage.loop[-1]
+        if not any(isinstance(node.expr, Load) and walks_both(node.expr, inner) for node in self._live):
+            return None
+        name = Name(self._loop_name(f"{index_name(inner)}_both", inner), (str(inner),), Kind.INT)
+        mask = MaskName(self._loop_name(f"{name.text}_mask", inner), (str(inner),))
+        inside = InRange(name, 2 * extent(inner), tail=self.walk() is None)
+        return AxisIndex(name, f"2 * {self.size_of(inner)}", Let(mask, (inside,)))
 
     def split_lanes(self, scope: Scope) -> Name:
         """The index over the partial results of one row."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import nan
 
-from fusec.ir.expressions import Load, NodeId, Partial, operands
+from fusec.diagnostics import InternalError
+from fusec.ir.expressions import BOTH, Affine, Load, NodeId, Partial, operands
 from fusec.ir.layout import split_stride, sum_strides
 from fusec.ir.ops import REDUCTIONS
 from fusec.ir.statements import Assign, LoadTile
@@ -39,9 +40,15 @@ class Loads:
         # No program may read, not even to no use, what another one writes.
         written = self._target.graph.tensor(load.param).mutable
         axes = self._facts.nodes[number].type.axes if written else None
+        if load.pair is not None and load.pair.index == BOTH:
+            return self._both(number, load, indices, scope)
         access = self._addresses.access(load.param, load.positions, indices, scope, axes)
         if load.pair is not None:
             return self._pair(number, load, access, scope)
+        return self._plain(number, load, access, scope)
+
+    def _plain(self, number: NodeId, load: Load, access: Access, scope: Scope) -> Value:
+        """The elements of an access, one at each position."""
         # The tensor core takes elements as they are stored.
         stored = self._target.graph.tensor(load.param).element if self._facts.is_multiplied(number) else None
         bits = stored is not None and number in self._facts.apart
@@ -65,6 +72,26 @@ class Loads:
         scope.statements.append(LoadTile((parts,), access.address, access.mask, fill))
         kept = tuple(dim for dim in dims if dim != "split")
         return self._naming.assign(number, Fold(partial.op, parts, ("split",), kept, kind), scope)
+
+    def _both(self, number: NodeId, load: Load, indices: Mapping[NodeId, Value], scope: Scope) -> Value:
+        """Both neighbours at each position of what is contracted, in their order: a tile that is twice as long."""
+        assert load.pair is not None
+        both, loop = self._grid.both, self._facts.stage.loop
+        axis = loop[-1] if loop else None
+        at = load.positions[load.pair.dim]
+        assert isinstance(at, Affine)
+        if both is None or axis is None or axis not in at.axes:
+            raise InternalError("build_kernels", "two numbers at each position of an axis that no loop walks")
+        inner = Scope(scope, indices={axis: both.name}, masks={axis: both.mask.name if both.mask else None})
+        terms = tuple((term, load.pair.step if term == axis else factor) for term, factor in at.terms)
+        place = load.pair.dim
+        positions = (*load.positions[:place], replace(at, terms=terms), *load.positions[place + 1 :])
+        plain = replace(load, positions=positions, pair=None)
+        written = self._target.graph.tensor(load.param).mutable
+        axes = self._facts.nodes[number].type.axes if written else None
+        access = self._addresses.access(load.param, positions, indices, inner, axes)
+        scope.statements += inner.taken()
+        return self._plain(number, plain, access, scope)
 
     def _pair(self, number: NodeId, load: Load, access: Access, scope: Scope) -> Value:
         """Two neighbours with one wide access: both are known from then on."""
@@ -97,6 +124,11 @@ class Loads:
             storage, cache, fill = None, None, 0.0
         scope.statements.append(LoadTile(names, address, access.conditions, fill, storage, cache, bits, splits))
 
+    def _is_of_block(self, number: NodeId) -> bool:
+        """Whether what is read is of one block of rows alone, if programs take blocks; the others are in the cache."""
+        block = self._facts.stage.block
+        return block is None or block in self._facts.nodes[number].type.axes
+
     def _kind(self, number: NodeId) -> Kind:
         return self._facts.nodes[number].type.kind
 
@@ -113,6 +145,8 @@ class Loads:
         if not self.hints or not facts.is_of_row(number) or facts.multiplies:
             return None
         if facts.stage.loop:
+            if self._target.contracts and not self._is_of_block(number):
+                return None
             again = not scope.last_read or not facts.is_looped(number)
             return "evict_last" if again else EVICT if self._target.contracts else "evict_first"
         if facts.is_table(number):

@@ -17,6 +17,7 @@ from fusec.ir.expressions import (
     Index,
     Load,
     MaxOf,
+    Neighbours,
     NodeId,
     Partial,
     Reduce,
@@ -27,12 +28,16 @@ from fusec.ir.expressions import (
 )
 from fusec.ir.graph import ScalarParam
 from fusec.ir.multiply import F32, F64, multiplied_as, sums_of
+from fusec.ir.ops import ELEMENTWISE
 from fusec.ir.schedule import GemmStage
 from fusec.ir.statements import Assign, Branch, Chosen, Early, Given, Statement, Test
 from fusec.ir.tile_values import (
     Apply,
     AsWhole,
+    ByTurns,
     Dims,
+    DTypeRef,
+    Exactly,
     Filled,
     Largest,
     Name,
@@ -44,7 +49,7 @@ from fusec.ir.tile_values import (
     Whole,
     Widened,
 )
-from fusec.ir.types import Kind, Storage
+from fusec.ir.types import DType, Kind, Storage
 from fusec.passes.kernel.facts import Facts
 from fusec.passes.kernel.grid import Grid
 from fusec.passes.kernel.loads import Loads
@@ -52,6 +57,9 @@ from fusec.passes.kernel.naming import Naming
 from fusec.passes.kernel.reductions import Reductions
 from fusec.passes.kernel.scope import Scope
 from fusec.passes.kernel.target import Target
+
+_SHORT = 2**22
+"""Integers up to this size have a short way to f32."""
 
 _INLINE = 4
 """Operations that may stand in one expression before it gets a line of its own."""
@@ -133,24 +141,64 @@ class Values:
         a, b = self.factors(dot, scope)
         dims = self._grid.order({dim for factor in (a, b) for dim in factor.dims} - set(map(str, dot.axes)))
         nodes = self._facts.nodes
-        return Product(a, b, None, dims, dot.precision, sums_of(nodes, dot), nodes[number].type.kind)
+        return Product(a, b, None, dims, dot.precision, sums_of(nodes, dot), nodes[number].type.kind, whole=True)
 
     def _factor(self, number: NodeId, dot: Dot, storage: Storage | None, scope: Scope) -> Value:
+        expr = self._facts.nodes[number].expr
+        if isinstance(expr, Neighbours):
+            first, second = (self._factor(arg, dot, storage, scope) for arg in expr.args)
+            dims = self._grid.order({*first.dims, *second.dims})
+            text = self._naming.names.fresh(f"{self._naming.hint(number)}_by_turns")
+            both = Name(text, dims, first.kind, storage)
+            scope.statements.append(Assign(both, ByTurns(first, second, str(expr.axis), dims, first.kind)))
+            return both
         value = self.value(number, scope)
-        is_zero = self._facts.padding.is_zero(number, dot.axes)
+        is_zero = self._is_zero(number, dot)
         if is_zero and isinstance(value, Name) and value.storage is not None and value.storage == storage:
             return value
-        wide = widened(value)
-        if not is_zero:
-            wide = self._reductions.masked(wide, dot.axes, 0.0, scope)
-        if storage is None or storage == F32:
-            return wide
-        rounded = Rounded(wide, self._target.dtype(storage), wide.dims, wide.kind)
+        if value.kind is Kind.INT and storage is not None:
+            rounded: Value = self._exactly(number, value, self._target.dtype(storage))
+            if not is_zero:
+                rounded = self._reductions.masked(rounded, dot.axes, 0.0, scope)
+        else:
+            wide = widened(value)
+            if not is_zero:
+                wide = self._reductions.masked(wide, dot.axes, 0.0, scope)
+            if storage is None or storage == F32:
+                return wide
+            rounded = Rounded(wide, self._target.dtype(storage), wide.dims, wide.kind)
         noun = self._naming.hint(number)
         text = f"{noun}_rounded" if isinstance(value, Name) else noun
-        name = Name(self._naming.names.fresh(text), wide.dims, wide.kind, storage)
+        name = Name(self._naming.names.fresh(text), rounded.dims, rounded.kind, storage)
         scope.statements.append(Assign(name, rounded))
         return name
+
+    def _is_zero(self, number: NodeId, dot: Dot) -> bool:
+        """Whether a factor stays as it is outside of what is contracted: it is 0 there, or finite and the other is."""
+        padding, nodes = self._facts.padding, self._facts.nodes
+        if padding.is_zero(number, dot.axes):
+            return True
+        others = {dot.a, dot.b} if number not in (dot.a, dot.b) else {dot.a, dot.b} - {number}
+        return nodes[number].type.kind is Kind.INT and any(padding.is_zero(other, dot.axes) for other in others)
+
+    def _as_real(self, number: NodeId, value: Value) -> Value:
+        """An operand of real arithmetic; a tile of integers that is unpacked there has a short way."""
+        found = self._facts.padding.inside(number)
+        small = found.within(-_SHORT, _SHORT) and not isinstance(value, Number | SizeExpr)
+        return self._exactly(number, value, None) if value.kind is Kind.INT and value.dims and small else value
+
+    def _exactly(self, number: NodeId, value: Value, dtype: DTypeRef | None) -> Value:
+        """An integer in a type of reals that holds all that it may be."""
+        inside, expr = self._facts.padding.inside, self._facts.nodes[number].expr
+        kind = dtype.kind if isinstance(dtype, DType) else Kind.REAL
+        if isinstance(value, Apply) and isinstance(expr, Elementwise) and ELEMENTWISE[expr.op].linear == (1, -1):
+            ranges = [inside(arg) for arg in expr.args]
+            if all(found.within(0, _SHORT) for found in ranges):
+                high = max(int(found.high) for found in ranges)
+                return Exactly(value.args[0], 0, high, dtype, value.dims, kind, value.args[1])
+        found = inside(number)
+        whole = value if isinstance(value, Name) else widened(value)
+        return Exactly(whole, int(found.low), int(found.high), dtype, value.dims, kind)
 
     def load_if_few(self, numbers: list[NodeId], scope: Scope) -> None:
         """Load in a branch now; `value` adds the opposite branch where one of them is needed."""
@@ -195,6 +243,8 @@ class Values:
                 return self._naming.assign(number, folded, scope)
             case Choose():
                 return self._chosen(number, node.expr, scope)
+            case Neighbours():
+                raise InternalError("build_kernels", "two elements at each position, which no dot reads")
             case _:
                 assert_never(node.expr)
 
@@ -217,6 +267,9 @@ class Values:
 
     def _applied(self, number: NodeId, op: str, args: list[Value], scope: Scope) -> Value:
         dims = self._grid.order({dim for arg in args for dim in arg.dims})
+        if self._target.contracts and self._facts.nodes[number].type.kind is Kind.REAL:
+            numbers = operands(self._facts.nodes[number].expr)
+            args = [self._as_real(*each) for each in zip(numbers, args, strict=True)]
         if number in self._facts.long:
             first = next((place for place, arg in enumerate(args) if not isinstance(arg, Number)), 0)
             args[first] = AsWhole(args[first], Whole.LONG, args[first].dims)

@@ -26,6 +26,7 @@ from fusec.passes.partition.operands import (
     continues,
     depths,
     is_stored,
+    is_unpacked,
     made_of_reductions,
     multiplications,
     read_later,
@@ -38,12 +39,15 @@ def dots_alone(graph: Graph, intermediates: Intermediates | None = None) -> Part
     """The steps, or None where there is no dot, or one whose operands are not stored in a type.
 
     Nor where a sum over groups goes on with a dot that the library does not scale by group: all of the groups' products
-    would have to be stored.
+    would have to be stored. Nor where an operand is unpacked where it is multiplied.
     """
     multiplied = multiplications(graph)
     depth = depths(graph)
     dots = dots_among(graph.nodes, multiplied)
     if not dots or any(_is_optional(graph, factor) for dot in dots.values() for factor in (dot.a, dot.b)):
+        return None
+    factors = ((f, s) for number, dot in dots.items() for f, s in zip((dot.a, dot.b), multiplied[number], strict=True))
+    if any(is_unpacked(graph, factor, storage) for factor, storage in factors):
         return None
     made = intermediates or Intermediates(graph)
     # Between the levels of two graphs, each dot that is as deep has one of its own.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fusec.ir.expressions import Choose, Dot, Input, Layout, NodeId, Part, Reduce, Rename, operands
+from fusec.ir.expressions import Choose, Dot, Gather, Input, Layout, NodeId, Part, Reduce, Rename, operands
 from fusec.ir.graph import Graph, dots_among, reachable
-from fusec.ir.multiply import is_number_of, is_of_8_bits, multiplied_as
+from fusec.ir.multiply import F16, I8, is_number_of, is_of_8_bits, multiplied_as
 from fusec.ir.ops import REDUCTIONS
-from fusec.ir.types import Axis, Computed, Storage
+from fusec.ir.types import Axis, Computed, Kind, Storage
 
 
 def argument_of(graph: Graph, number: NodeId) -> str | None:
@@ -40,19 +40,37 @@ def is_stored(graph: Graph, number: NodeId, storage: Storage, over: tuple[Axis, 
 def stored_as(graph: Graph, dot: Dot) -> tuple[Storage, Storage] | None:
     """The types in which the operands of a dot can be stored to be multiplied; None where there are none.
 
-    Numbers that may be of f64 have none: what they would be stored in has fewer digits. Neither has a stored operand
-    that is of fewer bits: a copy in more bits, of a weight of 8 bits for f16, would take the memory that these save.
+    Numbers that may be of f64 have none: what they would be stored in has fewer digits. Neither has a dot in f32 of an
+    operand that takes fewer bits: threads multiply it, and read it as it is.
     """
     both = (dot.a, dot.b)
     types = multiplied_as(graph.nodes, dot)
     if types is None or any(may_be_f64(graph, number) for number in both):
         return None
-    for number, storage in zip(both, types, strict=True):
-        element = graph.nodes[number].type.element
-        is_copied = element != storage and is_number_of(graph.nodes, number, storage)
-        if is_copied and not isinstance(element, Computed):
-            return None
-    return types
+    unpacked = [storage for number, storage in zip(both, types, strict=True) if is_unpacked(graph, number, storage)]
+    return None if any(_most_bits(storage) > F16.bits for storage in unpacked) else types
+
+
+def is_unpacked(graph: Graph, number: NodeId, storage: Storage) -> bool:
+    """Whether an operand is made, tile by tile where it is multiplied, of what takes fewer bits than the type has.
+
+    So is one that is stored in fewer bits, and integers that are computed of tensors of 8 bits at most. A copy, of a
+    weight of 4 or 8 bits for f16, would take the memory that these save.
+    """
+    element = graph.nodes[number].type.element
+    if element == storage or not is_number_of(graph.nodes, number, storage):
+        return False
+    if not isinstance(element, Computed):
+        return True
+    below = [graph.nodes[one] for one in reachable(graph.nodes, (number,))]
+    if element.kind is not Kind.INT or any(isinstance(node.expr, Reduce | Dot) for node in below):
+        return False
+    read = [node.type.element for node in below if isinstance(node.expr, Input | Gather)]
+    return bool(read) and all(not isinstance(each, Computed) and _most_bits(each) <= I8.bits for each in read)
+
+
+def _most_bits(storage: Storage) -> int:
+    return max(option.bits for option in storage.options)
 
 
 def multiplies_stored(graph: Graph) -> bool:

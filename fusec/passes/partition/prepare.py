@@ -39,7 +39,7 @@ from fusec.ir.sizes import symbols_in
 from fusec.ir.types import DTYPES, Axis, Dim, Kind, Lead, Named, Storage, product_extent, union, without
 from fusec.passes.graph.solve_extents import solve_extents
 from fusec.passes.partition.intermediates import Intermediates
-from fusec.passes.partition.operands import is_stored, stored_as
+from fusec.passes.partition.operands import is_stored, is_unpacked, stored_as
 from fusec.passes.partition.reading import Reading
 
 
@@ -83,6 +83,8 @@ class _Divider:
             return
         storage = self._multiplied(dot, number)
         if storage is None or not self._is_given(number) or is_stored(self._graph, number, storage, dot.axes):
+            return
+        if is_unpacked(self._graph, number, storage):
             return
         if (number, storage) not in self._operands:
             self._operands[number, storage] = self._held(number, storage, dot.axes)

@@ -19,7 +19,14 @@ from fusec.ir.partition import STORED, Partition
 from fusec.ir.types import Storage
 from fusec.passes.partition.cut import Cuts, Stored, cut
 from fusec.passes.partition.intermediates import Intermediates
-from fusec.passes.partition.operands import continues, is_stored, made_of_reductions, multiplications, read_later
+from fusec.passes.partition.operands import (
+    continues,
+    is_stored,
+    is_unpacked,
+    made_of_reductions,
+    multiplications,
+    read_later,
+)
 
 
 def store_operands(graph: Graph, intermediates: Intermediates | None = None) -> Partition | None:
@@ -32,7 +39,7 @@ def store_operands(graph: Graph, intermediates: Intermediates | None = None) -> 
     stored: dict[tuple[NodeId, Storage], Stored] = {}
     for number, dot in dots_among(graph.nodes, multiplied).items():
         for factor, storage in zip((dot.a, dot.b), multiplied[number], strict=True):
-            if not is_stored(graph, factor, storage, dot.axes):
+            if not is_stored(graph, factor, storage, dot.axes) and not is_unpacked(graph, factor, storage):
                 stored[factor, storage] = Stored(made.of(factor, storage, dot.axes, "operand"), levels[factor])
     values = {
         number: Stored(made.of(number, _exact(graph, number), (), "kept"), levels[number])

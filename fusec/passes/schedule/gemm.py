@@ -13,13 +13,15 @@ is read, makes the rows of the tile and the few positions its columns.
 
 from __future__ import annotations
 
-from fusec.ir.expressions import Dot, NodeId, Reduce
+from dataclasses import replace
+
+from fusec.ir.expressions import Dot, NodeId, Reduce, position_axes
 from fusec.ir.flow import LEAD_AXES, Flow, store_axes
 from fusec.ir.graph import reachable
 from fusec.ir.multiply import multiplied_as
 from fusec.ir.ops import REDUCTIONS
 from fusec.ir.schedule import Gemm, GemmTile
-from fusec.ir.types import Axis, Kind, without
+from fusec.ir.types import Axis, Kind, union, without
 from fusec.passes.schedule.split_k import shared_sums, split_k
 from fusec.passes.schedule.survey import Survey
 
@@ -29,6 +31,9 @@ def contractions(facts: Survey, label: str) -> tuple[Gemm, ...] | str:
 
     All of them launch one kernel.
     """
+    # Operands may have more axes than the output, and then come first in the order of memory.
+    stored = union(*(position_axes(store.positions) for store in facts.majors))
+    facts = replace(facts, order=union(tuple(axis for axis in stored if axis in facts.order), facts.order))
     nodes, dots = facts.flow.nodes, facts.flow.dots
     if not dots:
         return "its dots are over axes that views take apart to the last position"
@@ -56,12 +61,12 @@ def contractions(facts: Survey, label: str) -> tuple[Gemm, ...] | str:
     k = (*(axis for axis in facts.order if axis in groups), *(axis for axis in facts.order if axis in contracted))
     rows = without(facts.order, (*k, m, n))
     is_whole = any(nodes[number].type.kind is Kind.INT for number in dots)
-    sums = () if groups or is_whole else shared_sums(facts, k)
+    sums = () if is_whole else shared_sums(facts, k)
     tile = GemmTile(f"gemm{label}", facts.flow, (*rows, m, *k, n), rows, m, n, k, sums)
-    if groups:
-        return (Gemm(tile),)
     few = (m, *_read_again(facts, dots, tile))
-    shared = (Gemm(tile, few, split_k(facts, tile, label)),) if sums else ()
+    # What threads add up, where a step has no room for a group, has a kernel of the plain name.
+    combine = f"{'combine_shares' if groups else 'combine'}{label}"
+    shared = (Gemm(tile, few, split_k(facts, tile, combine)),) if sums else ()
     return (*shared, Gemm(tile, few), Gemm(tile))
 
 
@@ -112,5 +117,4 @@ def _are_apart(a: tuple[Axis, ...], b: tuple[Axis, ...], m: Axis, n: Axis) -> bo
 
 def _is_multiplied(facts: Survey, dot: Dot) -> bool:
     """Whether the tensor core takes the operands of a dot, whatever types the caller chooses."""
-    nodes = facts.flow.nodes
-    return nodes[dot.a].type.kind is nodes[dot.b].type.kind and multiplied_as(nodes, dot) is not None
+    return multiplied_as(facts.flow.nodes, dot) is not None

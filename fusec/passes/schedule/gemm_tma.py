@@ -11,7 +11,7 @@ import sympy
 
 from fusec.ir.expressions import Affine, Dot, Load, NodeId, Position, Reduce, position_axes
 from fusec.ir.flow import Flow, Store, store_axes
-from fusec.ir.multiply import Sums, sums_of
+from fusec.ir.multiply import Sums, multiplied_as, sums_of
 from fusec.ir.schedule import GemmTma
 from fusec.ir.tensor_map import Matrix, TensorMap, TensorMaps, TmaProduct
 from fusec.ir.types import Axis, DType, without
@@ -51,6 +51,9 @@ def _tensor_maps(facts: Survey, m: Axis, n: Axis) -> TensorMaps | str:
         alike = _product(flow, dots[number])
         if first is None or second is None:
             return "an operand of a dot is computed, looked up or may be left out"
+        types = multiplied_as(flow.nodes, dots[number]) or ()
+        if any(flow.nodes[factor].type.element not in types for factor in factors[number]):
+            return "an operand of a dot is stored in another type than it is multiplied in"
         if _is_across(dots[number], alike[1], first, second):
             return "an operand of 8 bits does not lie along what is contracted"
         same = (other for other in left if _product(flow, dots[other]) == alike)

@@ -27,7 +27,9 @@ from fusec.passes.schedule.survey import Survey, depths, survey
 def shared_sums(facts: Survey, k: tuple[Axis, ...]) -> tuple[PartialResult, ...]:
     """What programs that share a tile of a contraction leave; nothing where it takes several sweeps."""
     flow = facts.flow
-    sums = [n for n in flow.live if isinstance(flow.nodes[n].expr, Dot | Reduce)]
+    found = [n for n in flow.live if isinstance(flow.nodes[n].expr, Dot | Reduce)]
+    # The product of a group is whole in its step.
+    sums = [n for n in found if set(k).isdisjoint(flow.nodes[n].type.axes)]
     depth = depths(flow, k)
     if any(depth[n] > 1 for n in sums):
         return ()
@@ -38,11 +40,11 @@ def shared_sums(facts: Survey, k: tuple[Axis, ...]) -> tuple[PartialResult, ...]
     return tuple(PartialResult(names[n], combination(flow, n), n, kept_axes(facts, n), apart=True) for n in sums)
 
 
-def split_k(facts: Survey, tile: GemmTile, label: str) -> SplitK:
-    """What a program that shares a tile computes of it, which has `sums`, and the combine of these."""
+def split_k(facts: Survey, tile: GemmTile, combine: str) -> SplitK:
+    """What a program that shares a tile computes of it, which has `sums`, and the `combine` of these."""
     left = Workspaces({partial.value: partial.workspace for partial in tile.sums}, apart=True, as_product=True)
     cut, moved = without_reductions(facts, left, tuple(left.names), ())
     partials = tuple(replace(partial, value=moved[partial.value]) for partial in tile.sums)
     share = GemmShare(tile.kernel, cut, tile.order, tile.rows, tile.m, tile.n, tile.k, tile, partials)
-    combine = final_stage(facts, replace(left, done=frozenset(left.names)), f"combine{label}")
-    return SplitK(share, replace(combine, order=survey(combine.flow).order))
+    last = final_stage(facts, replace(left, done=frozenset(left.names)), combine)
+    return SplitK(share, replace(last, order=survey(last.flow).order))

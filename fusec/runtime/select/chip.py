@@ -157,6 +157,15 @@ class Chip:
     """Elements of a matrix up to which threads multiply a vector, though they read as much beside the matrix."""
     skinny: int = 16
     """Up to so many positions of an axis are the columns of a tile (swap-AB): it is as fast as the matrix is read."""
+    vector_rows: int = 4
+    """Rows of a matrix that a program multiplies with one vector, where each takes fewer bytes than that."""
+    vector_step: int = 2048
+    vector_thread: int = 64
+    """Bytes of these rows that it takes at a time, and a thread of it."""
+    vector_group_rows: int = 16
+    vector_group_step: int = 16384
+    vector_group_thread: int = 128
+    """The same where groups of what is contracted are added up before they are scaled."""
     most_again: int = 1
     """How often the matrix may be read for that."""
 
@@ -188,6 +197,16 @@ class Chip:
     """With fewer tiles than this several programs share each (split-K): it takes so many to read at full speed."""
     most_split_k: int = 8
     """Programs that share a tile at most."""
+
+    # Gemms: tiles of an operand that is unpacked in registers
+    unpacked_columns: int = 64
+    """Tokens up to which several programs share a tile."""
+    unpacked_rows: int = 64
+    """Rows of the matrix that a tile has, or twice as many."""
+    unpacked_step: int = 128
+    """Elements of each row that it multiplies at a time."""
+    unpacked_programs: int = 396
+    """Three for each SM read a matrix at full speed; half as many where tokens are more than a few."""
 
     # Gemms: persistent tiles
     tma_block_m: int = 128

@@ -23,6 +23,7 @@ from fusec.runtime.select.rows import elementwise
 from fusec.runtime.select.rule import Rule
 from fusec.runtime.select.sizes import cdiv, padded, power_within
 from fusec.runtime.select.tiles import Contraction, GemmTile
+from fusec.runtime.select.unpacked import narrow_rows, unpacked_tile
 
 TileRule = Callable[[Contraction, Chip], GemmTile]
 
@@ -35,19 +36,20 @@ def is_vector(chip: Chip, rows: int, matrix: int = 0) -> bool:
     return not is_invariant() and rows <= 1 and matrix <= chip.gemv_matrix
 
 
-def is_skinny(chip: Chip, columns: int, again: int = 1) -> bool:
+def is_skinny(chip: Chip, columns: int, again: int = 1, most: int | None = None) -> bool:
     """Whether so few positions of an axis are best the columns of a tile, whose rows are those of a matrix (swap-AB).
 
     They are not where the matrix is read `again` for each position of other axes, which could all be columns.
     """
-    return not is_invariant() and columns <= chip.skinny and again <= chip.most_again
+    most = chip.skinny if most is None else most
+    return not is_invariant() and columns <= most and again <= chip.most_again
 
 
 def has_room(plan: Gemm | GemmTma, call: Call) -> bool:
     """Whether the sums of a contraction have room for all that is contracted, and a step for a group of it."""
     if isinstance(plan, Gemm) and plan.grouped:
         contraction = contraction_of(plan, call)
-        return padded(contraction.k) * contraction.itemsize <= call.chip.group_bytes
+        return padded(contraction.k) * plan.each * contraction.itemsize <= call.chip.group_bytes
     return not plan.most or call.count(plan.k) <= plan.most
 
 
@@ -56,7 +58,8 @@ def is_for_few(plan: Gemm | Gemv, call: Call) -> bool:
     few = call.count(plan.few)
     if isinstance(plan, Gemv):
         return is_vector(call.chip, few, call.count(plan.matrix) if plan.matrix else 0)
-    return bool(plan.few) and has_room(plan, call) and is_skinny(call.chip, few, call.count(plan.again))
+    most = call.chip.unpacked_columns if plan.unpacked == plan.m else call.chip.skinny
+    return bool(plan.few) and has_room(plan, call) and is_skinny(call.chip, few, call.count(plan.again), most)
 
 
 def prefers_library(
@@ -143,14 +146,12 @@ def skinny_tile(contraction: Contraction, chip: Chip) -> GemmTile:
 def gemm_fits(plan: Gemm, call: Call) -> bool:
     if not has_room(plan, call) or (plan.few and not is_for_few(plan, call)):
         return False
-    return plan.combine is None or skinny_tile(contraction_of(plan, call), call.chip).splits > 1
+    return plan.combine is None or _tile_by_rule(plan, call, contraction_of(plan, call)).splits > 1
 
 
 def gemm(plan: Gemm, call: Call) -> list[Launch]:
     contraction = contraction_of(plan, call)
-    tile = tile_for(call, skinny_tile if plan.few else gemm_tile, contraction)
-    if plan.grouped:
-        tile = replace(tile, block_k=max(padded(contraction.k), contraction.least_k))
+    tile = _tile(plan, call, contraction)
     last = plan.k.split()[-1]
     blocks: dict[str, Any] = {
         block_name(plan.m): tile.block_m,
@@ -158,7 +159,9 @@ def gemm(plan: Gemm, call: Call) -> list[Launch]:
         block_name(last): tile.block_k,
     }
     full, tail = steps(contraction.k, tile.block_k, bool(plan.few))
-    blocks |= {"SWAP_AB": bool(plan.few), "FULL_STEPS": full, "TAIL_STEPS": tail}
+    # The tensor core takes the rows of its tiles from registers, and their columns from shared memory.
+    swapped = bool(plan.few) or plan.unpacked == plan.n
+    blocks |= {"SWAP_AB": swapped, "FULL_STEPS": full, "TAIL_STEPS": tail}
     programs = call.count(plan.batches) * cdiv(contraction.m, tile.block_m) * cdiv(contraction.n, tile.block_n)
     if plan.combine is None or tile.splits == 1:
         blocks |= {"SPLIT_K": 1, **{f"{name}_ptr": None for name in plan.sums}}
@@ -167,6 +170,23 @@ def gemm(plan: Gemm, call: Call) -> list[Launch]:
     blocks["SPLIT_K"] = tile.splits
     launches = call.launch(plan.kernel, programs * tile.splits, tile.options, blocks)
     return [*launches, *elementwise(plan.combine, call, tile.splits)]
+
+
+def _tile(plan: Gemm, call: Call, contraction: Contraction) -> GemmTile:
+    """The tile of a plan: by the rule for its operands, or the call's choice. A step has a group as a whole."""
+    tile = call.chosen(_rule(plan).__name__, asdict(contraction), _tile_by_rule(plan, call, contraction))
+    return replace(tile, block_k=max(padded(contraction.k), contraction.least_k)) if plan.grouped else tile
+
+
+def _rule(plan: Gemm) -> Callable[..., GemmTile]:
+    return unpacked_tile if plan.unpacked else skinny_tile if plan.few else gemm_tile
+
+
+def _tile_by_rule(plan: Gemm, call: Call, contraction: Contraction) -> GemmTile:
+    if not plan.unpacked:
+        return (skinny_tile if plan.few else gemm_tile)(contraction, call.chip)
+    *outer, _ = plan.k.split()
+    return unpacked_tile(contraction, call.chip, plan.unpacked == plan.m, plan.each, call.count(" ".join(outer)))
 
 
 def steps(inner: int, step: int, few: bool) -> tuple[int, int]:
@@ -194,6 +214,8 @@ def gemv_fits(plan: Gemv, call: Call) -> bool:
 
 def gemv(plan: Gemv, call: Call) -> list[Launch]:
     """Rows in a loop, which the matrix leaves the cache for; those that registers hold in one step of that."""
+    if isinstance(plan.of, RowLoop) and plan.narrow:
+        return narrow_rows(plan.of, call)
     if isinstance(plan.of, RowLoop):
         return rows.row_loop(plan.of, call, {"EVICT": "evict_first"})
     size = call.size(plan.of.loop)

@@ -119,6 +119,9 @@ class _Functions:
     def dot_in_parts(self, a: Tile, b: Tile, total: Tile) -> Tile:
         return self._language.dot(a, b, total)
 
+    def by_turns(self, *values: Any) -> Any:
+        return _bound(device.by_turns, self._language)(*values)
+
     def inside(self, *values: Any) -> Any:
         return _bound(device.inside, self._language)(*values)
 
