@@ -44,7 +44,7 @@ class Known:
 
 @dataclass(slots=True)
 class Baseline:
-    """The tests of a repository; `modules` are the seconds for which a file of tests is loaded."""
+    """The tests of a repository; `modules` are the seconds in which a file of tests is loaded, with what they share."""
 
     digest: str
     tests: list[Known] = field(default_factory=list)
@@ -58,7 +58,8 @@ class Baseline:
         if not self._by_name:
             self._by_name = {each.name: each for each in self.tests}
         known = self._by_name.get(name)
-        return 20.0 + 8.0 * (known.seconds if known else self.modules.get(name, 10.0))
+        file = self.modules.get(name.partition("::")[0], 10.0)
+        return 20.0 + 8.0 * (file + (known.seconds if known else 0.0))
 
     def add(self, file: str, digest: str, found: _Found) -> None:
         """What became of a file of tests, or of a part of it."""
@@ -109,7 +110,7 @@ def measure(
 
 def _run(copy: Copy, file: str, part: tuple[int, int], limit: float) -> _Found:
     """The tests of a file, or a part of them; those behind one that hangs in a process of their own."""
-    found, imported = _Found(file), {}
+    found, imported, loading = _Found(file), {}, 0.0
     wanted: list[str] | None = None
     while wanted is None or wanted:
         names, begun, whole = wanted or [file], "", part if wanted is None else (0, 1)
@@ -118,11 +119,13 @@ def _run(copy: Copy, file: str, part: tuple[int, int], limit: float) -> _Found:
             if "collected" in told:
                 wanted = told["collected"]
             elif "module" in told and told["module"] == file:
-                found.seconds = max(found.seconds, told["seconds"])
+                loading = told["seconds"]
+                found.seconds = max(found.seconds, loading)
                 imported = _masks(told["lines"])
             elif "test" in told and told["held"]:
                 lines = _joined(_masks(told["lines"]), imported)
                 found.tests.append(Known(told["test"], told["seconds"], lines))
+                found.seconds = max(found.seconds, loading + told["shared"])
             elif "test" in told and told["held"] is False:
                 found.left_out.append(told["test"])
             elif "hangs" in told:

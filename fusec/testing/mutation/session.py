@@ -90,7 +90,7 @@ class _Told:
     def pytest_fixture_setup(
         self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
     ) -> Generator[None, Any, Any]:
-        """What a fixture does for several tests is done for each of them."""
+        """What a fixture does for several tests belongs to each of them; that takes its time once for all."""
         if not self._noted.lines or fixturedef.scope == "function":
             return (yield)
         with self._noted.during() as during:
@@ -109,15 +109,16 @@ class _Told:
             _forget()
         with self._noted.during() as during:
             result = yield
-        seconds, lines = during.seconds, during.lines
+        shared, lines = 0.0, during.lines
         for definitions in item._fixtureinfo.name2fixturedefs.values():  # type: ignore[attr-defined]
             for each in definitions:
                 further = self._fixtures.get(id(each))
                 if further:
-                    seconds += further[0]
+                    shared += further[0]
                     _join(lines, further[1])
         held = None if "skipped" in self._outcomes else "failed" not in self._outcomes
-        self._tell({"test": item.nodeid, "held": held, "seconds": round(seconds, 3), "lines": _plain(lines)})
+        told = {"seconds": round(during.seconds, 3), "shared": round(shared, 3), "lines": _plain(lines)}
+        self._tell({"test": item.nodeid, "held": held, **told})
         return result
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
