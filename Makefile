@@ -25,7 +25,7 @@ build: $(READY)
 	$(BIN)/fusec build specs/ --out generated --verify --strict --jobs $(JOBS)
 
 test: lint
-	$(BIN)/pytest -n $(JOBS)
+	$(BIN)/pytest -n $(JOBS) --dist worksteal
 
 test-install: $(READY)
 	FUSEC_TEST_INSTALL=$(abspath $(VENV))/constraints.txt $(BIN)/pytest -n0 tests/install
@@ -34,7 +34,7 @@ OLDEST := $(VENV)/triton-oldest
 OLDEST_TRITON := $(shell sed -n 's/.*"triton>=\([0-9.]*\)".*/\1/p' pyproject.toml)
 
 test-oldest: $(READY) $(OLDEST)
-	PYTHONPATH=$(OLDEST) $(BIN)/pytest -n $(JOBS)
+	PYTHONPATH=$(OLDEST) $(BIN)/pytest -n $(JOBS) --dist worksteal
 
 $(OLDEST): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade \
