@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from fusec.runtime import collapse, contiguous, squeeze
 from fusec.runtime.layout import layout
+from fusec.runtime.select.sizes import is_flat
 
 
 @st.composite
@@ -96,3 +97,14 @@ def test_layouts_differ_where_a_plan_would() -> None:
     others = [x.t(), x[:4], x.half(), x.flatten()[1:57].view(7, 8), x.to("meta"), None]
     assert len({layout(x), *map(layout, others)}) == len(others) + 1
     assert layout(x.flatten()[1:]) != layout(x.flatten()[4:])
+
+
+def test_tensors_are_one_run_of_memory_each() -> None:
+    """One that is not given does not matter; a last axis of one element has to have a stride of 1."""
+    whole, apart = torch.empty(3, 4), torch.empty(3, 8)[:, ::2]
+    assert is_flat(whole, None, torch.empty(()))
+    assert is_flat(None)
+    assert not is_flat(whole, apart)
+    assert not is_flat(apart, None)
+    assert not is_flat(whole.T)
+    assert not is_flat(torch.empty(3, 1).as_strided((3, 1), (1, 7)))
