@@ -77,6 +77,12 @@ where T in {f16, bf16, f32}:
     y = softmax(x, over=N)
     w = sum(z * sum(x, over=M), over=(R, N))
 """,
+    "results of columns along different axes": """op f(x: T[A, B, C]) -> (p: f32[A], q: f32[B], r: f32[C])
+where T in {f16, bf16, f32}:
+    p = sum(x, over=(B, C))
+    q = amax(x, over=(A, C))
+    r = mean(x * x, over=(A, B))
+""",
     "sums over some of the rows alone": """op f(x: T[B, S, N]) -> (y: T[B, S, N], z: f32[B, N])
 where T in {f16, bf16, f32}:
     y = softmax(x, over=N)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from fusec.ir.expressions import Dot, NodeId, Reduce, operands
-from fusec.ir.flow import Store, store_axes, store_inputs
+from fusec.ir.flow import Flow, Store, store_axes, store_inputs
 from fusec.ir.graph import reachable
 from fusec.ir.schedule import ColumnSums
 from fusec.ir.stage import PartialResult
@@ -24,7 +24,7 @@ from fusec.passes.schedule.split_rows import (
     without_reductions,
     workspaces,
 )
-from fusec.passes.schedule.survey import Survey, depths
+from fusec.passes.schedule.survey import Survey, depths, survey
 
 
 def column_sums(facts: Survey, label: str) -> tuple[ColumnSums, ...]:
@@ -48,7 +48,8 @@ def _parts(facts: Survey, rows: tuple[Axis, ...]) -> _Parts | None:
     """The parts if these axes are rows: each value has all of them, or can wait until all rows are there.
 
     Where nothing belongs to a row but the sums of its elements, columns are better off apart. So are reductions behind
-    the rows over what these do not walk: one program would make them.
+    the rows over what these do not walk, which one program would make, and results behind them along different axes:
+    of a grid of both most programs would store nothing.
     """
     flow, outer = facts.flow, set(rows)
     depth = depths(flow, rows)
@@ -71,8 +72,12 @@ def _parts(facts: Survey, rows: tuple[Axis, ...]) -> _Parts | None:
     walked = _walked(facts, tuple(sums), each)
     if any(not walked.issuperset(expr.axes) for n, expr in reduces.items() if n not in made):
         return None
+    behind = tuple(store for store, has in stores if not has)
+    majors = survey(Flow(flow.nodes, behind)).majors
     inner = any(not depth[n] for n in made & reduces.keys())
-    return _Parts(rows, tuple(sums), each, tuple(s for s, has in stores if not has)) if each or inner else None
+    if not (each or inner) or len({frozenset(store_axes(flow, store)) for store in majors}) > 1:
+        return None
+    return _Parts(rows, tuple(sums), each, behind)
 
 
 def _made(facts: Survey, sums: tuple[NodeId, ...], each: tuple[Store, ...]) -> frozenset[NodeId]:
