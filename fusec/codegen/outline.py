@@ -7,8 +7,10 @@ names of variables: runs of statements of one block. Triton inlines functions, a
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from fusec.codegen.variables import LOOP, reads, targets, tokens
 from fusec.codegen.wrap import wrapped
@@ -197,7 +199,7 @@ def _interface(body: Body, run: _Run) -> tuple[set[str], set[str]] | None:
 
     What only a loop assigns is not there behind it, unless it was there before.
     """
-    inside, outside = body.lines[run.start : run.end], (*body.lines[: run.start], *body.lines[run.end :])
+    inside = body.lines[run.start : run.end]
     inputs, made, surely = set[str](), set[str](), set[str]()
     loops: list[int] = []
     branches: list[int] = []
@@ -220,10 +222,12 @@ def _interface(body: Body, run: _Run) -> tuple[set[str], set[str]] | None:
             looped |= given
         elif line.lstrip().startswith(("if ", "elif ", "else:")):
             branches.append(depth)
-    before = {*body.parameters, *_visible(body.lines, run.start)}
-    read = set().union(*map(reads, outside))
+    within, every = Counter(name for line in inside for name in reads(line)), _readers(body)
+    read = {name for name in made if every[name] > within[name]}
     results = surely & read
-    for name in (looped | branched) - surely:
+    doubtful = (looped | branched) - surely
+    before = {*body.parameters, *_visible(body.lines, run.start)} if doubtful else set()
+    for name in doubtful:
         if name in before:
             inputs.add(name)
             results.add(name)
@@ -234,6 +238,12 @@ def _interface(body: Body, run: _Run) -> tuple[set[str], set[str]] | None:
         elif name in read and any("static_range" in line for line in inside):
             return None
     return inputs, results
+
+
+@lru_cache(maxsize=64)
+def _readers(body: Body) -> Counter[str]:
+    """How many lines read each name."""
+    return Counter(name for line in body.lines for name in reads(line))
 
 
 def _visible(lines: Sequence[str], start: int) -> set[str]:

@@ -10,7 +10,9 @@ from random import Random
 
 import pytest
 
+from fusec.codegen import outline
 from fusec.codegen.outline import Body, Function, outlined
+from fusec.codegen.variables import reads
 
 PARAMETERS = ("a", "b", "c", "FLAG")
 
@@ -149,3 +151,21 @@ def test_what_saves_little_is_written_again(count: int) -> None:
             assert 8 <= saved < 8 + count - 1
             return
     raise AssertionError("nothing is shared")
+
+
+def test_kernels_twice_as_long_take_no_more_than_twice_as_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chains of reductions have long kernels alike: with every line read for every run, 30 took two minutes."""
+    asked: list[str] = []
+    monkeypatch.setattr(outline, "reads", lambda line: asked.append(line) or reads(line))
+
+    def lines_read(length: int) -> int:
+        lines = [f"    v{at + 1} = tl.exp(v{at}) * {'x' if at % 7 else 'y'}" for at in range(length)]
+        lines += [f"    s{at} = tl.sum(v{at}, 0)" for at in range(0, length, 5)]
+        lines += [f"    tl.store(y_ptr, {' + '.join(f's{at}' for at in range(0, length, 5))})"]
+        body = Body(tuple(lines), ("x", "y", "v0", "y_ptr"), frozenset())
+        asked.clear()
+        outlined({f"k{place}": body for place in range(2)}, frozenset())
+        return len(asked)
+
+    short, long = lines_read(80), lines_read(160)
+    assert 0 < long < 2.6 * short
