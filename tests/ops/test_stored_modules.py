@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import gc
 import io
 import pickle
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -302,6 +304,26 @@ def test_a_dropped_master_of_shared_weights_keeps_its_own_values(make: Make) -> 
             parameter.mul_(2)
         call(module)
         assert torch.equal(call(shared), y)
+
+
+@torch.no_grad()
+def test_nothing_of_a_dropped_master_is_kept_elsewhere(make: Make) -> None:
+    module, call = make()
+    prepare = module._storing[0]
+    before = _entries(prepare)
+    call(module)
+    assert _entries(prepare) >= before
+    weights = [weakref.ref(module._parameters[name].untyped_storage()) for name in module._storing[1]]
+    module.drop_master()
+    gc.collect()
+    assert [weight() for weight in weights] == [None] * len(weights)
+    call(module)
+    assert _entries(prepare) == before
+
+
+def _entries(prepare: Any) -> int:
+    gc.collect()
+    return sum(len(prepared._kept) for prepared in prepare._known.values())
 
 
 @pytest.mark.parametrize("drops", [False, True])
