@@ -163,8 +163,9 @@ def cases() -> Iterator[tuple[str, Callable[[], Candidates]]]:
     for m in (1, 16, 2048, 8192):
         for n in (4096, 14336):
             yield f"linear {m}x{n}", partial(linear, m, n)
-            yield f"linear {m}x{n} in bf16", partial(in_bf16, m, n)
-            yield f"linear {m}x{n} behind rmsnorm", partial(linear, m, n, normed=True)
+            if m <= 16:
+                yield f"linear {m}x{n} in bf16", partial(in_bf16, m, n)
+    yield "linear 2048x4096 behind rmsnorm", partial(linear, 2048, 4096, normed=True)
     yield "gated 2048x14336", partial(gated, 2048, 14336)
 
 

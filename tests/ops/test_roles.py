@@ -99,7 +99,8 @@ def test_rules_take_roles_on_their_chip_alone(tmp_path: Path) -> None:
     (op,) = compiled(FORMS["leading"], tmp_path)
     own = runtime(op.module)
     assert taken(own, operands(2048, 4096, 4096)) == ["roles"]
-    assert taken(own, operands(48, 4096, 4096)) != ["roles"]
+    # Smaller tiles keep more of the chip busy.
+    assert "roles" not in taken(own, operands(128, 4096, 4096))
     for capability in (89, 100, 120):
         chip = Chip(capability=capability)
         assert "roles" not in taken(own, operands(2048, 4096, 4096), chip=chip)
@@ -159,3 +160,12 @@ def test_kernels_in_roles_fit_the_chip() -> None:
         Job("roles", record.text, each, TARGETS[name]) for each in found for name in ("sm_80", "sm_100", "sm_120")
     ]
     assert all(verdict.skipped for verdict in measure(others, workers=1))
+
+
+def test_two_products_in_roles_are_preferred_to_the_library(tmp_path: Path) -> None:
+    """Measured on an H200 for 2048 rows: 378 us, where the library took 358 for its products alone."""
+    (op,) = compiled(FORMS["gated"], tmp_path)
+    for rows, plan in ((16, "swap_ab"), (2048, "roles"), (8192, "roles")):
+        x = torch.empty(rows, 4096, dtype=torch.bfloat16, device="meta")
+        _, b, _, t = operands(1, 14336, 4096)
+        assert taken(runtime(op.module), [x, b, b, t, t])[-1] == plan

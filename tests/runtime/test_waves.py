@@ -18,7 +18,7 @@ from fusec.runtime.select.call import Call
 from fusec.runtime.select.gemm import Contraction
 from fusec.runtime.select.sizes import cdiv, padded
 from fusec.runtime.select.tables import Choice
-from fusec.runtime.select.tma import Wave, beats_library, waves
+from fusec.runtime.select.tma import Wave, beats_library, best_us, waves
 
 
 @dataclass
@@ -182,4 +182,4 @@ def test_small_tiles_are_not_cut() -> None:
     ],
 )
 def test_the_library_is_faster_where_tiles_do_not_fill_the_chip(contraction: Contraction, wanted: bool) -> None:
-    assert beats_library(contraction, H200) is wanted
+    assert beats_library(contraction, best_us(contraction, H200), H200) is wanted

@@ -16,7 +16,6 @@ from fusec.runtime.select import gemm, roles, tma
 from fusec.runtime.select.call import Call
 from fusec.runtime.select.chip import FP8_SINCE, TMA_SINCE
 from fusec.runtime.select.names import every_plan
-from fusec.runtime.select.tiles import Contraction
 
 
 class Partitions:
@@ -105,17 +104,18 @@ class Partitions:
     @cached_property
     def _tma_beats_library(self) -> bool:
         """Whether persistent gemms take no longer than the library that reads more than it multiplies."""
-        call, plans = self._call, self._persistent
+        plans = self._persistent
         if not plans or not self._fits_tma:
             return False
-        return all(tma.beats_library(self._contraction(plan), call.chip) for plan in plans)
+        return all(map(self._beats_library, plans))
 
-    def _contraction(self, plan: GemmTma) -> Contraction:
-        """What a persistent gemm makes, in roles where these take the call."""
+    def _beats_library(self, plan: GemmTma) -> bool:
+        """The same of one, in roles where that is faster."""
         call = self._call
-        twins = (each for each in self._every() if isinstance(each, GemmRoles) and each.twin is plan.kernel)
-        taken = next((each for each in twins if roles.prefers_roles(each, call)), None)
-        return tma.contraction_of(plan, call) if taken is None else roles.contraction_of(taken, call)
+        contraction = tma.contraction_of(plan, call)
+        others = (each for each in self._every() if isinstance(each, GemmRoles) and each.twin is plan.kernel)
+        times = [roles.best_us(each, call) for each in others if roles.fits_roles(each, call)]
+        return tma.beats_library(contraction, min([*times, tma.best_us(contraction, call.chip)]), call.chip)
 
     def _prefers_own(self, partition: Partition) -> bool:
         """The rule for contractions of what is stored, where these would go before the library.

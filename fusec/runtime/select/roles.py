@@ -18,6 +18,7 @@ from fusec.runtime.select.call import Call, Tiled
 from fusec.runtime.select.chip import ROLES_ON, Chip
 from fusec.runtime.select.rule import Rule
 from fusec.runtime.select.tiles import Contraction, Wave
+from fusec.runtime.select.time_model import waves_us
 from fusec.runtime.tensor_map import TmaView, moves_tiles
 
 
@@ -36,8 +37,15 @@ def fits_roles(plan: GemmRoles, call: Call) -> bool:
 
 
 def prefers_roles(plan: GemmRoles, call: Call) -> bool:
-    """Whether there are more rows than a group of warps makes: for fewer there are smaller tiles."""
-    return call.count(plan.m) > call.chip.tma_block_m // 2 and fits_roles(plan, call)
+    """Whether it is faster than the smaller tiles of the twin, which keep more of the chip busy where there are few."""
+    if not fits_roles(plan, call):
+        return False
+    return best_us(plan, call) <= tma.best_us(tma.contraction_of(twin_of(plan, call), call), call.chip)
+
+
+def best_us(plan: GemmRoles, call: Call) -> float:
+    """How many microseconds it takes, by the time model."""
+    return waves_us(contraction_of(plan, call), (_wave(plan, call),), call.chip)
 
 
 def contraction_of(plan: GemmRoles, call: Call) -> Contraction:
@@ -48,7 +56,7 @@ def contraction_of(plan: GemmRoles, call: Call) -> Contraction:
 def gemm_roles(plan: GemmRoles, call: Call) -> list[Launch]:
     twin, chip, contraction = twin_of(plan, call), call.chip, contraction_of(plan, call)
     columns = chip.tma_block_m // twin.dots
-    wave = _wave(contraction, columns // twin.halves, chip)
+    wave = _wave(plan, call)
     call.tiled.append(Tiled(tma.tma_tile.__name__, asdict(contraction), wave.tile))
     (plain,) = tma.launched(twin, call, wave)
     sizes = {plan.m: chip.tma_block_m, plan.n: columns, plan.k: wave.block_k}
@@ -64,10 +72,12 @@ def gemm_roles(plan: GemmRoles, call: Call) -> list[Launch]:
     return [replace(launch, twin=plain)]
 
 
-def _wave(contraction: Contraction, block_n: int, chip: Chip) -> Wave:
+def _wave(plan: GemmRoles, call: Call) -> Wave:
     """All tiles in one launch, as the twin takes them."""
+    twin, chip, contraction = twin_of(plan, call), call.chip, contraction_of(plan, call)
+    block_n = chip.tma_block_m // (twin.dots * twin.halves)
     tiles = contraction.tiles(chip.tma_block_m, block_n)
-    options = ({"num_warps": 8, "num_stages": 3},)
+    options = ({"num_warps": 8, "num_stages": chip.role_stages},)
     return Wave(chip.tma_block_m, block_n, chip.part, 0, tiles, min(chip.sms, tiles), options, chip.group_m)
 
 
