@@ -1,4 +1,4 @@
-"""The command line: `fusec build`, `check`, `explain`, `bench`, `tune`, `verify`, `cache`, `doctor`."""
+"""The command line: `fusec build`, `check`, `explain`, `bench`, `tune`, `verify`, `package`, `cache`, `doctor`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import typer
 from fusec import __version__
 from fusec.commands.outcome import Exit
 
-COMMANDS = ("build", "check", "explain", "bench", "tune", "verify", "cache", "doctor")
+COMMANDS = ("build", "check", "explain", "bench", "tune", "verify", "package", "cache", "doctor")
 
 HELP = """Build fused Triton ops from specs of a few lines.
 

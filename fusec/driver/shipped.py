@@ -1,4 +1,4 @@
-"""The specs of the ops that come with fusec: beside the package in a checkout, inside of it in a wheel."""
+"""The ops that come with fusec, and their specs: beside the package in a checkout, inside of it in a wheel."""
 
 from __future__ import annotations
 
@@ -11,3 +11,9 @@ def shipped_specs() -> Path:
     """The folder of the shipped `.fuse` files."""
     inside = _PACKAGE / "specs"
     return inside if inside.is_dir() else _PACKAGE.parent / "specs"
+
+
+def shipped_ops() -> Path:
+    """The folder of the package of shipped ops."""
+    inside = _PACKAGE / "ops"
+    return inside if inside.is_dir() else _PACKAGE.parent / "generated"

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> object:
     # Python asks for a module of this package here before it loads it: no reason to load all that is exported.
-    if not name.startswith("__") and find_spec(f"fusec.runtime.{name}") is None:
-        exports = import_module("fusec.runtime.exports")
+    if not name.startswith("__") and find_spec(f"{__name__}.{name}") is None:
+        exports = import_module(".exports", __name__)
         if name in exports.__all__ and hasattr(exports, name):
             return getattr(exports, name)
-    raise AttributeError(f"module 'fusec.runtime' has no attribute {name!r}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

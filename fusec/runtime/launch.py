@@ -22,7 +22,7 @@ _knobs = triton.knobs.runtime
 _ENTER, _LEAVE = _knobs.launch_enter_hook, _knobs.launch_exit_hook
 
 _alone: Callable[[], AbstractContextManager[None]] = (
-    import_module("fusec.interpreter").alone if _knobs.interpret else nullcontext
+    import_module("..interpreter", __package__).alone if _knobs.interpret else nullcontext
 )
 """What a kernel is run in. The interpreter needs numpy, which compiled kernels do not."""
 
