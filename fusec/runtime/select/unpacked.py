@@ -1,7 +1,8 @@
 """Unpacked operands: tiles where a matrix is read in fewer bits than it is multiplied in, as weights of 4 and 8 bits.
 
 Its tiles are made in registers, from where the tensor core takes the rows of what it multiplies: the matrix always has
-the rows of a tile, and the tokens its columns. Figures of an H200: benchmarks/results/h200-2026-11-30-weight_only.json.
+the rows of a tile, and the tokens its columns. Figures of an H200 are in
+benchmarks/results/h200-2026-11-30-weight_only_tiles.json.
 """
 
 from __future__ import annotations
