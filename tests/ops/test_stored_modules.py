@@ -372,12 +372,13 @@ def test_from_linear(bias: bool, drops: bool, fp8: SimpleNamespace, device: torc
 
 @torch.no_grad()
 def test_from_linear_of_another_dtype(fp8: SimpleNamespace, device: torch.device) -> None:
-    linear = torch.nn.Linear(K, N, device=device)
     with pytest.raises(UnsupportedDtypeError, match=r"should be float16 or bfloat16.*`dtype`"):
-        fp8.FP8Linear.from_linear(linear)
+        fp8.FP8Linear.from_linear(torch.nn.Linear(K, N, device=device, dtype=torch.float64))
+    linear, x = torch.nn.Linear(K, N, device=device), torch.randn(4, K, device=device).bfloat16()
     module = fp8.FP8Linear.from_linear(linear, dtype=torch.bfloat16, drop_master=True)
-    x = torch.randn(4, K, device=device).bfloat16()
     assert torch.equal(module(x), fp8.fp8_linear(x, linear.weight.bfloat16(), linear.bias.bfloat16()))
+    module = fp8.FP8Linear.from_linear(linear, drop_master=True)
+    assert torch.equal(module(x), fp8.fp8_linear(x, linear.weight, linear.bias))
 
 
 class _Own(torch.nn.Linear):

@@ -11,14 +11,18 @@ from torch.nn import functional
 
 from fusec.runtime import ShapeMismatchError, UnsupportedDtypeError
 from generated import (
+    FP8Linear,
     FusedGatedMLP,
     FusedRMSNormRoPE,
     RMSNormLinear,
     add_rmsnorm,
     add_rmsnorm_linear,
     dequantize_fp8,
+    fp8_linear,
+    fp8_linear_quantized,
     fused_gated_mlp,
     fused_rmsnorm_rope,
+    int8_linear,
     layernorm,
     linear,
     linear_activation,
@@ -27,7 +31,10 @@ from generated import (
     qk_norm_rope,
     qkv_rope,
     quantize_fp8,
+    quantize_fp8_rows,
+    quantize_int8_rows,
     rmsnorm,
+    rmsnorm_fp8_linear,
     rmsnorm_gated_mlp,
     rmsnorm_linear,
     rmsnorm_quantize,
@@ -123,6 +130,25 @@ def test_modules_as_constructed_take_16_bits(dtype: torch.dtype, device: torch.d
         assert y.dtype == dtype
         assert {*before.values()} == {torch.float32}
         close(made.to(dtype)(*given), y)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@torch.no_grad()
+def test_quantised_linears_take_weights_gains_and_biases_of_any_dtype(dtype: torch.dtype, device: torch.device) -> None:
+    x, gain, bias = drawn(3, 32, dtype=dtype, device=device), drawn(32, device=device), drawn(16, device=device)
+    module, cast = FP8Linear(32, 16, device=device), bias.to(dtype)
+    module.bias.copy_(bias)
+    wanted = functional.linear(x.double(), module.weight.double(), bias.double())
+    torch.testing.assert_close(module(x).double(), wanted, rtol=0.1, atol=0.1)
+    assert torch.equal(module(x), fp8_linear(x, module.weight, bias))
+    weight, scale = quantize_fp8_rows(module.weight)
+    assert torch.equal(fp8_linear_quantized(x, weight, scale, bias), fp8_linear_quantized(x, weight, scale, cast))
+    codes, steps = quantize_int8_rows(module.weight)
+    assert torch.equal(int8_linear(x, codes, steps, bias), int8_linear(x, codes, steps, cast))
+    normed = functional.rms_norm(x.double(), (32,), gain.double(), 1e-6)
+    y = rmsnorm_fp8_linear(x, gain, weight, scale, bias=bias)
+    wanted = functional.linear(normed, module.weight.double(), bias.double())
+    torch.testing.assert_close(y.double(), wanted, rtol=0.1, atol=0.15)
 
 
 def rotated(normed: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
