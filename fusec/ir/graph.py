@@ -187,6 +187,12 @@ class Graph:
         """The parameter called `name`."""
         return next(param for param in self.params if param.name == name)
 
+    def argument(self, name: str) -> TensorParam | ScalarParam:
+        """The tensor or the number of a call that is called `name`."""
+        param = self.param(name)
+        assert isinstance(param, TensorParam | ScalarParam)
+        return param
+
     def tensor(self, name: str) -> TensorParam:
         """The tensor parameter called `name`."""
         param = self.param(name)

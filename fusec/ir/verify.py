@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from fusec.diagnostics import InternalError
 from fusec.ir.expressions import Choose, Expr, Gather, Input, NodeId, Reduce, Scalar, operands
-from fusec.ir.graph import ChoiceParam, Graph, ScalarParam, TensorParam
+from fusec.ir.graph import ChoiceParam, Graph, ScalarParam
 from fusec.ir.ops import REDUCTIONS
 from fusec.ir.show import show_graph
 from fusec.ir.type_rules import TypeFault, infer
@@ -37,7 +37,7 @@ def _faults(graph: Graph) -> Iterator[str]:
             yield f"%{number} names {unknown}, which is no such parameter"
             return
         try:
-            type = infer(node.expr, lambda n: graph.nodes[n].type, lambda name: _array_param(graph, name))
+            type = infer(node.expr, lambda n: graph.nodes[n].type, graph.argument)
         except TypeFault as fault:
             yield f"%{number} has no type: {fault.message}"
             return
@@ -78,9 +78,3 @@ def _unknown_param(graph: Graph, expr: Expr) -> str | None:
             return None if selector in choices | optional else selector
         case _:
             return None
-
-
-def _array_param(graph: Graph, name: str) -> TensorParam | ScalarParam:
-    param = graph.param(name)
-    assert isinstance(param, TensorParam | ScalarParam)
-    return param

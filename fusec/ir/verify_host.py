@@ -1,15 +1,13 @@
-"""What must hold of every host table: kernels are there, they are given what they take, and each call has a plan."""
+"""What must hold of every host table: kernels are there, and are given what they take."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import prod
 
 from fusec.diagnostics import InternalError
-from fusec.ir.fixed_extents import known_size
 from fusec.ir.graph import ChoiceParam
 from fusec.ir.host.names import SPLITS, Name, block_name, even_name, stride_names
-from fusec.ir.host.plans import Plans, Step
+from fusec.ir.host.plans import Plans
 from fusec.ir.host.schedules import (
     ColumnSums,
     Elementwise,
@@ -18,15 +16,12 @@ from fusec.ir.host.schedules import (
     GemmTma,
     Gemv,
     Partial,
-    RowLoop,
-    Rows,
     Schedule,
     SplitRows,
     kernels,
 )
 from fusec.ir.kernel import Kernel
 from fusec.ir.program import HostTable, Program
-from fusec.ir.schedule import SHORT_ROW
 
 COMMON = frozenset({"INDEX", "VEC", "REAL", "OVERLAP", "PREFETCH"})
 """Compile-time arguments that every launch can have."""
@@ -34,7 +29,9 @@ COMMON = frozenset({"INDEX", "VEC", "REAL", "OVERLAP", "PREFETCH"})
 
 def verify_host(program: Program, table: HostTable, step: str = "host_table") -> None:
     """Raises `InternalError`, in the name of `step`, with everything that does not hold."""
-    faults = [*_kernels(program, table.plans), *_arguments(program, table), *_last(program, table)]
+    faults = [*_kernels(program, table.plans), *_arguments(program, table)]
+    if not table.plans.steps and program.groups and table.plans.whole is None:
+        faults.append("no partition takes every call")
     if faults:
         raise InternalError(step, "; ".join(dict.fromkeys(faults)), repr(table.plans))
 
@@ -77,33 +74,6 @@ def _unused(plans: Plans, there: tuple[Kernel, ...]) -> Iterator[str]:
     for name in plans.workspace:
         if not any(name in text for text in (*pointers, *matrices)):
             yield f"nothing uses the workspace {name}"
-
-
-def _last(program: Program, table: HostTable) -> Iterator[str]:
-    """That the last schedule of a step takes every call, but for one that is for single vectors alone."""
-    known = _known_sizes(program, table)
-    if not table.plans.steps and program.groups and table.plans.whole is None:
-        yield "no partition takes every call"
-    for step in table.plans.every():
-        if not step.apart and not step.is_for_vectors and not (step.plans and _takes_all(step, known)):
-            yield f"no plan of {step.writes} takes every call"
-
-
-def _takes_all(step: Step, known: dict[str, int]) -> bool:
-    plan = step.plans[-1]
-    if isinstance(plan, Rows):
-        sizes = [int(key) if key.isdigit() else known.get(key, SHORT_ROW + 1) for key in plan.tile.split()]
-        return prod(sizes) <= SHORT_ROW
-    if isinstance(plan, RowLoop):
-        return not plan.tile
-    return isinstance(plan, Elementwise | SplitRows) or (isinstance(plan, Gemm) and plan.name == "gemm")
-
-
-def _known_sizes(program: Program, table: HostTable) -> dict[str, int]:
-    """The keys whose sizes the spec fixes: those of extents, and those that are computed of such extents alone."""
-    fixed = dict(program.known)
-    computed = ((key, known_size(size, fixed)) for key, size in table.computed)
-    return fixed | {key: size for key, size in computed if size is not None}
 
 
 def _schedules(plans: Plans) -> Iterator[Schedule]:

@@ -154,7 +154,7 @@ def reductions_of(text: str) -> Iterator[tuple[bool, bool, bool, str]]:
     for graph in elaborate(load(Source("f.fuse", text), None)):
         told: dict[int | None, Leaving] = {}
         marks = marked(simplify(graph))
-        after = commuted(marks, lambda builder, node, found: told.update({mark_of(node): found}))  # noqa: B023
+        after = commuted(marks, lambda builder, node, found: told.update({mark_of(node, Reduce): found}))  # noqa: B023
         for number, places in marked_reductions(after.nodes, reachable(after.nodes, after.roots)).items():
             expr = after.nodes[places[0]].expr
             assert isinstance(expr, Reduce)

@@ -22,7 +22,7 @@ from fusec.passes.graph.commute import Leaving, commuted, reducing
 from fusec.passes.graph.defer import deferred
 from fusec.passes.graph.deferral import Moves
 from fusec.passes.graph.factor import Factor
-from fusec.passes.graph.marks import dot_mark_of, dot_numbers, mark_of, marked_reductions, numbers
+from fusec.passes.graph.marks import mark_of, marked_reductions, numbers
 from fusec.passes.graph.obstacles import words
 from fusec.passes.schedule.survey import depths
 
@@ -72,12 +72,12 @@ def justify(graph: Graph, before: Graph, flow: Flow) -> tuple[Reduction, ...]:
     rules: dict[int | None, tuple[Rule, ...]] = {}
 
     def told(builder: GraphBuilder, node: Node, found: Leaving) -> None:
-        rules[mark_of(node)] = tuple(_commute(builder, node, found))
+        rules[mark_of(node, Reduce)] = tuple(_commute(builder, node, found))
 
     after = commuted(before, told)
     return tuple(
         Reduction(number, _title(graph.nodes[node]), _rules(number, rules.get(number), after, flow))
-        for node, number in numbers(graph).items()
+        for node, number in numbers(graph, Reduce).items()
     )
 
 
@@ -86,16 +86,16 @@ def contractions(graph: Graph, before: Graph) -> tuple[Contraction, ...]:
     rules: dict[int | None, tuple[Rule, ...]] = {}
 
     def told(builder: GraphBuilder, node: Node, found: Moves) -> None:
-        rules[dot_mark_of(node)] = (*_defer(builder, node, found), _fold(builder, found))
+        rules[mark_of(node, Dot)] = (*_defer(builder, node, found), _fold(builder, found))
 
     after = deferred(before, told)
     multiplied = {
-        dot_mark_of(node): _multiplied(after, node.expr) for node in after.nodes if isinstance(node.expr, Dot)
+        mark_of(node, Dot): _multiplied(after, node.expr) for node in after.nodes if isinstance(node.expr, Dot)
     }
     shared = (Rule("share", True, "equal to another dot, computed once"),)
     return tuple(
         Contraction(number, words(graph.nodes[node]), rules.get(number, shared), multiplied.get(number, ""))
-        for node, number in dot_numbers(graph).items()
+        for node, number in numbers(graph, Dot).items()
     )
 
 

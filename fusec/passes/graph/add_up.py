@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fusec.ir.builder import Builder
-from fusec.ir.expressions import Elementwise, Expr, Gather, Input, NodeId
+from fusec.ir.expressions import Expr, Gather, Input
 from fusec.ir.graph import Graph, Scatter
 from fusec.ir.places import is_injective
-from fusec.ir.type_rules import infer
+from fusec.passes.graph.codes import Writer
 
 
 def add_up(graph: Graph) -> Graph:
@@ -22,15 +22,13 @@ def add_up(graph: Graph) -> Graph:
     builder = Builder[Expr]()
     for node in graph.nodes:
         builder.add(node.expr, node.type, node.name, node.span)
-
-    def add(expr: Expr) -> NodeId:
-        return builder.add(expr, infer(expr, lambda number: builder[number].type, graph.tensor))
+    writer = Writer(builder, graph.argument, None)
 
     def plain(write: Scatter) -> Scatter:
         if not write.adds or not is_injective(graph, write):
             return write
-        held = add(Gather(write.param, write.indices) if write.indices else Input(write.param))
-        return replace(write, value=add(Elementwise("add", (held, write.value))), adds=False)
+        held = writer.add(Gather(write.param, write.indices) if write.indices else Input(write.param))
+        return replace(write, value=writer.apply("add", held, write.value), adds=False)
 
     scatters = tuple(map(plain, graph.scatters))
     return replace(graph, nodes=builder.nodes, scatters=scatters)

@@ -32,7 +32,7 @@ from fusec.ir.expressions import (
     operands,
     with_operands,
 )
-from fusec.ir.graph import Graph, Node, ScalarParam, TensorParam
+from fusec.ir.graph import Graph, Node
 from fusec.ir.ops import ELEMENTWISE, REDUCTIONS
 from fusec.ir.type_rules import infer
 from fusec.ir.types import REAL, Axis, Computed, Kind, ValueType, union, without
@@ -102,7 +102,7 @@ class _Facts:
     """What is known of the values of a graph as it is rebuilt."""
 
     def __init__(self, graph: Graph, builder: GraphBuilder) -> None:
-        self._graph = graph
+        self.argument = graph.argument
         self.builder = builder
         self.ranges = ValueRanges(builder)
         self.products: dict[NodeId, _Product] = {}
@@ -114,12 +114,6 @@ class _Facts:
         if axes not in self._waits:
             self._waits[axes] = reducing(self.builder, axes)
         return self._waits[axes]
-
-    def param(self, name: str) -> TensorParam | ScalarParam:
-        """A tensor or a number of the call."""
-        param = self._graph.param(name)
-        assert isinstance(param, TensorParam | ScalarParam)
-        return param
 
     def is_positive(self, value: NodeId) -> bool:
         """Whether a value is proved greater than 0 wherever it is not NaN."""
@@ -289,7 +283,7 @@ class _Factoring:
         if not factors:
             return _Product(value, (), kept)
         expr = with_operands(node.expr, args)
-        type = infer(expr, lambda number: self._builder[number].type, self._facts.param)
+        type = infer(expr, lambda number: self._builder[number].type, self._facts.argument)
         axes = tuple(axis for axis in node.type.axes if axis in type.axes)
         return _Product(self._builder.add(expr, replace(type, axes=axes), span=node.span), factors, kept)
 

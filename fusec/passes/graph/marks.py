@@ -10,37 +10,28 @@ from fusec.ir.expressions import Dot, NodeId, Reduce
 from fusec.ir.flow import FlowNode
 from fusec.ir.graph import Graph, Node
 
-_REDUCTIONS = Source("the reductions of an op", "")
-_DOTS = Source("the dots of an op", "")
-_NAMES = {_REDUCTIONS: "reduction", _DOTS: "dot"}
+_KINDS: dict[type[Reduce | Dot], Source] = {
+    Reduce: Source("the reductions of an op", ""),
+    Dot: Source("the dots of an op", ""),
+}
+_NAMES = {_KINDS[Reduce]: "reduction", _KINDS[Dot]: "dot"}
 
 
 def marked(graph: Graph) -> Graph:
     """The same graph with the number of each reduction and dot in the place of its span, which every pass hands on."""
-    marks = {node: Span(_REDUCTIONS, number, number) for node, number in numbers(graph).items()}
-    marks |= {node: Span(_DOTS, number, number) for node, number in dot_numbers(graph).items()}
+    marks = {node: Span(source, n, n) for kind, source in _KINDS.items() for node, n in numbers(graph, kind).items()}
     nodes = (replace(node, span=marks.get(n, node.span)) for n, node in enumerate(graph.nodes))
     return replace(graph, nodes=tuple(nodes))
 
 
-def numbers(graph: Graph) -> dict[NodeId, int]:
-    """The reductions that something depends on, counted from 1."""
-    return _counted(graph, Reduce)
+def numbers(graph: Graph, kind: type[Reduce | Dot]) -> dict[NodeId, int]:
+    """The reductions, or the dots, that something depends on, counted from 1."""
+    return {n: count for count, n in enumerate((n for n in graph.live if isinstance(graph.nodes[n].expr, kind)), 1)}
 
 
-def dot_numbers(graph: Graph) -> dict[NodeId, int]:
-    """The dots that something depends on, counted from 1."""
-    return _counted(graph, Dot)
-
-
-def mark_of(node: Node | FlowNode) -> int | None:
-    """The number of the reduction that a node was made of."""
-    return node.span.start if node.span and node.span.source is _REDUCTIONS else None
-
-
-def dot_mark_of(node: Node) -> int | None:
-    """The number of the dot that a node was made of."""
-    return node.span.start if node.span and node.span.source is _DOTS else None
+def mark_of(node: Node | FlowNode, kind: type[Reduce | Dot]) -> int | None:
+    """The number of the reduction, or the dot, that a node was made of."""
+    return node.span.start if node.span and node.span.source is _KINDS[kind] else None
 
 
 def mark_words(node: Node) -> str | None:
@@ -55,11 +46,7 @@ def marked_reductions(
     """The reductions made of each number, of those that are `live`: several where an axis has parts."""
     found: dict[int, list[NodeId]] = {}
     for place, node in enumerate(nodes):
-        number = mark_of(node)
+        number = mark_of(node, Reduce)
         if isinstance(node.expr, Reduce) and number is not None and (live is None or place in live):
             found.setdefault(number, []).append(place)
     return found
-
-
-def _counted(graph: Graph, form: type[Reduce | Dot]) -> dict[NodeId, int]:
-    return {n: count for count, n in enumerate((n for n in graph.live if isinstance(graph.nodes[n].expr, form)), 1)}
