@@ -10,10 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from fusec.commands.explain_steps import show
-from fusec.commands.find import OpArgument, SpecsOption, find_op
+from fusec.commands.find import OpArgument, SpecsOption, find_spec
 from fusec.commands.outcome import DebugOption, JsonOption, UsageError, describe, print_json, reporting, tell_warnings
 from fusec.diagnostics import Source
-from fusec.driver.plan import plan_source
+from fusec.driver.plan import plan_graphs
 from fusec.ir.graph import Graph
 from fusec.passes.explain.op import explain
 from fusec.passes.explain.words import lines, title
@@ -60,7 +60,8 @@ def run(
     really moves, and what other plans would take.
     """
     with reporting(as_json, debug):
-        path, source, graph = find_op(op, specs)
+        path, source, graphs = find_spec(op, specs)
+        graph = next(graph for graph in graphs if graph.name == op)
         warnings = warnings_of([graph])
         sizes = [*(size or []), *(more or [])]
         of_call = {
@@ -83,7 +84,7 @@ def run(
             for step in shown:
                 print(f"--- {step.name} ({step.seconds * 1e3:.1f} ms)\n{show(step.result)}\n")
             return
-        explained = explain(graph, plan_source(source, path.parent).program(graph.name))
+        explained = explain(graph, plan_graphs(graphs).program(op))
         if as_json:
             plain = {**asdict(explained), "ir": {step.name: show(step.result) for step in shown}}
             print_json({**plain, "warnings": list(map(describe, warnings))})

@@ -41,6 +41,11 @@ def plan_source(source: Source, folder: Path | None) -> Planned:
         tree = load(source, folder)
     with blamed("passes/graph/elaborate"):
         graphs = elaborate(tree)
+    return plan_graphs(graphs)
+
+
+def plan_graphs(graphs: tuple[Graph, ...]) -> Planned:
+    """The same for the ops of a spec that is read."""
     with blamed("passes/pipeline"):
         programs = compile_graphs(graphs)
     with blamed("codegen/names"):

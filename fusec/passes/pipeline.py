@@ -41,10 +41,11 @@ _UNDEFERRED = (simplify, commute, reciprocate)
 """Those of an op whose dots are steps of their own: their operands are stored anyway, so nothing is deferred."""
 
 
-def compile_graph(graph: Graph, watch: Callable[[StepReport], None] | None = None) -> Program:
+def compile_graph(graph: Graph, watch: Callable[[StepReport], None] | None = None, *, kernels: bool = True) -> Program:
     """All kernels of an op. `watch` is told of every step; a fault becomes an `InternalError` that names the step.
 
-    Which writes in place have to wait for a last step is seen from the schedules; then there are others.
+    Without `kernels` it ends with the schedules. Which writes in place have to wait for a last step is seen from these;
+    then there are others.
     """
     steps: list[StepReport] = []
     run = Runner(steps.append)
@@ -53,12 +54,12 @@ def compile_graph(graph: Graph, watch: Callable[[StepReport], None] | None = Non
     waiting = shared_sums(summed)
     while True:
         steps.clear()
-        program = _compiled(run, graph, summed, waiting)
+        program = _compiled(run, graph, summed, waiting, kernels)
         late = _late(program)
         if not late:
             break
         waiting |= late
-    table = run("host_table", _table, program)
+    table = run("host_table", _table, program) if kernels else None
     forms = tuple(run.checked("round_weights", rounded_within, form) for form in program.forms)
     if watch:
         for step in steps:
@@ -66,7 +67,7 @@ def compile_graph(graph: Graph, watch: Callable[[StepReport], None] | None = Non
     return replace(program, graph=passed, forms=forms, table=table)
 
 
-def _compiled(run: Runner, graph: Graph, summed: Graph, waiting: frozenset[str]) -> Program:
+def _compiled(run: Runner, graph: Graph, summed: Graph, waiting: frozenset[str], kernels: bool) -> Program:
     """The kernels of an op, `summed` where no sum in place is to be made by several, with some writes `waiting`."""
     postponed = run("postpone", lambda given: postpone(given, waiting), summed) if waiting else Postponed(summed)
     first = postponed.first
@@ -84,7 +85,7 @@ def _compiled(run: Runner, graph: Graph, summed: Graph, waiting: frozenset[str])
     known = _known(spelled)
     partitions = run("resolve_views", lambda given: tuple(map(_resolved, given)), partitions)
     partitions = run("schedule", lambda given: _scheduled(given, known), partitions)
-    built = run("build_kernels", lambda given: build_kernels(given, known.extents), partitions)
+    built = run("build_kernels", lambda given: build_kernels(given, known.extents), partitions) if kernels else {}
     used = {partition.name for partition in partitions}
     is_whole, is_cut = bool(used & {FUSED, VECTOR}), bool(used & {STORED, LIBRARY})
     is_same = undeferred is fused

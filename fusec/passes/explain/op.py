@@ -88,7 +88,7 @@ class Explanation:
 def explain(graph: Graph, written: Program) -> Explanation:
     """The explanation of an op that compiles, and is `written` to a file, where its kernels have their last names."""
     steps: list[StepReport] = []
-    program = compile_graph(marked(graph), steps.append)
+    program = compile_graph(marked(graph), steps.append, kernels=False)
     made = {step.name: step.result for step in steps}
     plans = (_plan(plan, record) for plan, record in zip(program.plans, plan_records(written), strict=True))
     (whole,) = (each for each in made["resolve_views"] if each.name == FUSED)
