@@ -6,6 +6,7 @@ another. A kernel that no call of a telling size would launch by itself is one o
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +16,7 @@ from typing import Any, TypeAlias
 
 import torch
 
-from fusec.codegen.variant import FLAGS, Variant
+from fusec.codegen.variant import FLAGS, OP, Variant
 from fusec.ir.host.schedules import kernels
 from fusec.runtime import H200, Chip, Launch, Op, PlanError, ShapeMismatchError
 
@@ -138,7 +139,7 @@ def variant_of(launch: Launch, buffers: Mapping[str, torch.dtype], scalars: Mapp
             constexprs.append((param.name, value))
         elif kind.startswith("*") or (name in launch.arguments and not param.do_not_specialize and not value % 16):
             divisible.append(param.name)
-    text = "".join(_texts(kernel, {}))
+    text = "".join(_texts(kernel, launch.arguments.get(OP), {}))
     tiles = ", ".join(f"{n}={v}" for n, v in constexprs if isinstance(v, int) and not isinstance(v, bool) and v > 1)
     types = "/".join(dict.fromkeys(kind[1:] for _, kind in signature if kind.startswith("*")))
     return Variant(
@@ -156,14 +157,40 @@ def variant_of(launch: Launch, buffers: Mapping[str, torch.dtype], scalars: Mapp
     )
 
 
-def _texts(function: Any, seen: dict[str, Any]) -> Iterator[str]:
-    """The text of a kernel, and of the functions of its file that it calls."""
+def _texts(function: Any, op: Any, seen: dict[str, Any]) -> Iterator[str]:
+    """The text of a kernel as it is for an op, and of the functions of its file that it calls."""
     seen[function.__name__] = function
-    yield function.src
-    for name in dict.fromkeys(re.findall(r"\b(\w+)\(", function.src)):
+    text = ast.unparse(_OfOp(op).visit(ast.parse(function.src))) if op else function.src
+    yield text
+    for name in dict.fromkeys(re.findall(r"\b(\w+)\(", text)):
         called = function.__globals__.get(name)
         if hasattr(called, "src") and name not in seen:
-            yield from _texts(called, seen)
+            yield from _texts(called, op, seen)
+
+
+class _OfOp(ast.NodeTransformer):
+    """Leaves of a kernel of several ops what it does for one of them."""
+
+    def __init__(self, op: str) -> None:
+        self._op = op
+
+    def visit_If(self, node: ast.If) -> Any:
+        """The branch that is compiled."""
+        self.generic_visit(node)
+        taken = self._is_taken(node.test)
+        return node if taken is None else node.body if taken else node.orelse
+
+    def visit_IfExp(self, node: ast.IfExp) -> Any:
+        """The value that is computed."""
+        self.generic_visit(node)
+        taken = self._is_taken(node.test)
+        return node if taken is None else node.body if taken else node.orelse
+
+    def _is_taken(self, test: ast.expr) -> bool | None:
+        match test:
+            case ast.Compare(ast.Name(name), [ast.Eq()], [ast.Constant(op)]) if name == OP:
+                return bool(op == self._op)
+        return None
 
 
 def _type(

@@ -14,7 +14,7 @@ from typing import Any, get_args
 
 from fusec.codegen.skeletons import kernel_lines
 from fusec.codegen.statements import StatementPrinter
-from fusec.ir.kernel import Kernel
+from fusec.ir.kernel import Kernel, Multiply
 from fusec.ir.statements import AxisIndex, Branch, Chosen, Let, Statement, Test
 from fusec.ir.tile_values import Name
 from fusec.passes.kernel.blocks import OP, VEC
@@ -68,7 +68,7 @@ def merged(kernels: Sequence[Kernel], ops: Sequence[tuple[str, ...]], printer: S
 
 
 def _numbers(kernel: Kernel) -> set[str]:
-    """What a launch has to know beside the strides of tensors."""
+    """What a launch has to know beside the strides of tensors, which are 0 where a tensor of an op lacks them."""
     return {*(name for name in kernel.integers if "_stride_" not in name), *kernel.structure, *kernel.blocks} - {VEC}
 
 
@@ -95,6 +95,8 @@ class _Merging:
                 return self._block([tuple(tree) for tree in trees])
             if len({len(tree) for tree in trees}) == 1:
                 return tuple(self.of(items) for items in zip(*trees, strict=True))
+        if all(isinstance(tree, Multiply) for tree in trees) and len({tree.sums for tree in trees}) > 1:
+            return self._multiply(trees)
         if is_dataclass(first) and not isinstance(first, type) and all(type(tree) is type(first) for tree in trees):
             return replace(
                 first, **{each.name: self.of([getattr(tree, each.name) for tree in trees]) for each in fields(first)}
@@ -102,6 +104,13 @@ class _Merging:
         if all(isinstance(tree, Name) for tree in trees) and len(set(map(self._printer.value, trees))) == 1:
             return first
         raise Differ
+
+    def _multiply(self, dots: Sequence[Multiply]) -> Multiply:
+        """A product whose sums are added in ways of their own: as those of the first, but in some ops."""
+        self.branches += 1
+        same: Multiply = self.of([replace(dot, sums=dots[0].sums) for dot in dots])
+        ways = [(op, dot.sums) for dot, ops in zip(dots, self._ops, strict=True) for op in ops]
+        return replace(same, ways=tuple((op, sums) for op, sums in ways if sums is not same.sums))
 
     def _block(self, bodies: list[tuple[Statement, ...]]) -> tuple[Statement, ...]:
         """Statements that all begin with, a branch, and those that all end with."""
@@ -170,7 +179,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class OpFacts:
-    """An op of a file: the kernels that it launches, the tensors that its calls have, their strides, its choices.
+    """An op of a file: the kernels that it launches, the tensors that its calls have, its choices.
 
     Of `tensors` those it `holds` between two kernels are there in some plans alone.
     """
@@ -179,7 +188,6 @@ class OpFacts:
     kernels: frozenset[str]
     tensors: frozenset[str]
     holds: frozenset[str]
-    strides: frozenset[str]
     flags: frozenset[str]
 
 
@@ -230,12 +238,8 @@ def _grown(group: Group, more: Written, ops: Sequence[OpFacts], printer: Stateme
         return None
     larger = Group(members, kernel)
     for op in ops:
-        strides = (name for name in kernel.integers if "_stride_" in name)
-        needed = {name for name in strides if name.partition("_stride_")[0] in op.tensors}
         member = larger.of(op)
-        if member is None:
-            continue
-        if not needed <= op.strides or op.holds.intersection(kernel.pointers) - set(member.kernel.pointers):
+        if member is not None and op.holds.intersection(kernel.pointers) - set(member.kernel.pointers):
             return None
     length, own, before = (len(kernel_lines(each, real)) for each in (kernel, more.kernel, group.kernel))
     return larger if before + own - length >= LEAST_GAIN and length <= MOST_GROWTH * max(before, own) else None

@@ -11,7 +11,7 @@ from fusec.codegen.kernels import kernel_views
 from fusec.codegen.merged import OpFacts, Written
 from fusec.codegen.merged import groups as merged_groups
 from fusec.codegen.shared_plans import Shared, shared_plans
-from fusec.ir.host.names import argument_name, stride_names, with_names
+from fusec.ir.host.names import argument_name, with_names
 from fusec.ir.kernel import Kernel
 from fusec.ir.program import HostTable, Program
 
@@ -196,7 +196,6 @@ def _facts(program: Program, own: _Called) -> OpFacts:
         frozenset(own.kernels.values()),
         frozenset(strides),
         frozenset(_table(program).plans.workspace),
-        frozenset(name for tensor, dims in strides.items() for name in stride_names(tensor, tuple(dims.split()))),
         frozenset(flag for kernel in program.kernels for flag in kernel.flags),
     )
 

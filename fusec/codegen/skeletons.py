@@ -17,10 +17,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from fusec.codegen.statements import StatementPrinter, blocks_text, tiles_text
 from fusec.codegen.triton import bracketed, count_text, long_text
 from fusec.ir.kernel import Kernel, Multiply, RowIndex
+from fusec.ir.multiply import Sums
 from fusec.ir.sizes import size_text
 from fusec.ir.statements import Function, Let, Statement
-from fusec.ir.tile_values import Name, Product, Turned
+from fusec.ir.tile_values import Name, Product, Turned, Value
 from fusec.ir.types import Kind
+from fusec.passes.kernel.blocks import OP
 
 CONTEXT = ("chained",)
 """What every template is given of the kernel."""
@@ -82,11 +84,18 @@ def environment(real: str) -> Environment:
         statements = slot if isinstance(slot, tuple) else (slot,) if slot else ()
         return "\n".join(printer.block(statements))
 
+    def multiplied(a: Value, b: Value, dot: Multiply) -> str:
+        def added(sums: Sums) -> str:
+            return printer.value(Product(a, b, dot.total, (), dot.precision, sums))
+
+        ways = (f'{added(sums)} if {OP} == "{op}" else ' for op, sums in dot.ways)
+        return f"{''.join(ways)}{added(dot.sums)}"
+
     def product(dot: Multiply) -> str:
-        return printer.value(Product(dot.a, dot.b, dot.total, (), dot.precision, dot.sums))
+        return multiplied(dot.a, dot.b, dot)
 
     def swapped(dot: Multiply) -> str:
-        return printer.value(Product(Turned(dot.b, ()), Turned(dot.a, ()), dot.total, (), dot.precision, dot.sums))
+        return multiplied(Turned(dot.b, ()), Turned(dot.a, ()), dot)
 
     environment.filters |= {
         "product": product,

@@ -22,7 +22,10 @@ MOST_REGISTERS = 128
 MOST_OF_ONE_TILE = 192
 """With so many it stands for others of the same tile."""
 
-FLAGS = ("SWAP_AB", "HELD", "VECTOR", "OP")
+OP = "OP"
+"""The compile-time name of the op that a kernel of several computes for."""
+
+FLAGS = ("SWAP_AB", "HELD", "VECTOR", OP)
 """Compile-time flags that say what a kernel holds in registers, or for which op it computes."""
 
 _MEMORY = ("*", "tensordesc")

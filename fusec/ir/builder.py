@@ -31,6 +31,10 @@ class Builder(Generic[E]):
         self._known[key] = len(self._nodes) - 1
         return len(self._nodes) - 1
 
+    def call(self, number: NodeId, name: str) -> None:
+        """Give a node this name, whatever it was called."""
+        self._nodes[number] = replace(self._nodes[number], name=name)
+
     def __getitem__(self, number: NodeId) -> NodeOf[E]:
         return self._nodes[number]
 

@@ -55,7 +55,10 @@ class Results:
 
 @dataclass(frozen=True, slots=True)
 class Multiply:
-    """`total` + `a` @ `b`, tiles of rows by steps and of steps by columns, which `values` are computed for."""
+    """`total` + `a` @ `b`, tiles of rows by steps and of steps by columns, which `values` are computed for.
+
+    In a kernel of several ops, some of them may add products in other `ways`.
+    """
 
     values: tuple[Statement, ...]
     a: Value
@@ -63,6 +66,7 @@ class Multiply:
     total: Name
     precision: str
     sums: Sums
+    ways: tuple[tuple[str, Sums], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,10 @@ import pytest
 import torch
 from compiled import compiled
 
+from fusec.codegen.gate import compilers
 from fusec.diagnostics import Source
-from fusec.driver.compile import compile_source
+from fusec.driver.compile import compile_file, compile_source
+from fusec.driver.figures import variants
 from fusec.runtime.launch import Launcher
 from fusec.testing.random_run import hold_text
 
@@ -55,6 +57,15 @@ where T in {f16, bf16, f32}:
     y = dot(x, w, over=OP) + b
 """
 
+EIGHT_BITS = """op {name}(a: f8e4m3[..., K], b: f8e4m3[N, K], scale: {scale}) -> y: f32[..., N]:
+    y = dot(a, b, over=K{sums}) * scale
+"""
+QUANTIZED = """op {name}(x: T[..., N]) -> (q: {dtype}[..., N], scale: f32[...])
+where T in {{f16, bf16, f32}}:
+    q, scale = quantize(x, {dtype}, over=N)
+"""
+EXACT = EIGHT_BITS.format(name="exact", scale="f32[...]", sums="")
+
 MERGED: Mapping[str, tuple[str, ...]] = {
     "a tensor more": (PLAIN, ADDED),
     "a choice more": (CHOSEN, PLAIN),
@@ -64,6 +75,12 @@ MERGED: Mapping[str, tuple[str, ...]] = {
     "a number more": (PLAIN, SCALED),
     "a choice and a tensor called as the flag": (PLAIN, NAMED),
     "an axis called as the flag": (AXES, PLAIN, ADDED),
+    "products that are added in other ways": (
+        EXACT,
+        EIGHT_BITS.format(name="rough", scale="f32[...]", sums=", accum=fast"),
+    ),
+    "a tensor of one name without axes": (EXACT, EIGHT_BITS.format(name="whole", scale="f32[]", sums="")),
+    "rows in other types": tuple(QUANTIZED.format(name=f"to_{dtype}", dtype=dtype) for dtype in ("f8e4m3", "i8")),
     "rows": (NORM.format(name="norm", gain="weight"), NORM.format(name="offset", gain="(1 + weight)")),
 }
 
@@ -71,7 +88,7 @@ MERGED: Mapping[str, tuple[str, ...]] = {
 CASES = [
     (form, shape)
     for form in MERGED
-    for shape in (("rows", "row_loop") if form == "rows" else ("row_loop", "library", "swap_ab", "tma"))
+    for shape in (("rows", "row_loop") if form.startswith("rows") else ("row_loop", "library", "swap_ab", "tma"))
 ]
 
 
@@ -91,6 +108,22 @@ def test_kernels_are_merged(form: str, count: int) -> None:
     assert len(calls) == count
     # Behind the library's product no kernel adds what the library has added itself.
     assert max(calls.values()) - min(calls.values()) <= 1
+
+
+def test_a_product_is_added_as_its_op_says() -> None:
+    text = compile_source(Source("f.fuse", "\n".join(MERGED["products that are added in other ways"])), None)[0].text
+    assert len(re.findall(r"^def \w+_gemm\($", text, re.MULTILINE)) == 1
+    assert 'if OP == "rough" else device.dot_in_parts(' in text
+
+
+def test_the_gate_sees_the_types_of_an_op_alone() -> None:
+    """Numbers of f8 are for the chips that have them, those of i8 in the same kernel are for all."""
+    record = compile_file(Source("f.fuse", "\n".join(MERGED["rows in other types"])), None)
+    assert len(re.findall(r"^def \w+_rows\($", record.text, re.MULTILINE)) == 1
+    with compilers(1) as pool:
+        found = variants([record], pool)
+    casts = {op: {cast for variant in own for cast in variant.casts} for op, own in found.items()}
+    assert casts == {"to_f8e4m3": {"fp8e4nv"}, "to_i8": set()}
 
 
 @pytest.mark.parametrize(("x", "w"), [((3, 8), (5, 8)), ((1, 8), (5, 8))])

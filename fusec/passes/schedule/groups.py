@@ -114,12 +114,16 @@ def _vectors(facts: Survey, known: Known, label: str, products: tuple[Gemm, ...]
 
 
 def _long_sums(facts: Survey, known: Known, label: str) -> tuple[Schedule, ...]:
-    """The plans for what a tensor core has no room for: threads add up long sums of integers, and long groups."""
+    """The plans for what a tensor core has no room for: threads add up long sums of integers, and long groups.
+
+    A loop takes all calls where it has no tile beside it, as in `long_rows.py`; else rows are split.
+    """
     whole = any(facts.flow.nodes[number].type.kind is Kind.INT for number in facts.flow.dots)
     if not whole and not grouped(facts.flow):
         return ()
     *others, last = rows(survey(expand_dots(facts.flow)), Known(known.extents), label)
-    return (*(plan for plan in others if isinstance(plan, RowLoop)), last)
+    loops = tuple(plan for plan in others if isinstance(plan, RowLoop))
+    return loops if loops and not loops[-1].tile else (*loops, last)
 
 
 def _connected(flow: Flow, fresh: frozenset[str]) -> list[tuple[Store, ...]]:

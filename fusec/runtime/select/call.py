@@ -194,10 +194,8 @@ class Call:
         """
         known = {**self._single(kernel), **self.sizes, **self.common, "PREFETCH": is_few(self.chip, programs), **blocks}
         arguments = {name: known[name] for name in kernel.arg_names if name in known}
-        absent = self.plans.absent.split()
-        arguments |= {
-            name: 0 for name in kernel.arg_names if "_stride_" in name and name.split("_stride_")[0] in absent
-        }
+        # A kernel of several ops has tensors, and axes of tensors, that this one lacks.
+        arguments |= {name: 0 for name in kernel.arg_names if "_stride_" in name and name not in known}
         used = [name for name in pointers(kernel) if name in self.led or name in self.partials]
         contract = not any(kernel is each for each in self.plans.rounded)
         offsets = self.walks.offsets if self.walks and self.is_walked else ((),)

@@ -59,10 +59,10 @@ class Context:
         """The type that `expr` would have. Raises `TypeFault`."""
         return infer(expr, self.type_of, self._param)
 
-    def call_name(self, node: NodeId, name: str) -> None:
-        """Gives a computed node the name the spec uses for it, unless it has one."""
-        known = self.builder[node]
-        self.builder.add(known.expr, known.type, name)
+    def call_name(self, node: NodeId, name: str, in_op: bool) -> None:
+        """Gives a computed node the name that the spec uses for it: that of the op, or else the first."""
+        if in_op or self.builder[node].name is None:
+            self.builder.call(node, name)
 
     def functions(self, span: Span) -> Mapping[str, Fn]:
         """The functions visible where `span` stands."""

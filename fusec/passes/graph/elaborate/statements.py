@@ -115,7 +115,7 @@ class Body(Calls):
         elif not check_name(target, self.context.report):
             bound = None
         if isinstance(bound, Value) and operands(self.context.builder[bound.node].expr):
-            self.context.call_name(bound.node, text)
+            self.context.call_name(bound.node, text, in_op=not self.frame.function)
         self.names[text] = Binding(bound, target.span)
 
     def _expect_bounds(self, call: syntax.Call) -> None:
