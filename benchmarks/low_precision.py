@@ -1,6 +1,6 @@
 """Products of 8 bits beside the library's: rows and columns scaled, groups scaled, quantised in the call.
 
-    python -m benchmarks.low_precision --out low_precision.json [--only NAME ...] [--rounds 9]
+    python -m benchmarks.low_precision --out low_precision.json [--only NAME ...] [--rounds 9] [--jobs 8]
 
 All candidates of a case are CUDA graphs, replayed by turns with a cold L2; the median of the rounds counts. Each result
 is held to f64 on the tensors that are timed. A candidate with a plan behind its name is our op with that plan forced.
@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -169,17 +171,36 @@ def cases() -> Iterator[tuple[str, Callable[[], Candidates]]]:
     yield "gated 2048x14336", partial(gated, 2048, 14336)
 
 
+def compile_beforehand(names: list[str], jobs: int) -> None:
+    """Fill the caches of Triton and of `torch.compile`, in several processes that each take some of the cases."""
+    command = [sys.executable, "-m", "benchmarks.low_precision", "--out", os.devnull, "--rounds", "0", "--only"]
+    running = [subprocess.Popen([*command, *names[first::jobs]]) for first in range(min(jobs, len(names)))]
+    for process in running:
+        process.wait()
+
+
+def compile_all(makers: Iterable[Callable[[], Candidates]]) -> None:
+    """Call every candidate once."""
+    for make in makers:
+        for call in make()[0].values():
+            call()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", required=True)
     parser.add_argument("--only", nargs="*", default=[""])
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--jobs", type=int, default=8, help="processes that compile everything beforehand")
     arguments = parser.parse_args()
     torch.manual_seed(0)
+    asked = {name: make for name, make in cases() if any(word in name for word in arguments.only)}
+    if not arguments.rounds:
+        compile_all(asked.values())
+        return
+    compile_beforehand(list(asked), arguments.jobs)
     timer, found = ColdTimer(), {}
-    for name, make in cases():
-        if not any(word in name for word in arguments.only):
-            continue
+    for name, make in asked.items():
         calls, exact = make()
         errors = {who: relative_error(call(), exact) for who, call in calls.items()}
         graphs = {who: captured(call) for who, call in calls.items()}
