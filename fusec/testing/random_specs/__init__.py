@@ -48,6 +48,7 @@ STEPS: Mapping[Callable[[Draft], None], int] = {
     dots.of_values: 2,
     dots.narrow: 1,
     dots.twice: 2,
+    dots.taken_apart: 2,
 }
 """What a spec is made of, and how often."""
 

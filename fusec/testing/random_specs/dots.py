@@ -92,6 +92,36 @@ def twice(draft: Draft) -> None:
         draft.define(form.format(*(each.name for each in products)), draft.joined(*products))
 
 
+def taken_apart(draft: Draft) -> None:
+    """A product along whose columns neighbours, or halves, meet: a gate of its own, turned, or rotated by tables."""
+    random, a = draft.random, draft.real()
+    over = axes_over(draft, a)
+    if not over:
+        return
+    b = _operand(draft, a, over)
+    column = next((axis for axis in b.axes if axis not in a.axes), None)
+    how, together = random.choice((("halves", "join"), ("pairs", "interleave")))
+    part = draft.axes.half(column, how) if column is not None and draft.axes.meet({*a.axes, *b.axes}) else None
+    if column is None or part is None:
+        return
+    product = _dot(draft, a, b, over)
+    if random.random() < 0.3:
+        along = [axis for axis in product.axes if axis not in (column, LEAD)]
+        axes = (*random.sample(along, min(len(along), random.randint(0, 1))), column)
+        cos, sin = (draft.tensor("t", element(draft), axes) for _ in range(2))
+        form = "rope" if how == "halves" else "rope_interleaved_full"
+        draft.define(f"{form}({product.name}, {cos.name}, {sin.name}, over={column})", product.axes)
+        return
+    first, second = draft.fresh("a"), draft.fresh("b")
+    draft.lines.append(f"{first}, {second} = {how}({product.name}, over={column})")
+    if random.random() < 0.6:
+        form = random.choice(("silu({0}) * tanh({1})", "maximum({0}, {1})", "{0} - {1}"))
+        axes = draft.axes.ordered({part, *without(product.axes, column)})
+        draft.define(form.format(first, second), axes)
+    else:
+        draft.define(f"{together}({second}, -{first}, over={column})", product.axes)
+
+
 def _operand(draft: Draft, a: Value, over: tuple[str, ...], stored: str | None = None) -> Value:
     """A new tensor that has the axes `over`, mostly columns, and at times axes of `a` that both operands keep."""
     columns = [axis for axis in draft.axes.order if axis.startswith("F") and axis not in a.axes]
@@ -105,11 +135,11 @@ def _operand(draft: Draft, a: Value, over: tuple[str, ...], stored: str | None =
     return draft.tensor("w", stored or element(draft), draft.axes.ordered({*batch, *column, *over}), mark=mark)
 
 
-def _dot(draft: Draft, a: Value, b: Value, over: tuple[str, ...]) -> None:
+def _dot(draft: Draft, a: Value, b: Value, over: tuple[str, ...]) -> Value:
     random = draft.random
     operands = [random.choice(_OPERANDS).format(each.name) for each in (a, b)]
     random.shuffle(operands)
     words = "".join(f", {name}={random.choice(words)}" for name, words in _WORDS.items() if random.random() < 0.15)
     count = " * ".join(f"({axis})" if " " in axis else axis for axis in over if axis != LEAD and "/" not in axis) or "3"
     product = f"dot({', '.join(operands)}, over={listed(over)}{words})"
-    draft.define(random.choice(_SCALES).format(product, count), without(draft.joined(a, b), *over))
+    return draft.define(random.choice(_SCALES).format(product, count), without(draft.joined(a, b), *over))
