@@ -80,7 +80,10 @@ def text(seed: int) -> str:
 def _written(name: str, draft: Draft, options: tuple[str, ...]) -> str:
     signature = " ".join((*draft.params, *draft.lines, *draft.writes, *draft.outputs))
     there = set(re.findall(r"\w+", signature))
-    about = [each for each in draft.axes.declared if set(re.findall(r"[A-Z]\w*", each)) <= there]
+    # A tensor that a call may leave out tells no extent, nor does a `rename` of what no output needs.
+    optional = set(re.findall(r"\w+", " ".join(param for param in draft.params if "] = " in param)))
+    unsaid = [each for each in draft.axes.unsaid if each.partition(" ")[0] in optional]
+    about = [each for each in (*draft.axes.declared, *unsaid) if set(re.findall(r"[A-Z]\w*", each)) <= there]
     conditions = ", ".join([f"T in {{{', '.join(options)}}}", *about])
     # Parameters with a default come last, as in Python.
     params = sorted(draft.params, key=lambda param: "=" in param)

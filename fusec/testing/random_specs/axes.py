@@ -26,6 +26,8 @@ class Axes:
     solving: tuple[str, ...] = ()
     """Parameters without which an extent would not be known."""
     conditions: list[str] = field(default_factory=list)
+    unsaid: list[str] = field(default_factory=list)
+    """Equal extents that a `rename` says."""
     order: list[str] = field(default_factory=list)
     """All axes, in the order of the signature."""
     apart: dict[str, set[str]] = field(default_factory=dict)
@@ -78,8 +80,7 @@ class Axes:
 
     def equal(self, one: str, other: str, random: Random) -> None:
         """Note that two extents are equal, which the signature may leave to the `rename` that says so."""
-        if random.random() < 0.6:
-            self.conditions.append(f"{one} == {other}")
+        (self.conditions if random.random() < 0.6 else self.unsaid).append(f"{one} == {other}")
 
     def free(self, axis: str) -> bool:
         """Whether another axis may have the extent of `axis` beside it: it has a name, and may be short."""
