@@ -70,6 +70,14 @@ def dealt_kernel(x_ptr, y_ptr, SPLITS: tl.constexpr, BLOCK: tl.constexpr):
 
 
 @triton.jit
+def larger(one, other):
+    """Asks which is larger, as no block can be asked."""
+    if one > other:
+        return one
+    return other
+
+
+@triton.jit
 def one_by_one_kernel(x_ptr, y_ptr, OPERATION: tl.constexpr, BLOCK: tl.constexpr):
     at = tl.program_id(0)
     place = at * BLOCK + tl.arange(0, BLOCK)
@@ -77,6 +85,8 @@ def one_by_one_kernel(x_ptr, y_ptr, OPERATION: tl.constexpr, BLOCK: tl.constexpr
     tl.store(y_ptr + place, tl.load(y_ptr + place) + x)
     if OPERATION == "scan":
         x = tl.cumsum(x, 0)
+    elif OPERATION == "truth":
+        x -= tl.reduce(x, 0, larger)
     else:
         tl.atomic_add(y_ptr + place, x)
     tl.store(y_ptr + place, tl.load(y_ptr + place) + x)
@@ -103,6 +113,7 @@ KERNELS: dict[str, tuple[Callable[..., object], tuple[int, ...], dict[str, objec
     "parting": (parting_kernel, (PROGRAMS, 8), {"BLOCK": 8}),
     "dealt": (dealt_kernel, (PROGRAMS, 8), {"SPLITS": 7, "BLOCK": 8}),
     "scan": (one_by_one_kernel, (PROGRAMS, 8), {"OPERATION": "scan", "BLOCK": 8}),
+    "truth": (one_by_one_kernel, (PROGRAMS, 8), {"OPERATION": "truth", "BLOCK": 8}),
     "atomic": (one_by_one_kernel, (PROGRAMS, 8), {"OPERATION": "atomic", "BLOCK": 8}),
 }
 
