@@ -98,11 +98,16 @@ def test_what_is_computed_in_32_bits_fits_them() -> None:
     assert [fault for form in FORMS for fault in unfit(form)] == []
 
 
-def test_small_integers_stay_short() -> None:
-    for form in ("c * c + u", "maximum(a, 5) - 1", "abs(c) << 3", "u & 15", "index(N) % 8 * c", "a // 4", "floor(a)"):
-        text = f"op f(a: i32[N], c: i8[N], u: u8[N]) -> y: i64[N]:\n    y = {form}\n"
-        (graph,) = elaborate(load(Source("f.fuse", text), None))
-        assert not long_values(resolve_views(simplify(graph)), graph), form
+SHORT = ("c * c + u", "maximum(a, 5) - 1", "abs(c) << 3", "u & 15", "index(N) % 8 * c", "a // 4", "floor(a)")
+UNCHANGED = ("maximum(w, 5)", "minimum(w, u)", "a >> (u % 8)", "c >> 0", "a >> (u & 31)", "sign(w) * c")
+
+
+@pytest.mark.parametrize("form", [*SHORT, *UNCHANGED])
+def test_small_integers_stay_short(form: str) -> None:
+    """So does what no operation makes larger: nothing is widened for it."""
+    text = f"op f(a: i32[N], c: i8[N], u: u8[N], w: i64[N]) -> y: i64[N]:\n    y = {form}\n"
+    (graph,) = elaborate(load(Source("f.fuse", text), None))
+    assert not long_values(resolve_views(simplify(graph)), graph)
 
 
 @pytest.mark.parametrize("fault", ["_leaves", "_is_long"])
