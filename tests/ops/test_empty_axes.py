@@ -15,6 +15,12 @@ FORMS = {
     "elements and rows": ("x: f32[M, N], w: f32[M]", "y: f32[M, N], z: f32[M]", "y = x * w\n    z = w * 2"),
     "elements and columns": ("x: f32[M, N], v: f32[N]", "y: f32[M, N], z: f32[N]", "y = x * v\n    z = v * 2"),
     "elements and all": ("x: f32[M, N], a: f32[]", "y: f32[M, N], z: f32[]", "y = x * a\n    z = a * 2"),
+    "rows of two axes": ("x: f32[M, B, N], s: f32[B]", "y: f32[M, B, N], z: f32[B]", "y = x * s\n    z = s * 2"),
+    "sums of rows of two axes": (
+        "x: f32[M, B, N], s: f32[B], v: f32[M]",
+        "y: f32[M, B], z: f32[B], u: f32[M]",
+        "y = sum(x, over=N) * s\n    z = s * 2\n    u = v + 1",
+    ),
     "sums of rows": ("x: f32[M, N], w: f32[M]", "y: f32[M], z: f32[M, N]", "y = sum(x, over=N) + w\n    z = x * y"),
     "sums of columns": ("x: f32[M, N], v: f32[N]", "y: f32[N], z: f32[M, N]", "y = sum(x, over=M) + v\n    z = x * y"),
     "sums of columns, and rows": (
@@ -56,6 +62,6 @@ def test_what_lacks_an_empty_axis_is_written(ops: dict[str, Op], form: str, devi
         if not reaches(shape, op.program):
             continue
         for empty in (*axes, None):
-            extents = {axis: 0 if axis == empty else 37 for axis in axes}
+            extents = {axis: 0 if axis == empty else 5 if axis == "B" else 37 for axis in axes}
             with on_chip(op.module, CHIPS[shape]):
                 run_and_compare(op.call, op.program.forms, Case(op=op.name, seed=1, extents=extents), device=device)
