@@ -6,6 +6,7 @@ import pytest
 
 from fusec.diagnostics import Source
 from fusec.ir.kernel import Kernel
+from fusec.ir.schedule import SplitRows
 from fusec.ir.statements import Assign, LoadTile, Point, every
 from fusec.lang.load import load
 from fusec.passes.graph.elaborate import elaborate
@@ -50,3 +51,20 @@ def test_no_pointer_stands_alone_that_one_access_uses_as_it_is(text: str) -> Non
         points = {node.name for node in nodes if isinstance(node, Point)}
         bare = [node.address.pointer for node in nodes if isinstance(node, LoadTile) and not node.address.along]
         assert all(bare.count(name) != 1 or nodes.count(name) > 2 for name in points)
+
+
+def test_no_two_workspaces_of_a_call_have_one_name() -> None:
+    """They are called by what is reduced, then by outputs: names of a spec must not make one of the other."""
+    text = """op f(x: f32[M, N], z: f32[M, N]) -> (q_y: f32[M], y: f32[M], partial_total: f32[M]):
+    total = sum(x, over=N)
+    total_q = sum(z, over=N)
+    q_y = total + sum(x * 2, over=N)
+    y = total_q * amax(z, over=N)
+    partial_total = sum(x + 1, over=N)
+"""
+    (graph,) = elaborate(load(Source("f.fuse", text), None))
+    program = compile_graph(graph)
+    split = [plan for group in program.groups for plan in group.all_plans() if isinstance(plan, SplitRows)]
+    left = [partial.workspace for plan in split for stage in plan.partials for partial in stage.partials]
+    assert len(left) == 5
+    assert len({*left, *program.spelled.stored}) == len(left) + len(program.spelled.stored)
