@@ -46,9 +46,10 @@ class Plan:
     """The kernels and products of one call, for tensors of one layout.
 
     `tensors` and `scalars` are the names of what a call passes, `mutated` those of the tensors it writes to, `outputs`
-    and `workspaces` what it allocates; `prepared` has further tensors that depend on some of those passed alone.
-    Kernels that are of several ops take tensors that are `absent` here. All that is launched runs in order, but what is
-    idle, and nothing on the meta device. Raises `DeviceError` where the kernels cannot run.
+    and `workspaces` what it allocates, `aliases` other names of what is passed; `prepared` has further tensors that
+    depend on some of those passed alone. Kernels that are of several ops take tensors that are `absent` here. All that
+    is launched runs in order, but what is idle, and nothing on the meta device. Raises `DeviceError` where the kernels
+    cannot run.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Plan:
         mutated: tuple[str, ...] = (),
         outputs: Mapping[str, Buffer],
         workspaces: Mapping[str, Buffer] | None = None,
+        aliases: Mapping[str, str] | None = None,
         prepared: Prepared | None = None,
         absent: tuple[str, ...] = (),
         launches: Iterable[Launch | Product],
@@ -70,6 +72,7 @@ class Plan:
         known = () if prepared is None else prepared.names
         names = [*(f"{name}_ptr" for name in (*tensors, *known, *allocated)), *scalars, *(f"{n}_ptr" for n in absent)]
         places = {name: place for place, name in enumerate(names)}
+        places |= {f"{other}_ptr": places[f"{name}_ptr"] for other, name in (aliases or {}).items()}
         self._device = device.index
         self._several_gpus = device.type == "cuda" and torch.cuda.device_count() > 1
         self._allocated = [(b.shape, contiguous(b.shape), b.dtype, device) for b in allocated.values()]

@@ -65,11 +65,15 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """An op as steps that run in this order, and the workspaces it `holds` between. It is for calls without `omits`."""
+    """An op as steps that run in this order, and the workspaces it `holds` between. It is for calls without `omits`.
+
+    Some workspaces are `copies` of arguments in an order of their own, `b_=b`: where one lies so, it is read itself.
+    """
 
     steps: tuple[Step | Library, ...]
     omits: str = ""
     holds: str = ""
+    copies: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:

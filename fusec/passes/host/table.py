@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from fusec.ir.arguments import extent_names, has_lead, scalar_names, settings
-from fusec.ir.expressions import Affine, Index, Load, Position, Size
+from fusec.ir.expressions import Affine, Index, Input, Load, Position, Size
 from fusec.ir.flow import LEAD_AXES
 from fusec.ir.formats import TORCH_NAMES
-from fusec.ir.graph import Output, TensorParam
+from fusec.ir.graph import Graph, Output, TensorParam
 from fusec.ir.host.names import Name
 from fusec.ir.host.plans import Library, Partition, Plans, Step, Tuned, Workspace
 from fusec.ir.host.schedules import Matrix as View
@@ -94,7 +94,26 @@ def _dtype(element: Storage) -> str | Name:
 
 def _partition(cut: Cut, keys: Keys, scheduler: Scheduler) -> Partition:
     steps = (_library(group.library, keys) if group.library else _step(group, keys, scheduler) for group in cut.groups)
-    return Partition(tuple(steps), " ".join(cut.omits), " ".join(tensor.name for tensor in cut.holds))
+    held = " ".join(tensor.name for tensor in cut.holds)
+    return Partition(tuple(steps), " ".join(cut.omits), held, " ".join(_copies(cut)))
+
+
+def _copies(cut: Cut) -> Iterator[str]:
+    """The workspaces that hold an argument as it is, each computed by itself."""
+    held = {tensor.name for tensor in cut.holds}
+    for step in cut.steps:
+        graph = step.graph
+        for output in graph.outputs:
+            expr = graph.nodes[output.value].expr
+            if output.name not in held or not isinstance(expr, Input) or not _has(graph, expr.param):
+                continue
+            given = graph.tensor(expr.param)
+            if given.element == output.element and not (given.optional or given.mutable or has_lead(given.dims)):
+                yield f"{output.name}={given.name}"
+
+
+def _has(graph: Graph, name: str) -> bool:
+    return any(tensor.name == name for tensor in graph.tensors)
 
 
 def _library(product: Product, keys: Keys) -> Library:

@@ -42,7 +42,8 @@ class Call:
     `sizes` has extents, strides and dtypes by name. `led` are the tensors that begin with `...`, in the order of their
     offsets in `walks`. The schedule that is planned, `planning` by name, `is_walked` if it is launched once for each of
     them. So many neighbours `together` are one access, as far as where rows begin and end allows. Of weights that are
-    rounded before, `passed` has the dtype that they come in.
+    rounded before, `passed` has the dtype that they come in. Workspaces that would hold an argument as it lies are
+    `aliases` of it.
     """
 
     op: str
@@ -57,6 +58,7 @@ class Call:
     walks: Lead | None = None
     led: Mapping[str, int] = field(default_factory=dict)
     workspaces: dict[str, Buffer] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)
     partials: dict[str, int] = field(default_factory=dict)
     tiled: list[Tiled] = field(default_factory=list)
     common: dict[str, Any] = field(default_factory=dict)
@@ -139,6 +141,15 @@ class Call:
 
     def _sum(self, terms: Iterable[str]) -> int:
         return sum(map(self.count, terms))
+
+    def lies_as(self, copy: str, name: str) -> bool:
+        """Whether an argument lies as a workspace would that holds it once more."""
+        tensor, keys = self.tensors.get(name), self.plans.strides[copy].split()
+        if tensor is None or tensor.dtype != self.workspace(copy).dtype or self.start(name) or tensor.is_neg():
+            return False
+        if sorted(keys) != sorted(self.plans.strides[name].split()):
+            return False
+        return all(self.size(key) == 1 or self.stride(copy, key) == self.stride(name, key) for key in keys)
 
     def choose_index(self, *more: Buffer) -> None:
         """Count offsets in as many bits as the tensors of the call need, and what is allocated for it."""

@@ -67,6 +67,7 @@ class Decision:
         call = self.call
         found = {name: tensor.dtype for name, tensor in call.tensors.items() if tensor is not None}
         found |= {name: buffer.dtype for name, buffer in {**call.outputs, **call.workspaces}.items()}
+        found |= {copy: found[name] for copy, name in call.aliases.items()}
         if self.prepared:
             weights = [tensor for name in self.prepared.weights if (tensor := call.tensors[name]) is not None]
             found |= self.prepared.dtypes(tuple(weights))
@@ -91,6 +92,7 @@ class Decision:
             mutated=tuple(plans.mutated.split()),
             outputs=call.outputs,
             workspaces=call.workspaces,
+            aliases=call.aliases,
             prepared=self.prepared,
             absent=tuple(plans.absent.split()),
             launches=self.launches,
@@ -213,7 +215,11 @@ class Runner:
     def _partition(self, partition: Partition) -> None:
         call, plans = self._call, self._plans
         self.used |= self._names & ({LIBRARY} if partition.products else set())
-        call.workspaces |= {name: call.workspace(name) for name in partition.holds.split()}
+        if not self.decision.is_forced:
+            copies = (each.split("=") for each in partition.copies.split())
+            call.aliases |= {copy: name for copy, name in copies if call.lies_as(copy, name)}
+        held = (name for name in partition.holds.split() if name not in call.aliases)
+        call.workspaces |= {name: call.workspace(name) for name in held}
         prepared: list[Buffer] = []
         if plans.prepare is not None and not partition.is_for_vectors:
             weights = [call.tensors[name] for name in plans.prepare.weights]
@@ -224,7 +230,8 @@ class Runner:
         products = iter(self._partitions.products(partition))
         for step in partition.steps:
             if isinstance(step, Step):
-                self._step(step)
+                if not call.aliases.keys() >= set(step.writes.split()):
+                    self._step(step)
             else:
                 self._multiply(next(products))
 
