@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch._C import _len_torch_dispatch_stack, _len_torch_function_stack
+from torch._C import _get_tracing_state, _len_torch_dispatch_stack, _len_torch_function_stack
 from torch._C._functorch import peek_interpreter_stack
 from torch.autograd import forward_ad
 from torch.compiler import is_dynamo_compiling
@@ -23,7 +23,12 @@ def watched() -> bool:
 
 
 def plain(tensors: tuple[torch.Tensor | None, ...]) -> bool:
-    """Whether the tensors hold their data as their strides say, and no gradient will be asked for."""
+    """Whether the tensors hold their data as their strides say, and no gradient or trace will be asked for.
+
+    `torch.jit.trace` makes tensors of sizes meanwhile, and is too slow to ask for in every call.
+    """
+    if _get_tracing_state() is not None:
+        return False
     differentiated = torch.is_grad_enabled()
     for tensor in tensors:
         if tensor is not None and (

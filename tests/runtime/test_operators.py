@@ -214,3 +214,15 @@ def test_another_file_with_the_same_name_is_another_operator(tmp_path: Path, dev
     assert load(other, "doubled_again")._OP.operator is doubled._OP.operator
     x, weight, eps = samples(device)[normalizing._OP.operator]
     torch.testing.assert_close(doubled._OP.operator(x, weight, eps), 2 * normalizing._OP.operator(x, weight, eps))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("warm", [False, True])
+@torch.no_grad()
+def test_a_traced_call_is_in_the_trace(warm: bool, device: torch.device) -> None:
+    x, other, weight = (torch.randn(shape, device=device) for shape in ((3, 8), (3, 8), (8,)))
+    normalizing._OP.forget()
+    for _ in range(2 * warm):
+        normalizing.rmsnorm(x, weight, 0.5)
+    traced = torch.jit.trace(lambda x: normalizing.rmsnorm(x, weight, 0.5), (x,), check_trace=False)
+    assert torch.equal(traced(other), normalizing.rmsnorm(other, weight, 0.5))
