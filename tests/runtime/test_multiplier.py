@@ -32,12 +32,12 @@ def long(rows: int) -> Product:
 
 
 PLAIN = Product(A, B, OUT)
-ADDED = replace(PLAIN, addends=(Matrix("c", (3, 3), (3, 1)),))
+ADDED = replace(PLAIN, addend=Matrix("c", (3, 3), (3, 1)))
 
 PRODUCTS: dict[str, tuple[Product, str]] = {
     "plain": (PLAIN, "cublasLt"),
     "added": (ADDED, "cublasLt"),
-    "added to a long one": (replace(long(2), addends=(Matrix("c", (2, 2**15), (2**15, 1)),)), "cublasLt"),
+    "added to a long one": (replace(long(2), addend=Matrix("c", (2, 2**15), (2**15, 1))), "cublasLt"),
     "short": (long(1), "cublasLt"),
     "long": (long(2), "PyTorch"),
     "8 bits": (replace(PLAIN, in_8_bits="f8"), "PyTorch"),
@@ -163,7 +163,7 @@ def test_what_pytorch_is_asked_for(
         monkeypatch.setattr(torch, name, multiply(name))
     size = (batch, 3, 3)
     matrices = [replace(each, shape=size, strides=(9, 3, 1)) for each in (A, B, OUT)]
-    product = Product(*matrices, addends=tuple(replace(matrices[0], name="c") for _ in range(added)))
+    product = Product(*matrices, addend=replace(matrices[0], name="c") if added else None)
     names = [each.name for each in (*product.read, product.out)]
     tensors = [torch.randint(-4, 5, (batch, 3, 3)).to(out if name in "co" else given) for name in names]
     own = Multiplier(product, {f"{name}_ptr": place for place, name in enumerate(names)})
@@ -189,7 +189,7 @@ def test_views_and_arguments_of_few_addresses_are_kept(monkeypatch: pytest.Monke
     )
     made = []
     monkeypatch.setattr(Gemm, "_arguments", lambda own, *given: made.append(given) or ((), None))
-    monkeypatch.setattr(gemm, "_call", lambda: 0)
+    monkeypatch.setattr(gemm, "_call", lambda *_: 0)
     for each in (*places, *places[::-1]):
         gemm.multiply(STREAM, each)
     assert 256 <= 2 * len(places) - len(made) <= 512
