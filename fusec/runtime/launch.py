@@ -80,6 +80,7 @@ class Launcher:
         "_grid",
         "_kernel",
         "_most",
+        "_name",
         "_offsets",
         "_options",
         "_pick",
@@ -90,6 +91,8 @@ class Launcher:
 
     def __init__(self, launch: Launch, places: Mapping[str, int]) -> None:
         """`places` gives the position of every pointer and scalar by its name in the kernel."""
+        self._name = str(launch.kernel.__name__)
+        launch = as_run(launch)
         names: list[str] = [name for name in launch.kernel.arg_names if name not in launch.maps]
         given = [name for name in names if name not in launch.arguments]
         if names[: len(given)] != given or set(given) - set(places) or set(launch.arguments) - set(names):
@@ -112,8 +115,8 @@ class Launcher:
 
     @property
     def kernel(self) -> str:
-        """The name of its kernel."""
-        return str(self._kernel.__name__)
+        """The name of its kernel, whether that runs or its twin."""
+        return self._name
 
     @property
     def programs(self) -> int:
@@ -187,9 +190,9 @@ class Launcher:
         compiled.run(*self._grid, stream, compiled.function, compiled.packed_metadata, about, enter, leave, *arguments)
 
 
-def is_interpreted() -> bool:
-    """Whether kernels run in the interpreter, which knows plain Triton alone."""
-    return bool(_knobs.interpret)
+def as_run(launch: Launch) -> Launch:
+    """What runs of a launch: in the interpreter, which knows plain Triton alone, that of the twin."""
+    return launch.plain if _knobs.interpret else launch
 
 
 def is_watched() -> bool:

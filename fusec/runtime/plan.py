@@ -14,7 +14,7 @@ import triton
 from fusec.runtime import allocate
 from fusec.runtime.apart import Apart
 from fusec.runtime.errors import DeviceError
-from fusec.runtime.launch import Launch, Launcher, Resources, Value, is_interpreted, picker
+from fusec.runtime.launch import Launch, Launcher, Resources, Value, picker
 from fusec.runtime.layout import contiguous
 from fusec.runtime.multiplier import Multiplier
 from fusec.runtime.overlap import in_turn
@@ -234,8 +234,6 @@ def row_major(tensors: tuple[torch.Tensor | None, ...]) -> tuple[torch.Tensor | 
 def _step(launch: Launch | Product, places: Mapping[str, int]) -> Launcher | Multiplier:
     if isinstance(launch, Product):
         return Multiplier(launch, places)
-    if is_interpreted():
-        launch = launch.plain
     return TmaLauncher(launch, places) if launch.maps else Launcher(launch, places)
 
 

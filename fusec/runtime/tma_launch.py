@@ -10,7 +10,7 @@ import torch
 
 from fusec.runtime.cache import BoundedCache
 from fusec.runtime.compiled import straight_spread
-from fusec.runtime.launch import Launch, Launcher, Value, is_watched, picker
+from fusec.runtime.launch import Launch, Launcher, Value, as_run, is_watched, picker
 from fusec.runtime.tensor_map import Address, TmaView
 
 Placed: TypeAlias = Callable[[Sequence[Any]], tuple[Any, ...]]
@@ -27,6 +27,7 @@ class TmaLauncher(Launcher):
     def __init__(self, launch: Launch, places: Mapping[str, int]) -> None:
         """`places` gives the position of every pointer and scalar by its name in the kernel."""
         super().__init__(launch, places)
+        launch = as_run(launch)
         names = launch.kernel.arg_names
         maps = [name for name in names if name in launch.maps]
         if names[: len(maps)] != maps or set(launch.maps) - set(maps):
