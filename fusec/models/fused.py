@@ -124,19 +124,24 @@ class FusedLayer:
 
 def put_in(module: nn.Module, fused: FusedNorm | FusedMlp | FusedLayer) -> None:
     """Let a module be computed by `fused`. Hooks of `accelerate` stay around it."""
-    place = "_old_forward" if hasattr(module, "_hf_hook") else "forward"
-    vars(module)[KEPT] = place, vars(module).get(place)
+    place = HOOKED if HOOKED in vars(module) else "forward"
+    vars(module)[KEPT] = vars(module).get(place)
     vars(module)[place] = fused.forward
 
 
 def take_out(module: nn.Module) -> None:
-    """Give a module its own forward back."""
-    place, before = vars(module).pop(KEPT)
-    if before is None:
-        vars(module).pop(place, None)
-    else:
-        vars(module)[place] = before
+    """Give a module its own forward back, wherever it stands by now: hooks may have come since."""
+    before = vars(module).pop(KEPT)
+    for place in (HOOKED, "forward"):
+        if isinstance(getattr(vars(module).get(place), "__self__", None), FusedNorm | FusedMlp | FusedLayer):
+            if place == HOOKED or before is not None:
+                vars(module)[place] = before or own_forward(module)
+            else:
+                del vars(module)[place]
 
+
+HOOKED = "_old_forward"
+"""Where `accelerate` keeps the forward that its hook stands around."""
 
 COLLECTOR = "output_capturing_hook"
 """The hook by which Hugging Face collects the weights of attention, once anybody has asked for them."""

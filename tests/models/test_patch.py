@@ -115,6 +115,33 @@ def test_circumstances(family: str, run: Callable[[Any], Tensor], device: torch.
     torch.testing.assert_close(run(model), before, rtol=1e-5, atol=1e-5)
 
 
+def hooked(model: nn.Module, calls: list[str]) -> None:
+    """Stand around every module as `accelerate` does, which moves inputs between devices there."""
+    for name, module in model.named_modules():
+        module._old_forward = module.forward
+
+        def forward(*args: Any, _module: nn.Module = module, _name: str = name, **kwargs: Any) -> Any:
+            calls.append(_name)
+            return _module._old_forward(*args, **kwargs)
+
+        module.forward = forward
+
+
+@pytest.mark.parametrize("first", ["hooks", "patch"])
+def test_hooks_of_accelerate_stay_around_what_is_patched(first: str, device: torch.device) -> None:
+    model, calls = model_of("Llama", torch.float32, device), list[str]()
+    before = logits(model)
+    for step in ("hooks", "patch") if first == "hooks" else ("patch", "hooks"):
+        fusec.patch(model) if step == "patch" else hooked(model, calls)
+    torch.testing.assert_close(logits(model), before, rtol=1e-5, atol=1e-5)
+    assert "model.layers.1" in calls
+    assert "model.layers.1.mlp" not in calls
+    fusec.unpatch(model)
+    calls.clear()
+    assert torch.equal(logits(model), before)
+    assert {"model.layers.1", "model.layers.1.mlp"} <= set(calls)
+
+
 def test_it_is_one_graph(device: torch.device) -> None:
     model = model_of("Llama", torch.float32, device)
     fusec.patch(model)
