@@ -10,6 +10,8 @@ from typing import Any
 
 from fusec.driver.build import Verification
 from fusec.driver.record import FileRecord
+from fusec.driver.specs import read_spec, spec_key
+from fusec.driver.store import Store, digest, library_version
 from fusec.workers import Failed, run_jobs
 
 WORKER = "fusec.commands.verify_package_worker"
@@ -25,16 +27,21 @@ INTERPRETED = {**os.environ, "TRITON_INTERPRET": "1"}
 
 
 def verify_package(
-    folder: Path, files: Sequence[tuple[Path, FileRecord]], jobs: int, progress: Callable[[int, int], None]
+    folder: Path,
+    files: Sequence[tuple[Path, FileRecord]],
+    jobs: int,
+    progress: Callable[[int, int], None],
+    store: Store,
 ) -> tuple[Verification, ...]:
     """Run every kernel of the package in `folder`, `jobs` ops at once; `files` pairs specs and modules.
 
     A process of its own per worker: the interpreter has to be chosen before Triton is imported, and a kernel that
-    takes its process down takes no build down.
+    takes its process down takes no build down. The interpreter computes the same every time, on the same arguments:
+    what was right there, in the same file by the same compiler, is not run again.
     """
     gpu = gpu_name()
-    work: list[dict[str, Any]] = [
-        {
+    work: dict[str, dict[str, Any]] = {
+        _key(path, record, op.name): {
             "package": str(folder),
             "module": record.module,
             "spec": str(path.resolve()),
@@ -43,13 +50,26 @@ def verify_package(
         }
         for path, record in files
         for op in record.ops
-    ]
-    reached = iter(range(1, len(work) + 1))
-    progress(0, len(work))
+    }
+    answers: dict[str, Any] = {} if gpu else {key: kept for key in work if (kept := store.get("verify", key))}
+    left = [key for key in work if key not in answers]
+    reached = iter(range(len(answers) + 1, len(work) + 1))
+    progress(len(answers), len(work))
     environment = dict(os.environ) if gpu else INTERPRETED
-    answers = run_jobs(WORKER, work, jobs, TIME_LIMIT, lambda _: progress(next(reached), len(work)), environment)
+    asked = [work[key] for key in left]
+    told = run_jobs(WORKER, asked, jobs, TIME_LIMIT, lambda _: progress(next(reached), len(work)), environment)
+    for key, answer in zip(left, told, strict=True):
+        answers[key] = answer
+        if not gpu and not isinstance(answer, Failed) and not answer["failure"]:
+            store.put("verify", key, answer)
     where = gpu or "the Triton interpreter"
-    return tuple(_verification(job["op"], where, answer) for job, answer in zip(work, answers, strict=True))
+    return tuple(_verification(job["op"], where, answers[key]) for key, job in work.items())
+
+
+def _key(path: Path, record: FileRecord, op: str) -> str:
+    """Everything that the verification of an op in the interpreter follows from."""
+    computing = map(library_version, ("triton", "numpy", "hypothesis"))
+    return digest(spec_key(read_spec(path), path.parent), record.text, op, repr(INTERPRETER), *computing)
 
 
 def gpu_name() -> str | None:

@@ -51,9 +51,12 @@ class Verification:
 
 
 Verify: TypeAlias = Callable[
-    [Path, Sequence[tuple[Path, FileRecord]], int, Callable[[int, int], None]], tuple[Verification, ...]
+    [Path, Sequence[tuple[Path, FileRecord]], int, Callable[[int, int], None], Store], tuple[Verification, ...]
 ]
-"""Runs the ops of the package in a folder against their specs, which come with their files, in so many processes."""
+"""Runs the ops of the package in a folder against their specs, which come with their files, in so many processes.
+
+What is known of them may be in the store.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +154,7 @@ def build_folder(
             staged = Path(folder) / out.resolve().name
             package.write(staged, contents)
             pairs = tuple(zip(sources, files, strict=True))
-            verifications = verify(staged, pairs, options.jobs, partial(progress, Phase.VERIFY))
+            verifications = verify(staged, pairs, options.jobs, partial(progress, Phase.VERIFY), options.store)
     report = Report(files, verdicts, verifications, changes, options.strict, bool(options.targets))
     if not options.check and not report.failures:
         package.write(out, contents, waiting)

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any
 
 from fusec.codegen import gate
+from fusec.codegen.kernel_source import kernel_sources
 from fusec.codegen.variant import Variant
 from fusec.diagnostics import InternalError
 from fusec.driver.record import FileRecord
@@ -43,13 +44,7 @@ def measure(
             known = variants(list(missing.values()), pool)
             jobs = [_jobs(record, known, targets) for record in missing.values()]
             every = [job for own in jobs for job in own.values()]
-            reached = [0]
-
-            def done(more: int) -> None:
-                reached[0] += more
-                progress(reached[0], len(every))
-
-            measured = iter(gate.measure_in(pool, every, done))
+            measured = iter(_measured(every, pool, store, progress))
         for (key, record), own in zip(missing.items(), jobs, strict=True):
             verdicts = dict(zip(own, islice(measured, len(own)), strict=True))
             of_ops = {op.name: [verdicts[_key(v, t)] for v in known[op.name] for t in targets] for op in record.ops}
@@ -57,6 +52,47 @@ def measure(
             if not any(verdict.failure for verdict in verdicts.values()):
                 store.put("gate", key, {op: list(map(asdict, own)) for op, own in of_ops.items()})
     return {op.name: found.get(op.name, ()) for record in files for op in record.ops}
+
+
+def _measured(
+    jobs: Sequence[gate.Job], pool: Pool, store: Store, progress: Callable[[int, int], None]
+) -> list[gate.Verdict]:
+    """The verdicts of jobs, those of kernels that are as they were from the store.
+
+    What a kernel needs follows from its own text: that of the other kernels of its file may change.
+    """
+    kernels: dict[tuple[str, str], list[gate.Job]] = {}
+    for job in jobs:
+        kernels.setdefault((job.text, job.variant.kernel), []).append(job)
+    sources = {text: kernel_sources(text) for text, _ in kernels}
+    keys = {
+        (text, name): digest(toolchain_digest(), sources[text].get(name, text), *sorted(map(_key_of, own)))
+        for (text, name), own in kernels.items()
+    }
+    found: dict[str, dict[str, gate.Verdict]] = {}
+    for key in keys.values():
+        kept: Any = store.get("kernel", key)
+        if kept is not None:
+            found[key] = {variant: _verdict(plain) for variant, plain in kept.items()}
+    new = {keys[kernel]: own for kernel, own in kernels.items() if keys[kernel] not in found}
+    left = [job for own in new.values() for job in own]
+    reached = [len(jobs) - len(left)]
+
+    def done(more: int) -> None:
+        reached[0] += more
+        progress(reached[0], len(jobs))
+
+    done(0)
+    verdicts = iter(gate.measure_in(pool, left, done))
+    for key, own in new.items():
+        found[key] = {_key_of(job): next(verdicts) for job in own}
+        if not any(verdict.failure for verdict in found[key].values()):
+            store.put("kernel", key, {variant: asdict(verdict) for variant, verdict in found[key].items()})
+    return [found[keys[job.text, job.variant.kernel]][_key_of(job)] for job in jobs]
+
+
+def _key_of(job: gate.Job) -> str:
+    return " on ".join(_key(job.variant, job.target))
 
 
 def _jobs(

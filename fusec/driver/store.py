@@ -75,13 +75,15 @@ def digest(*parts: Json) -> str:
 @cache
 def compiler_digest() -> str:
     """A hash of what a generated file follows from: this compiler and the libraries it computes with."""
-    return digest(_sources_digest(_PACKAGE), *map(_version, ("jinja2", "lark", "sympy", "torch")))
+    return digest(_sources_digest(_PACKAGE), *map(library_version, ("jinja2", "lark", "sympy", "torch")))
 
 
 @cache
 def toolchain_digest() -> str:
     """A hash of what a compiled kernel follows from, beside its generated file."""
-    return digest(_sources_digest(_PACKAGE / "runtime"), _sources_digest(_PACKAGE / "codegen"), _version("triton"))
+    return digest(
+        _sources_digest(_PACKAGE / "runtime"), _sources_digest(_PACKAGE / "codegen"), library_version("triton")
+    )
 
 
 def _sources_digest(folder: Path) -> str:
@@ -91,7 +93,8 @@ def _sources_digest(folder: Path) -> str:
     return contents.hexdigest()
 
 
-def _version(package: str) -> str:
+def library_version(package: str) -> str:
+    """The version of a package that results follow from."""
     try:
         return version(package)
     except PackageNotFoundError:

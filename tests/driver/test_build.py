@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake import COMPILER
 
+from fusec.codegen import gate
+from fusec.codegen.kernel_source import kernel_sources
 from fusec.diagnostics import InternalError, Severity, SpecError
 from fusec.driver.build import Options, Phase, Report, Verification, build_folder
 from fusec.driver.record import FileRecord, from_json, to_json
 from fusec.driver.specs import UnreadableError, read_specs
 from fusec.driver.store import Store
 from fusec.runtime.select.chip import TARGETS
+from fusec.workers import Pool
 
 
 @pytest.fixture
@@ -203,6 +207,46 @@ def test_known_figures_are_not_measured_again(specs: Path, tmp_path: Path, monke
     assert build(specs, **options).verdicts == first.verdicts
 
 
+def test_a_kernel_is_measured_again_only_where_its_own_text_changed(
+    specs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[str] = []
+
+    def watched(pool: Pool, jobs: Sequence[gate.Job], *more: Any) -> tuple[gate.Verdict, ...]:
+        measured.extend(job.module for job in jobs)
+        return made(pool, jobs, *more)
+
+    made = gate.measure_in
+    monkeypatch.setattr(gate, "measure_in", watched)
+    options = {"targets": (TARGETS["sm_90"],), "store": Store(tmp_path / "store")}
+    first = build(specs, **options)
+    assert set(measured) == {"one", "two"}
+    measured.clear()
+    (specs / "one.fuse").rename(specs / "three.fuse")
+    assert build(specs, **options).verdicts["alpha"] == first.verdicts["alpha"]
+    assert measured == []
+    (specs / "three.fuse").write_text("alpha 512\n")
+    build(specs, **options)
+    assert measured == ["three"]
+
+
+def test_what_a_kernel_is_made_of() -> None:
+    text = """
+import triton.language as tl
+SIZE = 4
+def shared(x):
+    return x + SIZE
+def one(x):
+    return shared(x)
+def two(x):
+    return tl.abs(x)
+"""
+    found = kernel_sources(text)
+    for change, unlike in (("SIZE = 4", {"shared", "one"}), ("x + SIZE", {"shared", "one"}), ("tl.abs", {"two"})):
+        other = kernel_sources(text.replace(change, change.replace("4", "5").replace("+", "-").replace("abs", "exp")))
+        assert {name for name, own in found.items() if other[name] != own} == unlike
+
+
 def test_a_wrong_op_is_not_written(specs: Path) -> None:
     seen: list[str] = []
 
@@ -211,6 +255,7 @@ def test_a_wrong_op_is_not_written(specs: Path) -> None:
         files: Sequence[tuple[Path, FileRecord]],
         jobs: int,
         progress: Callable[[int, int], None],
+        store: Store,
     ) -> tuple[Verification, ...]:
         assert [(path.stem, jobs) for path, _ in files] == [(record.module, 1) for _, record in files]
         seen.extend(sorted(path.name for path in package.iterdir()))
