@@ -24,8 +24,10 @@ from fusec.interpreter import interpreting
 from fusec.ir.host.schedules import kernels as launched
 from fusec.ir.program import Program
 from fusec.runtime import Op, Plan, PlanError
+from fusec.runtime.errors import ShapeMismatchError
 from fusec.testing.cases import Argument, Case, build, shape
 from fusec.testing.compare import Outcome, run_and_compare
+from fusec.testing.empty_axes import emptied
 from fusec.testing.long_sums import long_calls, results
 from fusec.testing.strategies import reaching
 
@@ -112,6 +114,9 @@ def exercise(module: ModuleType, program: Program, effort: Effort, device: torch
         subject.make(candidate, effort.smaller)
     found = [candidate for way in forcings(subject.op) for candidate in subject.candidates(way, few)]
     subject.run_each(found, effort)
+    if subject.missing(1):
+        for way in forcings(subject.op):
+            subject.run_each(subject.emptied(way), effort)
     # Most plans are found among few calls. What is left is searched for: with plans that launch it, then with others.
     for planned, least in ((effort.planned, effort.each), (4 * effort.planned, 1)):
         likely, others = subject.ways_to(subject.missing(least))
@@ -149,6 +154,17 @@ class _Subject:
     def candidates(self, way: Forcing, count: int) -> list[_Candidate]:
         """What so many drawn calls would run."""
         return self._planned(way, self._calls(way.kind, count))
+
+    def emptied(self, way: Forcing) -> list[_Candidate]:
+        """What calls with an empty axis would run."""
+        drawn = self._calls("rows", 1)[:1]
+        cases = (case for first, _ in drawn for case in emptied(self.program.graph, first))
+        found: list[_Candidate] = []
+        for case in cases:
+            # A table may be too short where nothing else is asked of its extent.
+            with suppress(ShapeMismatchError):
+                found += self._planned(way, [(case, build(self.program.graph, case, self.device).arguments)])
+        return found
 
     def missing(self, least: int) -> frozenset[str]:
         """The kernels that ran less often than that."""

@@ -38,6 +38,12 @@ where T in {f16, f32}, L == 128:
     top = amax(abs(x), over=L)
     y = x / maximum(top, 1) * z
 """,
+    "left where one of four axes is empty": """
+op left(mut state: f32[B, H, D, E], k: f32[B, H, D], v: f32[B, H, E], q: f32[B, H, D]) -> o: f32[B, H, E]:
+    new = state / 2 + k * v
+    o = dot(q, new, over=D)
+    state[...] = new
+""",
     "apart": """
 op apart(x: f32[M, N], z: f32[M, K]) -> (a: f32[M, N], b: f32[M, K], c: f32[M])
 where N % 16 == 0, K == 3 * N:
