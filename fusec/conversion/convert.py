@@ -33,7 +33,7 @@ def convert(
     """Convert the linear layers of `model` in place to modules `to`, such as `FP8Linear`, made by `from_linear`.
 
     Those of which `where(name, layer)` is false stay, and so do subclasses of `torch.nn.Linear`, layers with hooks or
-    parametrizations, those that `to` does not take, and those whose weight another module owns too, as an embedding.
+    parametrizations, those that `to` does not take, or whose inputs, and those whose weight another module owns too.
     Layers that share a weight share it still. With `drop_master` float weights are gone; else `undo()` of what is
     returned puts the layers back. A `dry_run` changes nothing.
 
@@ -108,9 +108,19 @@ class _Work:
                 return f"{type(parent).__name__} reads its weight itself"
         try:
             self.to.from_linear(layer, **self.settings)
+            self._call_without_data(layer)
         except FusecError as error:
-            return str(error).removeprefix(f"{self.to.__name__}: ")
+            return str(error).partition(": ")[2]
+        except TypeError:
+            return f"calls of {self.to.__name__} need more than their input"
         return ""
+
+    def _call_without_data(self, layer: torch.nn.Linear) -> None:
+        """Call what a layer would become as the layer is called: with an input of the dtype of its weight."""
+        about: dict[str, Any] = {"device": "meta", "dtype": layer.weight.dtype}
+        bare = torch.nn.Linear(layer.in_features, layer.out_features, layer.bias is not None, **about)
+        with torch.no_grad():
+            self.to.of_weights(bare, **self.settings)(torch.empty(1, layer.in_features, **about))
 
     def _owners(self, converted: Iterable[torch.nn.Linear]) -> dict[int, str]:
         """The names of parameters that modules own which are not converted."""

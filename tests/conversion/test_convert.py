@@ -105,7 +105,7 @@ TAKEN = {"body.0", "body.2", "adapted.base", "adapted.down", "adapted.up", "firs
 KEPT = {
     "doubled": "Doubled is a subclass of Linear",
     "renamed": "Renamed is a subclass of Linear",
-    "precise": "`dtype` should be float16 or bfloat16, but is float32; convert the layer before, or say `dtype`",
+    "precise": "`x` should be float16 or bfloat16, but is float32; convert it with x.to(torch.float16)",
     "hooked": "has hooks, which would be lost",
     "normed": "computes its weight in every call (a parametrization)",
     "attention.out_proj": "NonDynamicallyQuantizableLinear is a subclass of Linear",
