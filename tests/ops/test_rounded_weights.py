@@ -143,7 +143,7 @@ def test_kernels_are_those_of_one_type(form: str, op: Any, tmp_path: Path) -> No
 
 def test_every_plan_is_within_its_bound(op: Any, device: torch.device) -> None:
     graph, table = op.program.graph, op.module._OP_F
-    for t, w in (("bf16", "f32"), ("f16", "bf16"), ("f32", "f16"), ("bf16", "bf16")):
+    for t, w in (("bf16", "f32"), ("f32", "f16")):
         for rows in (1, 5):
             extents = {solve.name: {"M": rows}.get(solve.name, 16) for solve in graph.solves}
             case = Case(op="f", seed=rows, extents=extents, lead=(rows,), dtypes={"T": t, "W": w})
