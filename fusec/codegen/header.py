@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from textwrap import dedent, fill
+from textwrap import dedent, fill, wrap
 
 from fusec.codegen.names import FileNames
 from fusec.codegen.signature import tensor_text
@@ -33,6 +33,9 @@ from fusec.passes.schedule.traffic import excess_traffic
 
 WIDTH = 116
 _HEAD = ("plan", "taken when", "launches", "bytes")
+_LAUNCHES = 45
+"""Characters of a line for launches."""
+
 _LEAST = "least"
 _LEGEND = "Bytes: `least` is every tensor once; what stands behind it is read or written again."
 
@@ -162,10 +165,17 @@ class _Table:
 
 
 def _table(rows: tuple[_Row, ...]) -> list[str]:
-    lines = [_HEAD, *((row.plan, row.taken, row.launches, row.bytes) for row in rows)]
+    """The table, with launches of many kernels in several lines."""
+    lines = [_HEAD]
+    for row in rows:
+        first, *others = wrap(row.launches, _LAUNCHES) or [""]
+        lines.append((row.plan, row.taken, first, row.bytes))
+        lines += [("", "", each, "") for each in others]
     widths = [max(len(line[place]) for line in lines) for place in range(3)]
     return [
-        "  " + "  ".join([*(text.ljust(width) for text, width in zip(line[:3], widths, strict=True)), line[3]])
+        (
+            "  " + "  ".join([*(text.ljust(width) for text, width in zip(line[:3], widths, strict=True)), line[3]])
+        ).rstrip()
         for line in lines
     ]
 

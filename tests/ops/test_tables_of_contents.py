@@ -59,10 +59,16 @@ def told(name: str) -> Iterator[tuple[str, str, list[str], str]]:
     assert all(len(line) <= 120 for line in part.splitlines())
     head, *lines = part[part.index("  plan") :].splitlines()
     starts = [head.index(word) for word in ("plan", "taken when", "launches", "bytes")]
+    rows: list[list[str]] = []
     for line in lines:
         cells = [line[start:end].rstrip() for start, end in zip(starts, [*starts[1:], None], strict=True)]
-        assert all(line[start - 2 : start] == "  " for start in starts), line
-        yield cells[0], cells[1], cells[2].split(", "), cells[3]
+        assert all(line[start - 2 : start].isspace() for start in starts if len(line) > start), line
+        if cells[0]:
+            rows.append(cells)
+        else:
+            rows[-1][2] += f" {cells[2]}"  # launches of many kernels go on
+    for plan, taken, launches, moved in rows:
+        yield plan, taken, launches.split(", "), moved
 
 
 def planned(name: str, plan: str) -> Decision | None:
