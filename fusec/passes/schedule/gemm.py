@@ -14,9 +14,10 @@ is read, makes the rows of the tile and the few positions its columns.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from fusec.ir.expressions import Dot, NodeId, Reduce, position_axes
-from fusec.ir.flow import LEAD_AXES, Flow, store_axes
+from fusec.ir.flow import LEAD_AXES, Flow, FlowNode, store_axes
 from fusec.ir.graph import reachable
 from fusec.ir.multiply import multiplied_as
 from fusec.ir.ops import REDUCTIONS
@@ -61,13 +62,22 @@ def contractions(facts: Survey, label: str) -> tuple[Gemm, ...] | str:
     k = (*(axis for axis in facts.order if axis in groups), *(axis for axis in facts.order if axis in contracted))
     rows = without(facts.order, (*k, m, n))
     is_whole = any(nodes[number].type.kind is Kind.INT for number in dots)
-    sums = () if is_whole else shared_sums(facts, k)
+    is_plain = bool(groups) and not any(map(partial(_is_unpacked, nodes), dots.values()))
+    sums = () if is_whole or is_plain else shared_sums(facts, k)
     tile = GemmTile(f"gemm{label}", facts.flow, (*rows, m, *k, n), rows, m, n, k, sums)
+    if is_plain:
+        return (Gemm(tile),)
     few = (m, *_read_again(facts, dots, tile))
     # What threads add up, where a step has no room for a group, has a kernel of the plain name.
     combine = f"{'combine_shares' if groups else 'combine'}{label}"
     shared = (Gemm(tile, few, split_k(facts, tile, combine)),) if sums else ()
     return (*shared, Gemm(tile, few), Gemm(tile))
+
+
+def _is_unpacked(nodes: tuple[FlowNode, ...], dot: Dot) -> bool:
+    """Whether an operand is read in another type than it is multiplied in."""
+    types = multiplied_as(nodes, dot) or ()
+    return any(nodes[number].type.element not in types for number in (dot.a, dot.b))
 
 
 def grouped(flow: Flow) -> tuple[Axis, ...] | None:
