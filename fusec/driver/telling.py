@@ -7,6 +7,7 @@ with and without what can be omitted. `codegen/launched.py` plans them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from itertools import product
 from math import prod
@@ -17,7 +18,7 @@ from fusec.extents.conditions import Formula
 from fusec.extents.signature import Signature, names
 from fusec.ir.arguments import layout_arguments
 from fusec.ir.formats import TORCH_NAMES
-from fusec.ir.graph import ChoiceParam, DimParam, DTypeParam, Graph, ScalarParam
+from fusec.ir.graph import ChoiceParam, DimParam, DTypeParam, Graph, ScalarParam, TensorParam
 from fusec.ir.partition import VECTOR
 from fusec.ir.program import Program
 from fusec.ir.sizes import symbols_in
@@ -39,6 +40,7 @@ def telling_calls(program: Program) -> dict[str, Json]:
 
     A call is its tensors and settings in order: a tensor has a `shape` and a `dtype`, or is None.
     """
+    program = replace(program, spelled=_as_called(program))
     graph = program.spelled
     dtypes = _dtypes(graph)
     scalars = (param for param in graph.params if isinstance(param, ScalarParam))
@@ -47,6 +49,16 @@ def telling_calls(program: Program) -> dict[str, Json]:
         "small": [call for dtype in dtypes for call in _small_calls(program, dtype)],
         "scalars": {param.name: _SCALARS.get(param.dtype.name, "fp32") for param in scalars},
     }
+
+
+def _as_called(program: Program) -> Graph:
+    """The op as callers see it: of tensors that kernels have rounded before, with the types that these are given in."""
+    elements = (param.element for param in program.graph.params if isinstance(param, TensorParam))
+    params = (
+        replace(param, element=next(elements)) if isinstance(param, TensorParam) else param
+        for param in program.spelled.params
+    )
+    return replace(program.spelled, params=tuple(params))
 
 
 def _dtypes(graph: Graph) -> tuple[str, ...]:

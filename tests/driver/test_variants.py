@@ -16,6 +16,11 @@ from fusec.driver.telling import telling_calls
 SPECS = Path(__file__).resolve().parents[2] / "specs"
 
 ODD = {
+    "rounded": """
+op rounded(x: T[M, K], weight w: W[K], weight b: W[K] = 0) -> y: T[M, K]
+where T in {f16, bf16}, W in {f16, bf16, f32}:
+    y = x * mean(w, over=K) + cast(b, T)
+""",
     "equal": """
 op equal(x: f32[M, D], z: f32[M, R]) -> y: f32[M, D]
 where D == R:
