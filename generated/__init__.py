@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from .gated_activation import gated_activation as gated_activation
     from .gated_activation_quantize import gated_activation_quantize as gated_activation_quantize
     from .gated_activation_quantize import gated_activation_quantize_groups as gated_activation_quantize_groups
+    from .int4_linear import int4_linear as int4_linear
+    from .int4_linear import quantize_int4 as quantize_int4
+    from .int4_linear import quantize_int4_zeros as quantize_int4_zeros
     from .layernorm import layernorm as layernorm
     from .linear import linear as linear
     from .linear import linear_activation as linear_activation
@@ -82,7 +85,11 @@ if TYPE_CHECKING:
     from .scaled_mm import scaled_mm_fast as scaled_mm_fast
     from .scaled_mm import scaled_mm_int8 as scaled_mm_int8
     from .scaled_mm import scaled_mm_tensor as scaled_mm_tensor
+    from .scaled_mm_int4 import int4_int8_linear as int4_int8_linear
+    from .scaled_mm_int4 import scaled_mm_int4 as scaled_mm_int4
     from .softmax import softmax as softmax
+    from .weight_only_linear import fp8_weight_only_linear as fp8_weight_only_linear
+    from .weight_only_linear import int8_weight_only_linear as int8_weight_only_linear
 
 __all__ = [
     "FP8Linear",
@@ -109,6 +116,7 @@ __all__ = [
     "fp8_gemm_stored_b",
     "fp8_linear",
     "fp8_linear_quantized",
+    "fp8_weight_only_linear",
     "fused_gated_mlp",
     "fused_rmsnorm_rope",
     "fused_rmsnorm_rope_batched",
@@ -116,8 +124,11 @@ __all__ = [
     "gated_activation",
     "gated_activation_quantize",
     "gated_activation_quantize_groups",
+    "int4_int8_linear",
+    "int4_linear",
     "int8_linear",
     "int8_mm",
+    "int8_weight_only_linear",
     "layernorm",
     "layernorm_gradient",
     "linear",
@@ -131,6 +142,8 @@ __all__ = [
     "quantize_fp8_groups",
     "quantize_fp8_rows",
     "quantize_fp8_with_overflow_handling",
+    "quantize_int4",
+    "quantize_int4_zeros",
     "quantize_int8",
     "quantize_int8_asymmetric",
     "quantize_int8_rows",
@@ -159,6 +172,7 @@ __all__ = [
     "scaled_mm",
     "scaled_mm_azp",
     "scaled_mm_fast",
+    "scaled_mm_int4",
     "scaled_mm_int8",
     "scaled_mm_tensor",
     "softmax",
@@ -191,6 +205,7 @@ serve(
         "fp8_gemm_stored_b": "fp8_gemm",
         "fp8_linear": "fp8_linear",
         "fp8_linear_quantized": "fp8_linear",
+        "fp8_weight_only_linear": "weight_only_linear",
         "fused_gated_mlp": "fused_gated_mlp",
         "fused_rmsnorm_rope": "fused_rmsnorm_rope",
         "fused_rmsnorm_rope_batched": "fused_rmsnorm_rope",
@@ -198,8 +213,11 @@ serve(
         "gated_activation": "gated_activation",
         "gated_activation_quantize": "gated_activation_quantize",
         "gated_activation_quantize_groups": "gated_activation_quantize",
+        "int4_int8_linear": "scaled_mm_int4",
+        "int4_linear": "int4_linear",
         "int8_linear": "fp8_linear",
         "int8_mm": "scaled_mm",
+        "int8_weight_only_linear": "weight_only_linear",
         "layernorm": "layernorm",
         "layernorm_gradient": "norm_gradients",
         "linear": "linear",
@@ -213,6 +231,8 @@ serve(
         "quantize_fp8_groups": "quantize_fp8",
         "quantize_fp8_rows": "quantize_fp8",
         "quantize_fp8_with_overflow_handling": "quantize_fp8",
+        "quantize_int4": "int4_linear",
+        "quantize_int4_zeros": "int4_linear",
         "quantize_int8": "quantize_fp8",
         "quantize_int8_asymmetric": "quantize_fp8",
         "quantize_int8_rows": "quantize_fp8",
@@ -241,6 +261,7 @@ serve(
         "scaled_mm": "scaled_mm",
         "scaled_mm_azp": "scaled_mm",
         "scaled_mm_fast": "scaled_mm",
+        "scaled_mm_int4": "scaled_mm_int4",
         "scaled_mm_int8": "scaled_mm",
         "scaled_mm_tensor": "scaled_mm",
         "softmax": "softmax",
@@ -251,19 +272,20 @@ serve(
 # adc80f81bd77f637f90e210bcc5076847235ba352a7039b727cf5ef96b3c42b4 add_rmsnorm.py
 # a3609ce518d4c7d5b0867995cebcf54bbb535e3e135203f86b8ef84e27c1042d add_rmsnorm_linear.py
 # 25ef6ba00dab6eb61f7b1b0be5909acfe701093fdddb146a532275208d568446 add_rmsnorm_quantize.py
-# 9c90c8193a99906e86d30bbdd84cba9c13d6da8996c66b9c2b410af349f1dd90 block_scaled_mm.py
+# 417a2c5a9200580271d2c812f99746d812e4cd422726b76da010aa66b904c8a4 block_scaled_mm.py
 # 899fd783147110a45b5be33baa01a7c34b075451fd859da230433277917e19d5 bmm.py
-# 4614691142951d9d302e714edf29c2edd885e47d5e7d896b6bd565d91c32ce1f dequantize_fp8.py
-# 847588ded2fa19c8700f927eaa1ad974083a9afc9a1b2a27caa7d388dc434a51 fp8_gemm.py
-# f55ec8e759a27b4ec327444b85ec35dd22c00f7a1de24c466da95c65041476db fp8_linear.py
+# f7905b584956a4ff51a6f9fc2797469d62c4ca61230d6d3656d15620a84890bb dequantize_fp8.py
+# 599cc43f1746e71d14f218cd96ac5f0cc86f14d71a2b5d79215929beb912578a fp8_gemm.py
+# ec4c0842d9c699443920654a52cc648d333c96f9798bbdd506678849ac365846 fp8_linear.py
 # da62ede7661f4e4535cb32f2e907a961360b62c8b4b08e9b8d31de80f2710a90 fused_gated_mlp.py
-# a555d1c492c850c6eb68d44491eda94cb7c05cd8ed62591511a081758ef3ae39 fused_rmsnorm_rope.py
+# d62aba5d0e4e427b471d6f642d88a263e0c31c4a367268056a8e3894e9bfdffa fused_rmsnorm_rope.py
 # 99728b4ff15e1704bc7a8dfafa7f4b03eebf5c820fad440bd380b4bb8fe89f83 gated_activation.py
 # 638f7329d689c74b682756e2c91749796a38698b1c652fa18037fe12ea9add65 gated_activation_quantize.py
-# 21b64b43ef3eaa75963cb0f5b54b58b23d4ef9bf4a9c51a0a6662bb69e6a3e6b layernorm.py
+# d0c07885e8335f6a3794f07e58def3f1e5a93c33c8269cd9eed04680c674ebff int4_linear.py
+# c18c08ddcc9465b503b81d0a0a242375ca299ea69d90115b759f8d850289f282 layernorm.py
 # c1162fbfa2a2ed702fda53e5e3da8e4cc806da7ca914dfd297aa19d2be3a5468 linear.py
 # 714585e9bf5cac58c7c3d7016d0ed915a4016a58b38e49d3d74c85e6753bb86a linear_add_rmsnorm.py
-# d403273bdb03a8e28c59acb3df55cdd88ee2ae69d82c30694885dd545ed43328 norm_gradients.py
+# af612737830a7c43672d6e330e970ab44323a8a7b4f2823fb6cc46330356573d norm_gradients.py
 # e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 py.typed
 # 58789210641c378fb3ecd7a553a75e2a817437b38f4749408f838132b4eebf1c qk_norm_rope.py
 # 2b78cf457605e5008d2a925b00012b6516620bb56d8e6c870c88b480afa086a8 qkv_rope.py
@@ -274,5 +296,7 @@ serve(
 # e7b4aa2f69a4c06cb277159b9d6f5574d0d61a14718b4a731b9d80616709af1c rmsnorm_quantize.py
 # 5b7f30f84dc3dcbbb19d155958bfd73b163726f629969e79226b129d0dc464c9 rope.py
 # fccc7880377385bd60b53bd12ed372356b7ea065c977f23f0c177d1af466462f rope_qk.py
-# 8b28f2c6451f860b85c6410764c6b3c6f3113618bb72eae31cd35c1dd2f301c6 scaled_mm.py
+# c9db6305aa2bcf334d65a10e205d4685de85d67721580750295129de43a57b6e scaled_mm.py
+# 8ad6a998aba182b3260b9f7962724b35ad1bc80474e943fa567733f7f6d0c0c7 scaled_mm_int4.py
 # 82e77e975352bb4443987b6cb1cc79a839335c7ffa5564342ff2539a35057d27 softmax.py
+# 928ebd2557bfe843423bca0549327d87f21776289974eed23bab0dfee8ee462e weight_only_linear.py

@@ -74,7 +74,7 @@ def _block_scaled_mm_gemm(
         b_row = b_ptr + p * R * b_stride_PR + g * L * b_stride_GL
         mask_r_l = r_mask[None, :] & l_mask[:, None]
         b = tl.load(b_row + r[None, :] * b_stride_PR + l[:, None] * b_stride_GL, mask=mask_r_l, other=0.0)
-        product = device.dot_in_parts(a, b, 0.0)
+        product = device.dot_in_parts(b.T, a.T, 0.0).T if SWAP_AB else device.dot_in_parts(a, b, 0.0)
         a_scale_row = a_scale_ptr + i0 * a_scale_stride_lead0 + g * a_scale_stride_G
         a_scale = tl.load(a_scale_row + i1 * a_scale_stride_lead1, mask=i1_mask, other=0.0).to(tl.float32)
         b_scale = tl.load(b_scale_ptr + p * b_scale_stride_P + g * b_scale_stride_G).to(tl.float32)
@@ -343,7 +343,7 @@ def _block_scaled_linear_gemm_y(
         mask_r_l = r_mask[None, :] & l_mask[:, None]
         weight = tl.load(weight_row + r[None, :] * weight_stride_PR + l[:, None] * weight_stride_GL, mask=mask_r_l,
                          other=0.0)
-        product = device.dot_in_parts(q, weight, 0.0)
+        product = device.dot_in_parts(weight.T, q.T, 0.0).T if SWAP_AB else device.dot_in_parts(q, weight, 0.0)
         scale_row = scale_ptr + i0 * scale_stride_lead0 + g * scale_stride_G
         scale = tl.load(scale_row + i1 * scale_stride_lead1, mask=i1_mask, other=0.0).to(tl.float32)
         weight_scale = tl.load(weight_scale_ptr + p * weight_scale_stride_P + g * weight_scale_stride_G).to(tl.float32)
@@ -596,7 +596,7 @@ def _block_scaled_mm_int8_gemm(
         b_row = b_ptr + p * R * b_stride_PR + g * L * b_stride_GL
         mask_r_l = r_mask[None, :] & l_mask[:, None]
         b = tl.load(b_row + r[None, :] * b_stride_PR + l[:, None] * b_stride_GL, mask=mask_r_l, other=0)
-        product = tl.dot(a, b, out_dtype=tl.int32)
+        product = tl.dot(b.T, a.T, out_dtype=tl.int32).T if SWAP_AB else tl.dot(a, b, out_dtype=tl.int32)
         a_scale_row = a_scale_ptr + i0 * a_scale_stride_lead0 + g * a_scale_stride_G
         a_scale = tl.load(a_scale_row + i1 * a_scale_stride_lead1, mask=i1_mask, other=0.0).to(tl.float32)
         b_scale = tl.load(b_scale_ptr + p * b_scale_stride_P + g * b_scale_stride_G).to(tl.float32)

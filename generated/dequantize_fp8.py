@@ -28,9 +28,9 @@ __all__ = ["dequantize_fp8", "dequantize_fp8_groups", "dequantize_fp8_rows"]
 
 @triton.jit(do_not_specialize=["lead1"])
 def _dequantize_fp8_elementwise(
-    q_ptr, scale_ptr, y_ptr, N, lead0, lead1, q_stride_lead1, q_stride_lead0, q_stride_N, y_stride_lead1,
-    y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    q_ptr, scale_ptr, y_ptr, N, lead0, lead1, q_stride_lead1, q_stride_lead0, q_stride_N, scale_stride_lead1,
+    scale_stride_lead0, y_stride_lead1, y_stride_lead0, y_stride_N,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OP: tl.constexpr,
 ):
     """Blocks of ..., N."""
     pid = tl.program_id(0)
@@ -44,8 +44,12 @@ def _dequantize_fp8_elementwise(
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     q = tl.load(q_row[:, None] + n[None, :] * q_stride_N, mask=mask_row_n, other=0.0,
                 eviction_policy="evict_last").to(tl.float32)
-    scale = tl.load(scale_ptr).to(tl.float32)
-    y = q * scale
+    if OP == "dequantize_fp8_rows":
+        scale = tl.load(scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0, mask=row_mask, other=0.0,
+                        eviction_policy="evict_last").to(tl.float32)
+    else:
+        scale = tl.load(scale_ptr).to(tl.float32)
+    y = q * scale[:, None] if OP == "dequantize_fp8_rows" else q * scale
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
@@ -96,7 +100,7 @@ def _extents_dequantize_fp8(q, scale, output_dtype):
 _PLANS_DEQUANTIZE_FP8 = Plans(
     extents="lead N Q O", settings="output_dtype",
     strides={"q": "lead1 lead0 N", "scale": "", "y": "lead1 lead0 N"},
-    vec="N q_stride_lead1 q_stride_lead0 y_stride_lead1 y_stride_lead0",
+    vec="N q_stride_lead1 q_stride_lead0 y_stride_lead1 y_stride_lead0", op="dequantize_fp8",
     tuned=Tuned(rows="lead1 lead0", case="N Q O", outputs="y",
                 spec="17bf66401070be78c8580c9ecdf4e0442a9d2c805fbe4c74dd65e2e374bfec9f"),
     steps=(Step("y", (Elementwise(_dequantize_fp8_elementwise, rows="lead1 lead0", block="N"),)),),
@@ -107,31 +111,6 @@ _OP_DEQUANTIZE_FP8 = Op(
     tensors=2, extents=_extents_dequantize_fp8, plans=_PLANS_DEQUANTIZE_FP8,
     outputs=lambda lead, N, Q, O: (Buffer((*lead, N), O),), function=dequantize_fp8,
 )
-
-
-@triton.jit(do_not_specialize=["lead1"])
-def _dequantize_fp8_rows_elementwise(
-    q_ptr, scale_ptr, y_ptr, N, lead0, lead1, q_stride_lead1, q_stride_lead0, q_stride_N, scale_stride_lead1,
-    scale_stride_lead0, y_stride_lead1, y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """Blocks of ..., N."""
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
-    row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1, i0 = row // lead0, row % lead0
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N // VEC * VEC
-    q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
-    mask_row_n = row_mask[:, None] & n_mask[None, :]
-    q = tl.load(q_row[:, None] + n[None, :] * q_stride_N, mask=mask_row_n, other=0.0,
-                eviction_policy="evict_last").to(tl.float32)
-    scale = tl.load(scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0, mask=row_mask, other=0.0,
-                    eviction_policy="evict_last").to(tl.float32)
-    y = q * scale[:, None]
-    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
-    tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
 def reference_dequantize_fp8_rows(
@@ -181,10 +160,10 @@ def _extents_dequantize_fp8_rows(q, scale, output_dtype):
 _PLANS_DEQUANTIZE_FP8_ROWS = Plans(
     extents="lead N Q O", settings="output_dtype",
     strides={"q": "lead1 lead0 N", "scale": "lead1 lead0", "y": "lead1 lead0 N"},
-    vec="N q_stride_lead1 q_stride_lead0 y_stride_lead1 y_stride_lead0",
+    vec="N q_stride_lead1 q_stride_lead0 y_stride_lead1 y_stride_lead0", op="dequantize_fp8_rows",
     tuned=Tuned(rows="lead1 lead0", case="N Q O", outputs="y",
                 spec="17bf66401070be78c8580c9ecdf4e0442a9d2c805fbe4c74dd65e2e374bfec9f"),
-    steps=(Step("y", (Elementwise(_dequantize_fp8_rows_elementwise, rows="lead1 lead0", block="N"),)),),
+    steps=(Step("y", (Elementwise(_dequantize_fp8_elementwise, rows="lead1 lead0", block="N"),)),),
 )
 
 _OP_DEQUANTIZE_FP8_ROWS = Op(

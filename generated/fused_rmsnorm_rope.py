@@ -33,59 +33,13 @@ from fusec.runtime import (
 __all__ = ["FusedRMSNormRoPE", "fused_rmsnorm_rope", "fused_rmsnorm_rope_batched", "fused_rmsnorm_rope_half"]
 
 
-@triton.jit
-def _normed(
-    h_mask, d_mask, h, d, x_low, x_high, weight_ptr, H, eps, weight_stride_HD, PREFETCH: tl.constexpr, D: tl.constexpr,
-):
-    """Makes `normed_low` and `normed_high`."""
-    mask_h_d = h_mask[:, None] & d_mask[None, :]
-    if PREFETCH:
-        weight_low = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
-                             other=0.0).to(tl.float32)
-        weight_high = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d,
-                              other=0.0).to(tl.float32)
-    total = tl.sum(tl.sum(x_low * x_low + x_high * x_high, 2), 1)
-    rstd = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
-    if not PREFETCH:
-        weight_low = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
-                             other=0.0).to(tl.float32)
-    normed_low = x_low * rstd[:, None, None] * weight_low[None, :, :]
-    if not PREFETCH:
-        weight_high = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d,
-                              other=0.0).to(tl.float32)
-    normed_high = x_high * rstd[:, None, None] * weight_high[None, :, :]
-    return normed_low, normed_high
-
-
-@triton.jit
-def _normed_resident(
-    h, d, mask_h_d, x_low, x_high, weight_ptr, H, eps, weight_stride_HD, PREFETCH: tl.constexpr, D: tl.constexpr,
-):
-    """Makes `normed_low` and `normed_high`."""
-    if PREFETCH:
-        weight_low = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
-                             other=0.0).to(tl.float32)
-        weight_high = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d,
-                              other=0.0).to(tl.float32)
-    total = tl.sum(tl.sum(x_low * x_low + x_high * x_high, 1), 0)
-    rstd = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
-    if not PREFETCH:
-        weight_low = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
-                             other=0.0).to(tl.float32)
-    normed_low = x_low * rstd * weight_low
-    if not PREFETCH:
-        weight_high = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d,
-                              other=0.0).to(tl.float32)
-    normed_high = x_high * rstd * weight_high
-    return normed_low, normed_high
-
-
 @triton.jit(do_not_specialize=["B", "S"])
 def _fused_rmsnorm_rope_rows(
-    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps, B, S, H, x_stride_B, x_stride_S, x_stride_HD, cos_stride_S,
-    cos_stride_D, sin_stride_S, sin_stride_D, weight_stride_HD, y_stride_B, y_stride_S, y_stride_HD,
+    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps, B, S, H, x_stride_B, x_stride_S, x_stride_HD, cos_stride_B,
+    cos_stride_S, cos_stride_D, sin_stride_B, sin_stride_S, sin_stride_D, weight_stride_HD, y_stride_B, y_stride_S,
+    y_stride_HD,
     D: tl.constexpr, ROWS: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_H: tl.constexpr,
-    EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, PREFETCH: tl.constexpr, VEC: tl.constexpr,
+    EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, PREFETCH: tl.constexpr, VEC: tl.constexpr, OP: tl.constexpr,
 ):
     """Several rows (B, S) per program, H, D/2 in registers."""
     pid = tl.program_id(0)
@@ -102,19 +56,40 @@ def _fused_rmsnorm_rope_rows(
                     other=0.0).to(tl.float32)
     x_high = tl.load(x_row[:, None, None] + (h[None, :, None] * D + d[None, None, :] + D // 2) * x_stride_HD,
                      mask=mask_row_h_d, other=0.0).to(tl.float32)
-    cos_row = cos_ptr + s * (cos_stride_S // VEC * VEC)
-    mask_row_d = row_mask[:, None] & d_mask[None, :]
-    cos_low = tl.load(cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d, other=0.0,
-                      eviction_policy="evict_last").to(tl.float32)
-    sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
+    if OP == "fused_rmsnorm_rope_batched":
+        cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC) + s * (cos_stride_S // VEC * VEC)
+        mask_row_d = row_mask[:, None] & d_mask[None, :]
+        cos_low = tl.load(cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d, other=0.0,
+                          eviction_policy="evict_last").to(tl.float32)
+        sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + s * (sin_stride_S // VEC * VEC)
+    else:
+        cos_row = cos_ptr + s * (cos_stride_S // VEC * VEC)
+        mask_row_d = row_mask[:, None] & d_mask[None, :]
+        cos_low = tl.load(cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d, other=0.0,
+                          eviction_policy="evict_last").to(tl.float32)
+        sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
     sin_low = tl.load(sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d, other=0.0,
                       eviction_policy="evict_last").to(tl.float32)
     cos_high = tl.load(cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, mask=mask_row_d, other=0.0,
                        eviction_policy="evict_last").to(tl.float32)
     sin_high = tl.load(sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, mask=mask_row_d, other=0.0,
                        eviction_policy="evict_last").to(tl.float32)
-    normed_low, normed_high = _normed(h_mask, d_mask, h, d, x_low, x_high, weight_ptr, H, eps, weight_stride_HD,
-                                      PREFETCH, D)
+    mask_h_d = h_mask[:, None] & d_mask[None, :]
+    if PREFETCH:
+        weight_low = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
+                             other=0.0).to(tl.float32)
+        weight_high = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d,
+                              other=0.0).to(tl.float32)
+    total = tl.sum(tl.sum(x_low * x_low + x_high * x_high, 2), 1)
+    rstd = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
+    if not PREFETCH:
+        weight_low = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
+                             other=0.0).to(tl.float32)
+    normed_low = x_low * rstd[:, None, None] * weight_low[None, :, :]
+    if not PREFETCH:
+        weight_high = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d,
+                              other=0.0).to(tl.float32)
+    normed_high = x_high * rstd[:, None, None] * weight_high[None, :, :]
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
     tl.store(y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * y_stride_HD,
              normed_low * cos_low[:, None, :] - normed_high * sin_low[:, None, :], mask=mask_row_h_d)
@@ -124,10 +99,11 @@ def _fused_rmsnorm_rope_rows(
 
 @triton.jit(do_not_specialize=["S"])
 def _fused_rmsnorm_rope_resident(
-    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps, S, H, x_stride_B, x_stride_S, x_stride_HD, cos_stride_S,
-    cos_stride_D, sin_stride_S, sin_stride_D, weight_stride_HD, y_stride_B, y_stride_S, y_stride_HD,
+    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps, S, H, x_stride_B, x_stride_S, x_stride_HD, cos_stride_B,
+    cos_stride_S, cos_stride_D, sin_stride_B, sin_stride_S, sin_stride_D, weight_stride_HD, y_stride_B, y_stride_S,
+    y_stride_HD,
     D: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_H: tl.constexpr, EVEN_D_2: tl.constexpr,
-    INDEX: tl.constexpr, PREFETCH: tl.constexpr, VEC: tl.constexpr,
+    INDEX: tl.constexpr, PREFETCH: tl.constexpr, VEC: tl.constexpr, OP: tl.constexpr,
 ):
     """One program per B, S, H, D/2 in registers."""
     row = tl.program_id(0).to(tl.int64)
@@ -141,16 +117,36 @@ def _fused_rmsnorm_rope_resident(
     x_low = tl.load(x_row + (h[:, None] * D + d[None, :]) * x_stride_HD, mask=mask_h_d, other=0.0).to(tl.float32)
     x_high = tl.load(x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD, mask=mask_h_d,
                      other=0.0).to(tl.float32)
-    cos_row = cos_ptr + s * (cos_stride_S // VEC * VEC)
-    cos_low = tl.load(cos_row + d * cos_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
+    if OP == "fused_rmsnorm_rope_batched":
+        cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC) + s * (cos_stride_S // VEC * VEC)
+        cos_low = tl.load(cos_row + d * cos_stride_D, mask=d_mask, other=0.0,
+                          eviction_policy="evict_last").to(tl.float32)
+        sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + s * (sin_stride_S // VEC * VEC)
+    else:
+        cos_row = cos_ptr + s * (cos_stride_S // VEC * VEC)
+        cos_low = tl.load(cos_row + d * cos_stride_D, mask=d_mask, other=0.0,
+                          eviction_policy="evict_last").to(tl.float32)
+        sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
     sin_low = tl.load(sin_row + d * sin_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     cos_high = tl.load(cos_row + (d + D // 2) * cos_stride_D, mask=d_mask, other=0.0,
                        eviction_policy="evict_last").to(tl.float32)
     sin_high = tl.load(sin_row + (d + D // 2) * sin_stride_D, mask=d_mask, other=0.0,
                        eviction_policy="evict_last").to(tl.float32)
-    normed_low, normed_high = _normed_resident(h, d, mask_h_d, x_low, x_high, weight_ptr, H, eps, weight_stride_HD,
-                                               PREFETCH, D)
+    if PREFETCH:
+        weight_low = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
+                             other=0.0).to(tl.float32)
+        weight_high = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d,
+                              other=0.0).to(tl.float32)
+    total = tl.sum(tl.sum(x_low * x_low + x_high * x_high, 1), 0)
+    rstd = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
+    if not PREFETCH:
+        weight_low = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
+                             other=0.0).to(tl.float32)
+    normed_low = x_low * rstd * weight_low
+    if not PREFETCH:
+        weight_high = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d,
+                              other=0.0).to(tl.float32)
+    normed_high = x_high * rstd * weight_high
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
     tl.store(y_row + (h[:, None] * D + d[None, :]) * y_stride_HD,
              normed_low * cos_low[None, :] - normed_high * sin_low[None, :], mask=mask_h_d)
@@ -160,10 +156,11 @@ def _fused_rmsnorm_rope_resident(
 
 @triton.jit(do_not_specialize=["S"])
 def _fused_rmsnorm_rope_row_loop(
-    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps, S, H, x_stride_B, x_stride_S, x_stride_HD, cos_stride_S,
-    cos_stride_D, sin_stride_S, sin_stride_D, y_stride_B, y_stride_S, weight_stride_HD, y_stride_HD,
+    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps, S, H, x_stride_B, x_stride_S, x_stride_HD, cos_stride_B,
+    cos_stride_S, cos_stride_D, sin_stride_B, sin_stride_S, sin_stride_D, y_stride_B, y_stride_S, weight_stride_HD,
+    y_stride_HD,
     D: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_D_2: tl.constexpr, FULL_STEPS: tl.constexpr,
-    TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OP: tl.constexpr,
 ):
     """One program per B, S, H in a loop."""
     row = tl.program_id(0).to(tl.int64)
@@ -184,9 +181,16 @@ def _fused_rmsnorm_rope_row_loop(
             total += x_low * x_low + x_high * x_high
     total = tl.sum(tl.sum(total, 1), 0)
     rstd = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
-    cos_row = cos_ptr + s * (cos_stride_S // VEC * VEC)
-    cos_low = tl.load(cos_row + d * cos_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
+    if OP == "fused_rmsnorm_rope_batched":
+        cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC) + s * (cos_stride_S // VEC * VEC)
+        cos_low = tl.load(cos_row + d * cos_stride_D, mask=d_mask, other=0.0,
+                          eviction_policy="evict_last").to(tl.float32)
+        sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + s * (sin_stride_S // VEC * VEC)
+    else:
+        cos_row = cos_ptr + s * (cos_stride_S // VEC * VEC)
+        cos_low = tl.load(cos_row + d * cos_stride_D, mask=d_mask, other=0.0,
+                          eviction_policy="evict_last").to(tl.float32)
+        sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
     sin_low = tl.load(sin_row + d * sin_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
     cos_high = tl.load(cos_row + (d + D // 2) * cos_stride_D, mask=d_mask, other=0.0,
@@ -359,7 +363,7 @@ _PLANS_FUSED_RMSNORM_ROPE = Plans(
     extents="B S D H T W C", scalars="eps", settings="num_heads",
     strides={"x": "B S H*D", "weight": "H*D", "cos": "S D", "sin": "S D", "y": "B S H*D"},
     sizes=lambda D, H: {"H*D": D * H, "D/2": D // 2},
-    vec="x_stride_B x_stride_S cos_stride_S sin_stride_S y_stride_B y_stride_S",
+    vec="x_stride_B x_stride_S cos_stride_S sin_stride_S y_stride_B y_stride_S", op="fused_rmsnorm_rope",
     tuned=Tuned(rows="B S", case="D H T C", outputs="y",
                 spec="aa398a00fc26343516caee9b7be021c56726591067f398f81a7a5cf2f0d11e46"),
     steps=(Step("y", (
@@ -461,8 +465,22 @@ def _fused_rmsnorm_rope_half_rows(
     sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
     sin = tl.load(sin_row[:, None] + d[None, :] * sin_stride_D_2, mask=mask_row_d, other=0.0,
                   eviction_policy="evict_last").to(tl.float32)
-    normed_low, normed_high = _normed(h_mask, d_mask, h, d, x_low, x_high, weight_ptr, H, eps, weight_stride_HD,
-                                      PREFETCH, D)
+    mask_h_d = h_mask[:, None] & d_mask[None, :]
+    if PREFETCH:
+        weight_low = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
+                             other=0.0).to(tl.float32)
+        weight_high = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d,
+                              other=0.0).to(tl.float32)
+    total = tl.sum(tl.sum(x_low * x_low + x_high * x_high, 2), 1)
+    rstd = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
+    if not PREFETCH:
+        weight_low = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
+                             other=0.0).to(tl.float32)
+    normed_low = x_low * rstd[:, None, None] * weight_low[None, :, :]
+    if not PREFETCH:
+        weight_high = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d,
+                              other=0.0).to(tl.float32)
+    normed_high = x_high * rstd[:, None, None] * weight_high[None, :, :]
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
     tl.store(y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * y_stride_HD,
              normed_low * cos[:, None, :] - normed_high * sin[:, None, :], mask=mask_row_h_d)
@@ -493,8 +511,21 @@ def _fused_rmsnorm_rope_half_resident(
     cos = tl.load(cos_row + d * cos_stride_D_2, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
     sin = tl.load(sin_row + d * sin_stride_D_2, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    normed_low, normed_high = _normed_resident(h, d, mask_h_d, x_low, x_high, weight_ptr, H, eps, weight_stride_HD,
-                                               PREFETCH, D)
+    if PREFETCH:
+        weight_low = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
+                             other=0.0).to(tl.float32)
+        weight_high = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d,
+                              other=0.0).to(tl.float32)
+    total = tl.sum(tl.sum(x_low * x_low + x_high * x_high, 1), 0)
+    rstd = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
+    if not PREFETCH:
+        weight_low = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
+                             other=0.0).to(tl.float32)
+    normed_low = x_low * rstd * weight_low
+    if not PREFETCH:
+        weight_high = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d,
+                              other=0.0).to(tl.float32)
+    normed_high = x_high * rstd * weight_high
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
     tl.store(y_row + (h[:, None] * D + d[None, :]) * y_stride_HD,
              normed_low * cos[None, :] - normed_high * sin[None, :], mask=mask_h_d)
@@ -687,143 +718,6 @@ _OP_FUSED_RMSNORM_ROPE_HALF = Op(
 )
 
 
-@triton.jit(do_not_specialize=["B", "S"])
-def _fused_rmsnorm_rope_batched_rows(
-    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps, B, S, H, x_stride_B, x_stride_S, x_stride_HD, cos_stride_B,
-    cos_stride_S, cos_stride_D, sin_stride_B, sin_stride_S, sin_stride_D, weight_stride_HD, y_stride_B, y_stride_S,
-    y_stride_HD,
-    D: tl.constexpr, ROWS: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_H: tl.constexpr,
-    EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, PREFETCH: tl.constexpr, VEC: tl.constexpr,
-):
-    """Several rows (B, S) per program, H, D/2 in registers."""
-    pid = tl.program_id(0)
-    row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(B, tl.int64) * S
-    b, s = row // S, row % S
-    h = tl.arange(0, BLOCK_H).to(INDEX)
-    h_mask = (h < H) | EVEN_H
-    d = tl.arange(0, BLOCK_D_2).to(INDEX)
-    d_mask = (d < D // 2) | EVEN_D_2
-    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
-    mask_row_h_d = row_mask[:, None, None] & h_mask[None, :, None] & d_mask[None, None, :]
-    x_low = tl.load(x_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * x_stride_HD, mask=mask_row_h_d,
-                    other=0.0).to(tl.float32)
-    x_high = tl.load(x_row[:, None, None] + (h[None, :, None] * D + d[None, None, :] + D // 2) * x_stride_HD,
-                     mask=mask_row_h_d, other=0.0).to(tl.float32)
-    cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC) + s * (cos_stride_S // VEC * VEC)
-    mask_row_d = row_mask[:, None] & d_mask[None, :]
-    cos_low = tl.load(cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d, other=0.0,
-                      eviction_policy="evict_last").to(tl.float32)
-    sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + s * (sin_stride_S // VEC * VEC)
-    sin_low = tl.load(sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d, other=0.0,
-                      eviction_policy="evict_last").to(tl.float32)
-    cos_high = tl.load(cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, mask=mask_row_d, other=0.0,
-                       eviction_policy="evict_last").to(tl.float32)
-    sin_high = tl.load(sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, mask=mask_row_d, other=0.0,
-                       eviction_policy="evict_last").to(tl.float32)
-    normed_low, normed_high = _normed(h_mask, d_mask, h, d, x_low, x_high, weight_ptr, H, eps, weight_stride_HD,
-                                      PREFETCH, D)
-    y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
-    tl.store(y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * y_stride_HD,
-             normed_low * cos_low[:, None, :] - normed_high * sin_low[:, None, :], mask=mask_row_h_d)
-    tl.store(y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :] + D // 2) * y_stride_HD,
-             normed_high * cos_high[:, None, :] + normed_low * sin_high[:, None, :], mask=mask_row_h_d)
-
-
-@triton.jit(do_not_specialize=["S"])
-def _fused_rmsnorm_rope_batched_resident(
-    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps, S, H, x_stride_B, x_stride_S, x_stride_HD, cos_stride_B,
-    cos_stride_S, cos_stride_D, sin_stride_B, sin_stride_S, sin_stride_D, weight_stride_HD, y_stride_B, y_stride_S,
-    y_stride_HD,
-    D: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_H: tl.constexpr, EVEN_D_2: tl.constexpr,
-    INDEX: tl.constexpr, PREFETCH: tl.constexpr, VEC: tl.constexpr,
-):
-    """One program per B, S, H, D/2 in registers."""
-    row = tl.program_id(0).to(tl.int64)
-    b, s = row // S, row % S
-    h = tl.arange(0, BLOCK_H).to(INDEX)
-    h_mask = (h < H) | EVEN_H
-    d = tl.arange(0, BLOCK_D_2).to(INDEX)
-    d_mask = (d < D // 2) | EVEN_D_2
-    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
-    mask_h_d = h_mask[:, None] & d_mask[None, :]
-    x_low = tl.load(x_row + (h[:, None] * D + d[None, :]) * x_stride_HD, mask=mask_h_d, other=0.0).to(tl.float32)
-    x_high = tl.load(x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD, mask=mask_h_d,
-                     other=0.0).to(tl.float32)
-    cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC) + s * (cos_stride_S // VEC * VEC)
-    cos_low = tl.load(cos_row + d * cos_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + s * (sin_stride_S // VEC * VEC)
-    sin_low = tl.load(sin_row + d * sin_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    cos_high = tl.load(cos_row + (d + D // 2) * cos_stride_D, mask=d_mask, other=0.0,
-                       eviction_policy="evict_last").to(tl.float32)
-    sin_high = tl.load(sin_row + (d + D // 2) * sin_stride_D, mask=d_mask, other=0.0,
-                       eviction_policy="evict_last").to(tl.float32)
-    normed_low, normed_high = _normed_resident(h, d, mask_h_d, x_low, x_high, weight_ptr, H, eps, weight_stride_HD,
-                                               PREFETCH, D)
-    y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
-    tl.store(y_row + (h[:, None] * D + d[None, :]) * y_stride_HD,
-             normed_low * cos_low[None, :] - normed_high * sin_low[None, :], mask=mask_h_d)
-    tl.store(y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD,
-             normed_high * cos_high[None, :] + normed_low * sin_high[None, :], mask=mask_h_d)
-
-
-@triton.jit(do_not_specialize=["S"])
-def _fused_rmsnorm_rope_batched_row_loop(
-    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps, S, H, x_stride_B, x_stride_S, x_stride_HD, cos_stride_B,
-    cos_stride_S, cos_stride_D, sin_stride_B, sin_stride_S, sin_stride_D, y_stride_B, y_stride_S, weight_stride_HD,
-    y_stride_HD,
-    D: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_D_2: tl.constexpr, FULL_STEPS: tl.constexpr,
-    TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """One program per B, S, H in a loop."""
-    row = tl.program_id(0).to(tl.int64)
-    b, s = row // S, row % S
-    d = tl.arange(0, BLOCK_D_2).to(INDEX)
-    d_mask = (d < D // 2) | EVEN_D_2
-    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
-    total = tl.full([BLOCK_H, BLOCK_D_2], 0.0, tl.float32)
-    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
-        for start in range(TAIL * FULL_STEPS * BLOCK_H, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_H, BLOCK_H):
-            h = (start + tl.arange(0, BLOCK_H)).to(INDEX)
-            h_mask = (h < H) | (TAIL == 0)
-            mask_h_d = h_mask[:, None] & d_mask[None, :]
-            x_low = tl.load(x_row + (h[:, None] * D + d[None, :]) * x_stride_HD, mask=mask_h_d, other=0.0,
-                            eviction_policy="evict_last").to(tl.float32)
-            x_high = tl.load(x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD, mask=mask_h_d, other=0.0,
-                             eviction_policy="evict_last").to(tl.float32)
-            total += x_low * x_low + x_high * x_high
-    total = tl.sum(tl.sum(total, 1), 0)
-    rstd = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
-    cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC) + s * (cos_stride_S // VEC * VEC)
-    cos_low = tl.load(cos_row + d * cos_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + s * (sin_stride_S // VEC * VEC)
-    sin_low = tl.load(sin_row + d * sin_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
-    cos_high = tl.load(cos_row + (d + D // 2) * cos_stride_D, mask=d_mask, other=0.0,
-                       eviction_policy="evict_last").to(tl.float32)
-    sin_high = tl.load(sin_row + (d + D // 2) * sin_stride_D, mask=d_mask, other=0.0,
-                       eviction_policy="evict_last").to(tl.float32)
-    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
-        for start in range(TAIL * FULL_STEPS * BLOCK_H, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_H, BLOCK_H):
-            h = (start + tl.arange(0, BLOCK_H)).to(INDEX)
-            h_mask = (h < H) | (TAIL == 0)
-            mask_h_d_2 = h_mask[:, None] & d_mask[None, :]
-            x_low = tl.load(x_row + (h[:, None] * D + d[None, :]) * x_stride_HD, mask=mask_h_d_2, other=0.0,
-                            eviction_policy="evict_first").to(tl.float32)
-            weight_low = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d_2,
-                                 other=0.0).to(tl.float32)
-            normed_low = x_low * rstd * weight_low
-            x_high = tl.load(x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD, mask=mask_h_d_2, other=0.0,
-                             eviction_policy="evict_first").to(tl.float32)
-            weight_high = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD,
-                                  mask=mask_h_d_2, other=0.0).to(tl.float32)
-            normed_high = x_high * rstd * weight_high
-            tl.store(y_row + (h[:, None] * D + d[None, :]) * y_stride_HD,
-                     normed_low * cos_low[None, :] - normed_high * sin_low[None, :], mask=mask_h_d_2)
-            tl.store(y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD,
-                     normed_high * cos_high[None, :] + normed_low * sin_high[None, :], mask=mask_h_d_2)
-
-
 @triton.jit(do_not_specialize=["B", "H", "S"])
 def _fused_rmsnorm_rope_batched_combine(
     x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, partial_total_ptr, eps, D, B, H, S, x_stride_B, x_stride_S, x_stride_HD,
@@ -942,13 +836,14 @@ _PLANS_FUSED_RMSNORM_ROPE_BATCHED = Plans(
     strides={"x": "B S H*D", "weight": "H*D", "cos": "B S D", "sin": "B S D", "y": "B S H*D"},
     sizes=lambda D, H: {"H*D": D * H, "D/2": D // 2},
     vec="x_stride_B x_stride_S cos_stride_B cos_stride_S sin_stride_B sin_stride_S y_stride_B y_stride_S",
+    op="fused_rmsnorm_rope_batched",
     tuned=Tuned(rows="B S", case="D H T C", outputs="y",
                 spec="aa398a00fc26343516caee9b7be021c56726591067f398f81a7a5cf2f0d11e46"),
     steps=(Step("y", (
-        Rows(_fused_rmsnorm_rope_batched_rows, rows="B S", tile="H D/2"),
-        Resident(_fused_rmsnorm_rope_batched_resident, rows="B S", tile="H D/2", bytes="x", parts=2, words=1,
+        Rows(_fused_rmsnorm_rope_rows, rows="B S", tile="H D/2"),
+        Resident(_fused_rmsnorm_rope_resident, rows="B S", tile="H D/2", bytes="x", parts=2, words=1,
                  words_per_byte=0.25),
-        RowLoop(_fused_rmsnorm_rope_batched_row_loop, rows="B S", loop="H", tile="D/2", words=4),
+        RowLoop(_fused_rmsnorm_rope_row_loop, rows="B S", loop="H", tile="D/2", words=4),
         SplitRows(
             (Partial(_fused_rmsnorm_rope_partial_total, rows="B S", loop="H D/2", sums={"partial_total": "B S"},
                      words=3),),

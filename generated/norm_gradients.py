@@ -3,16 +3,19 @@
 """The ops `rmsnorm_gradient` and `layernorm_gradient`.
 
 rmsnorm_gradient: The gradients of `rmsnorm` by `x` and by `weight`, given that of its result.
-  plan         taken when                      launches                                            bytes
-  resident     registers hold lead1, lead0, N  resident                                            least
-  column_sums  registers hold N                column_sums, column_sums_combine                    least
-  split_rows   else                            partial_sum_of_squares, partial_product_2, combine  least + 2 x + 2 dy + weight
+  plan         taken when                      launches                                    bytes
+  resident     registers hold lead1, lead0, N  resident                                    least
+  column_sums  registers hold N                column_sums, column_sums_combine            least
+  split_rows   else                            partial_sum_of_squares, partial_product_2,  least + 2 x + 2 dy + weight
+                                               combine
 
 layernorm_gradient: The gradients of `layernorm` by `x`, by `weight` and by `bias`, given that of its result.
-  plan         taken when                      launches                                                                              bytes
-  resident     registers hold lead1, lead0, N  resident                                                                              least
-  column_sums  registers hold N                column_sums, column_sums_combine                                                      least
-  split_rows   else                            partial_product, partial_total_2, partial_sum_of_squares, partial_product_3, combine  least + 4 dy + 2 weight + 3 x
+  plan         taken when                      launches                                    bytes
+  resident     registers hold lead1, lead0, N  resident                                    least
+  column_sums  registers hold N                column_sums, column_sums_combine            least
+  split_rows   else                            partial_product, partial_total_2,           least + 4 dy + 2 weight + 3 x
+                                               partial_sum_of_squares, partial_product_3,
+                                               combine
 
 Bytes: `least` is every tensor once; what stands behind it is read or written again.
 """

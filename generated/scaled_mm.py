@@ -10,6 +10,7 @@ scaled_mm: (a * a_scale) @ (b * b_scale).T + bias, of f8: one scale for every ro
   gemv_loop  one row                          gemv                    least
   split_k    rows are few, and tiles as well  gemm, combine           least
   swap_ab    rows are few                     gemm                    least
+  roles      TMA can move them, on sm_90      roles                   least
   tma        TMA can move them                tma                     least
   gemm       else                             gemm                    least
 
@@ -17,19 +18,26 @@ scaled_mm_tensor: `scaled_mm` with one scale for all of a, and one for all of b.
   as `scaled_mm`
 
 scaled_mm_int8: `scaled_mm` of integers of 8 bits.
-  plan        taken when                    launches                  bytes
-  library     it is faster                  library, elementwise_y    least + 2 product
-  gemv        one row, registers hold K     gemv                      least
-  gemv_loop   one row                       gemv                      least
-  swap_ab     rows are few                  gemm                      least
-  tma         TMA can move them             tma                       least
-  gemm        always                        gemm                      least
-  row_loop    many rows, or none very long  row_loop                  least
-  split_rows  else                          partial_product, combine  least
+  plan       taken when                 launches                bytes
+  library    it is faster               library, elementwise_y  least + 2 product
+  gemv       one row, registers hold K  gemv                    least
+  gemv_loop  one row                    gemv                    least
+  swap_ab    rows are few               gemm                    least
+  tma        TMA can move them          tma                     least
+  gemm       always                     gemm                    least
+  row_loop   else                       row_loop                least
 
 scaled_mm_fast: `scaled_mm` with sums in the 14 bits that Hopper keeps: faster, and 13 % too small for 8192 positive
 products.
-  as `scaled_mm`
+  plan       taken when                       launches                bytes
+  library    it is faster without bias        library                 least
+  library    it is faster                     library, elementwise_y  least + 2 product
+  gemv       one row, registers hold K        gemv                    least
+  gemv_loop  one row                          gemv                    least
+  split_k    rows are few, and tiles as well  gemm, combine           least
+  swap_ab    rows are few                     gemm                    least
+  tma        TMA can move them                tma                     least
+  gemm       else                             gemm                    least
 
 scaled_mm_azp: `scaled_mm` of integers of which those of a have a zero point for every row: (a - azp) * a_scale is
 meant.
@@ -37,15 +45,14 @@ meant.
   as `scaled_mm_int8`
 
 int8_mm: a @ b.T of integers of 8 bits, exactly.
-  plan        taken when                    launches                  bytes
-  library     it is faster                  library                   least
-  gemv        one row, registers hold K     gemv                      least + a + b
-  gemv_loop   one row                       gemv                      least + a + b
-  swap_ab     rows are few                  gemm                      least + a + b
-  tma         TMA can move them             tma                       least + a + b
-  gemm        always                        gemm                      least + a + b
-  row_loop    many rows, or none very long  row_loop                  least + a + b
-  split_rows  else                          partial_product, combine  least
+  plan       taken when                 launches  bytes
+  library    it is faster               library   least
+  gemv       one row, registers hold K  gemv      least + a + b
+  gemv_loop  one row                    gemv      least + a + b
+  swap_ab    rows are few               gemm      least + a + b
+  tma        TMA can move them          tma       least + a + b
+  gemm       always                     gemm      least + a + b
+  row_loop   else                       row_loop  least + a + b
 
 Bytes: `least` is every tensor once; what stands behind it is read or written again.
 """
@@ -57,8 +64,8 @@ import triton
 import triton.language as tl
 
 from fusec.runtime import (
-    Buffer, Checker, Elementwise, Gemm, GemmTma, Gemv, Library, Op, Partial, Partition, Plans, Prepare, Resident,
-    RowLoop, SplitRows, Step, TensorMap, Tuned, Workspace, device, squeeze,
+    Buffer, Checker, Elementwise, Gemm, GemmRoles, GemmTma, Gemv, Library, Op, Partition, Plans, Prepare, Resident,
+    RowLoop, Step, TensorMap, Tuned, Workspace, device, roles, squeeze,
 )
 
 __all__ = ["int8_mm", "scaled_mm", "scaled_mm_azp", "scaled_mm_fast", "scaled_mm_int8", "scaled_mm_tensor"]
@@ -139,7 +146,7 @@ def _scaled_mm_gemv(
     a_stride_K, b_stride_K, a_scale_stride_lead1, a_scale_stride_lead0, b_scale_stride_N, bias_stride_N, y_stride_lead1,
     y_stride_lead0, y_stride_N,
     BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, EVICT: tl.constexpr,
-    VEC: tl.constexpr,
+    VEC: tl.constexpr, OP: tl.constexpr,
 ):
     """One program per ..., N, K in a loop, of one step where registers hold it."""
     row = tl.program_id(0).to(tl.int64)
@@ -156,8 +163,11 @@ def _scaled_mm_gemv(
             b = tl.load(b_row + k * b_stride_K, mask=k_mask, other=0.0, eviction_policy=EVICT).to(tl.float32)
             product += a * b
     product = tl.sum(product, 0)
-    y = _scaled_mm_epilogue(product, i1, i0, n, True, True, a_scale_ptr, b_scale_ptr, bias_ptr, a_scale_stride_lead1,
-                            a_scale_stride_lead0, b_scale_stride_N, bias_stride_N)
+    if OP == "scaled_mm_tensor":
+        y = _scaled_mm_tensor_epilogue(product, n, True, a_scale_ptr, b_scale_ptr, bias_ptr, bias_stride_N)
+    else:
+        y = _scaled_mm_epilogue(product, i1, i0, n, True, True, a_scale_ptr, b_scale_ptr, bias_ptr,
+                                a_scale_stride_lead1, a_scale_stride_lead0, b_scale_stride_N, bias_stride_N)
     tl.store(y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N, y)
 
 
@@ -168,7 +178,7 @@ def _scaled_mm_gemm(
     b_scale_stride_N, bias_stride_N, y_stride_lead1, y_stride_N,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
     SPLIT_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    OVERLAP: tl.constexpr, OP: tl.constexpr,
 ):
     """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ...; SPLIT_K programs leave sums."""
     device.enter(OVERLAP)
@@ -195,16 +205,21 @@ def _scaled_mm_gemm(
             mask_n_k = n_mask[None, :] & k_mask[:, None]
             b = tl.load(b_ptr + n[None, :] * b_stride_N + k[:, None] * b_stride_K, mask=mask_n_k, other=0.0)
             if SWAP_AB:
-                product = device.dot_in_parts(b.T, a.T, product)
+                product = tl.dot(b.T, a.T,
+                                 product) if OP == "scaled_mm_fast" else device.dot_in_parts(b.T, a.T, product)
             else:
-                product = device.dot_in_parts(a, b, product)
+                product = tl.dot(a, b, product) if OP == "scaled_mm_fast" else device.dot_in_parts(a, b, product)
     product = product.T if SWAP_AB else product
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
     y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     if SPLIT_K == 1:
-        y = _scaled_mm_epilogue(product, i1[:, None], i0, n[None, :], i1_mask[:, None], n_mask[None, :], a_scale_ptr,
-                                b_scale_ptr, bias_ptr, a_scale_stride_lead1, a_scale_stride_lead0, b_scale_stride_N,
-                                bias_stride_N)
+        if OP == "scaled_mm_tensor":
+            y = _scaled_mm_tensor_epilogue(product, n[None, :], n_mask[None, :], a_scale_ptr, b_scale_ptr, bias_ptr,
+                                           bias_stride_N)
+        else:
+            y = _scaled_mm_epilogue(product, i1[:, None], i0, n[None, :], i1_mask[:, None], n_mask[None, :],
+                                    a_scale_ptr, b_scale_ptr, bias_ptr, a_scale_stride_lead1, a_scale_stride_lead0,
+                                    b_scale_stride_N, bias_stride_N)
         tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
     else:
         tl.store(partial_product_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
@@ -217,7 +232,7 @@ def _scaled_mm_combine(
     partial_product_y_stride_lead0, partial_product_y_stride_N, partial_product_y_stride_split, a_scale_stride_lead1,
     a_scale_stride_lead0, b_scale_stride_N, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    OVERLAP: tl.constexpr, OP: tl.constexpr,
 ):
     """What stands behind a product, of the library or of SPLITS programs that share a tile."""
     device.enter(OVERLAP)
@@ -233,11 +248,71 @@ def _scaled_mm_combine(
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     product = device.sum_of_splits(sums_row[:, None] + n[None, :] * partial_product_y_stride_N, mask_row_n,
                                    partial_product_y_stride_split, SPLITS)
-    y = _scaled_mm_epilogue(product, i1[:, None], i0[:, None], n[None, :], row_mask[:, None], n_mask[None, :],
-                            a_scale_ptr, b_scale_ptr, bias_ptr, a_scale_stride_lead1, a_scale_stride_lead0,
-                            b_scale_stride_N, bias_stride_N)
+    if OP == "scaled_mm_tensor":
+        y = _scaled_mm_tensor_epilogue(product, n[None, :], n_mask[None, :], a_scale_ptr, b_scale_ptr, bias_ptr,
+                                       bias_stride_N)
+    else:
+        y = _scaled_mm_epilogue(product, i1[:, None], i0[:, None], n[None, :], row_mask[:, None], n_mask[None, :],
+                                a_scale_ptr, b_scale_ptr, bias_ptr, a_scale_stride_lead1, a_scale_stride_lead0,
+                                b_scale_stride_N, bias_stride_N)
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
+
+
+@roles.jit
+def _scaled_mm_roles_group(
+    lead1, N, begin, end, K, a_scale_ptr, b_scale_ptr, bias_ptr, bias_stride_N, a_scale_stride_lead1,
+    a_scale_stride_lead0, b_scale_stride_N, y_map, a_tiles, b_tiles, y_tiles, full, empty, BLOCK_LEAD1: tl.constexpr,
+    BLOCK_N: tl.constexpr, GROUP: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, BLOCK_K: tl.constexpr,
+    STAGES: tl.constexpr, OP: tl.constexpr, HALF: tl.constexpr,
+):
+    """One half of the rows of every tile: sums of parts, and what is made of them."""
+    tiles_m, tiles_n = tl.cdiv(lead1, BLOCK_LEAD1), tl.cdiv(N, BLOCK_N)
+    at = 0
+    for tile in range(begin + tl.program_id(0), end, tl.num_programs(0)):
+        tile_m, tile_n = device.tile_order(tile, tiles_m, tiles_n, GROUP)
+        i0 = (tile // (tiles_m * tiles_n)).to(tl.int64)
+        i1 = roles.lines(tile_m, HALF, BLOCK_LEAD1, BLOCK_N, INDEX)
+        i1_mask = i1 < lead1
+        n = roles.posts(tile_n, BLOCK_N, INDEX)
+        n_mask = n < N // VEC * VEC
+        product, at = roles.sum_of_parts(a_tiles, b_tiles, full, empty, at, K, HALF, BLOCK_LEAD1, BLOCK_N, BLOCK_K,
+                                         STAGES)
+        if OP == "scaled_mm_tensor":
+            y = _scaled_mm_tensor_epilogue(product, n[None, :], n_mask[None, :], a_scale_ptr, b_scale_ptr, bias_ptr,
+                                           bias_stride_N)
+        else:
+            y = _scaled_mm_epilogue(product, i1[:, None], i0, n[None, :], i1_mask[:, None], n_mask[None, :],
+                                    a_scale_ptr, b_scale_ptr, bias_ptr, a_scale_stride_lead1, a_scale_stride_lead0,
+                                    b_scale_stride_N, bias_stride_N)
+        roles.put(y_map, y_tiles, y.to(y_map.dtype), tile_m, tile_n, HALF, BLOCK_LEAD1, BLOCK_N)
+    roles.finish()
+
+
+@roles.jit(do_not_specialize=["begin", "end"])
+def _scaled_mm_roles(
+    a_map, b_map, y_map, a_scale_ptr, b_scale_ptr, bias_ptr, lead1, N, K, a_scale_stride_lead1, a_scale_stride_lead0,
+    b_scale_stride_N, bias_stride_N, begin, end,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, STAGES: tl.constexpr,
+    INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr, OP: tl.constexpr,
+):
+    """Programs that make tile after tile of ... by N: a warp loads, two groups of warps multiply."""
+    device.enter(OVERLAP)
+    a_tiles = roles.shared(a_map, STAGES, BLOCK_LEAD1, BLOCK_K)
+    b_tiles = roles.shared(b_map, STAGES, BLOCK_N, BLOCK_K)
+    y_tiles = roles.shared(y_map, 2, BLOCK_LEAD1 // 2, BLOCK_N)
+    full, empty = roles.barriers(STAGES, 1), roles.barriers(STAGES, 2)
+    roles.warp_specialize([(_scaled_mm_roles_group,
+                            (lead1, N, begin, end, K, a_scale_ptr, b_scale_ptr, bias_ptr, bias_stride_N,
+                             a_scale_stride_lead1, a_scale_stride_lead0, b_scale_stride_N, y_map, a_tiles, b_tiles,
+                             y_tiles, full, empty, BLOCK_LEAD1, BLOCK_N, GROUP, INDEX, VEC, BLOCK_K, STAGES, OP, 0)),
+                           (_scaled_mm_roles_group,
+                            (lead1, N, begin, end, K, a_scale_ptr, b_scale_ptr, bias_ptr, bias_stride_N,
+                             a_scale_stride_lead1, a_scale_stride_lead0, b_scale_stride_N, y_map, a_tiles, b_tiles,
+                             y_tiles, full, empty, BLOCK_LEAD1, BLOCK_N, GROUP, INDEX, VEC, BLOCK_K, STAGES, OP, 1)),
+                           (roles.load,
+                            (a_map, b_map, None, a_tiles, b_tiles, full, empty, lead1, N, K, begin, end, GROUP,
+                             BLOCK_LEAD1, BLOCK_N, BLOCK_K, STAGES))], [4, 1], [232, 24])
 
 
 @triton.jit(do_not_specialize=["begin", "end"])
@@ -273,18 +348,24 @@ def _scaled_mm_tma(
             column = 2 * tile_n + half
             n = column.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
             n_mask = n < N // VEC * VEC
-            y = _scaled_mm_epilogue(product, i1[:, None], i0, n[None, :], i1_mask[:, None], n_mask[None, :],
-                                    a_scale_ptr, b_scale_ptr, bias_ptr, a_scale_stride_lead1, a_scale_stride_lead0,
-                                    b_scale_stride_N, bias_stride_N)
+            if OP == "scaled_mm_tensor":
+                y = _scaled_mm_tensor_epilogue(product, n[None, :], n_mask[None, :], a_scale_ptr, b_scale_ptr, bias_ptr,
+                                               bias_stride_N)
+            else:
+                y = _scaled_mm_epilogue(product, i1[:, None], i0, n[None, :], i1_mask[:, None], n_mask[None, :],
+                                        a_scale_ptr, b_scale_ptr, bias_ptr, a_scale_stride_lead1, a_scale_stride_lead0,
+                                        b_scale_stride_N, bias_stride_N)
             y_map.store([i0.to(tl.int32), tile_m * BLOCK_LEAD1, column * BLOCK_N],
                         y.to(y_map.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N))
 
 
 @triton.jit(do_not_specialize=["lead1"])
 def _scaled_mm_elementwise_y(
-    bias_ptr, product_ptr, y_ptr, N, lead0, lead1, product_stride_lead1, product_stride_lead0, product_stride_N,
-    bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+    a_scale_ptr, b_scale_ptr, azp_ptr, bias_ptr, b_ready_ptr, product_ptr, y_ptr, N, lead0, lead1, product_stride_lead1,
+    product_stride_lead0, product_stride_N, azp_stride_lead1, azp_stride_lead0, b_ready_stride_N, a_scale_stride_lead1,
+    a_scale_stride_lead0, b_scale_stride_N, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
+    OP: tl.constexpr,
 ):
     """Blocks of ..., N."""
     device.enter(OVERLAP)
@@ -297,12 +378,29 @@ def _scaled_mm_elementwise_y(
     n_mask = n < N // VEC * VEC
     product_row = product_ptr + i1 * (product_stride_lead1 // VEC * VEC) + i0 * (product_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
-    product = tl.load(product_row[:, None] + n[None, :] * product_stride_N, mask=mask_row_n, other=0.0,
-                      eviction_policy="evict_last").to(tl.float32)
-    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0,
-                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0,
-                                                                                                     tl.float32)
-    y = product + bias[None, :]
+    if OP == "scaled_mm_int8":
+        product = tl.load(product_row[:, None] + n[None, :] * product_stride_N, mask=mask_row_n, other=0,
+                          eviction_policy="evict_last")
+    elif OP == "scaled_mm_azp":
+        product = tl.load(product_row[:, None] + n[None, :] * product_stride_N, mask=mask_row_n, other=0,
+                          eviction_policy="evict_last")
+    else:
+        product = tl.load(product_row[:, None] + n[None, :] * product_stride_N, mask=mask_row_n, other=0.0,
+                          eviction_policy="evict_last").to(tl.float32)
+        bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0,
+                       eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0,
+                                                                                                         tl.float32)
+    if OP == "scaled_mm_int8":
+        y = _scaled_mm_int8_epilogue(product, i1[:, None], i0[:, None], n[None, :], row_mask[:, None], n_mask[None, :],
+                                     a_scale_ptr, b_scale_ptr, bias_ptr, a_scale_stride_lead1, a_scale_stride_lead0,
+                                     b_scale_stride_N, bias_stride_N)
+    elif OP == "scaled_mm_azp":
+        y = _scaled_mm_azp_epilogue(product, i1[:, None], i0[:, None], n[None, :], row_mask[:, None], n_mask[None, :],
+                                    azp_ptr, b_ready_ptr, a_scale_ptr, b_scale_ptr, bias_ptr, azp_stride_lead1,
+                                    azp_stride_lead0, b_ready_stride_N, a_scale_stride_lead1, a_scale_stride_lead0,
+                                    b_scale_stride_N, bias_stride_N)
+    else:
+        y = product + bias[None, :]
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
@@ -365,12 +463,41 @@ def _extents_scaled_mm(a, b, a_scale, b_scale, bias, out_dtype):
     check.shapes(b=(N, K), a_scale=(*lead,), b_scale=(N,), bias=(N,))
     return lead, K, N, E, T
 
+_PARTITION_Y = Partition((Step("y", (
+    Gemv(few="lead1 lead0", matrix="N K", of=Resident(_scaled_mm_gemv, rows="lead1 lead0 N", tile="K", bytes="a",
+                                                      words=0.5, loop="K")),
+    Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_scaled_mm_gemv, rows="lead1 lead0 N", loop="K", words=1.5)),
+    Gemm(
+        _scaled_mm_gemm, m="N", n="lead1", k="K", bytes="a b", batches="lead0", in_parts=True, few="lead1",
+        again="lead0", sums={"partial_product_y": "lead1 lead0 N"},
+        combine=Elementwise(_scaled_mm_combine, rows="lead1 lead0", block="N", parts=True, splits=True),
+    ),
+    Gemm(_scaled_mm_gemm, m="N", n="lead1", k="K", bytes="a b", batches="lead0", in_parts=True, few="lead1",
+         again="lead0", sums={"partial_product_y": "lead1 lead0 N"}),
+    GemmRoles(_scaled_mm_roles, _scaled_mm_tma, "lead1", "N", "K", maps={
+        "a_map": TensorMap(("a",), "lead1 K", bytes="a"),
+        "b_map": TensorMap(("b",), "N K", bytes="b"),
+        "y_map": TensorMap(("y",), "lead1 N", bytes="y"),
+    }),
+    GemmTma(
+        _scaled_mm_tma, m="lead1", n="N", k="K",
+        maps={
+            "a_map": TensorMap(("a",), "lead0 lead1 K", bytes="a"),
+            "b_map": TensorMap(("b",), "N K", bytes="b", halves=True),
+            "y_map": TensorMap(("y",), "lead0 lead1 N", bytes="y"),
+        },
+        batches="lead0", itemsize=1, in_parts=True, halves=2,
+    ),
+    Gemm(_scaled_mm_gemm, m="lead1", n="N", k="K", bytes="a b", batches="lead0", in_parts=True,
+         sums={"partial_product_y": "lead1 lead0 N"}),
+)),))
+
 _PLANS_SCALED_MM = Plans(
     extents="lead K N E T", settings="out_dtype",
     strides={"a": "lead1 lead0 K", "b": "N K", "a_scale": "lead1 lead0", "b_scale": "N", "bias": "N",
              "y": "lead1 lead0 N", "product": "lead1 lead0 N"},
     vec="K a_stride_lead1 a_stride_lead0 b_stride_N N y_stride_lead0 y_stride_lead1 product_stride_lead1 "
-        "product_stride_lead0", op="scaled_mm",
+        "product_stride_lead0", op="scaled_mm", absent="azp b_ready",
     workspace={"product": Workspace("lead N", torch.float32)},
     tuned=Tuned(rows="lead1 lead0", case="K N E T bias", outputs="y",
                 spec="e0b7f7f49a2af7451146f60d4ccebb32d56a0434877f21f08d04de9398bc3b63"),
@@ -380,30 +507,7 @@ _PLANS_SCALED_MM = Plans(
                      column_scale="b_scale"),),
             omits="bias",
         ),
-        Partition((Step("y", (
-            Gemv(few="lead1 lead0", matrix="N K", of=Resident(_scaled_mm_gemv, rows="lead1 lead0 N", tile="K",
-                                                              bytes="a", words=0.5, loop="K")),
-            Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_scaled_mm_gemv, rows="lead1 lead0 N", loop="K",
-                                                             words=1.5)),
-            Gemm(
-                _scaled_mm_gemm, m="N", n="lead1", k="K", bytes="a b", batches="lead0", in_parts=True, few="lead1",
-                again="lead0", sums={"partial_product_y": "lead1 lead0 N"},
-                combine=Elementwise(_scaled_mm_combine, rows="lead1 lead0", block="N", parts=True, splits=True),
-            ),
-            Gemm(_scaled_mm_gemm, m="N", n="lead1", k="K", bytes="a b", batches="lead0", in_parts=True, few="lead1",
-                 again="lead0", sums={"partial_product_y": "lead1 lead0 N"}),
-            GemmTma(
-                _scaled_mm_tma, m="lead1", n="N", k="K",
-                maps={
-                    "a_map": TensorMap(("a",), "lead0 lead1 K", bytes="a"),
-                    "b_map": TensorMap(("b",), "N K", bytes="b", halves=True),
-                    "y_map": TensorMap(("y",), "lead0 lead1 N", bytes="y"),
-                },
-                batches="lead0", itemsize=1, in_parts=True, halves=2,
-            ),
-            Gemm(_scaled_mm_gemm, m="lead1", n="N", k="K", bytes="a b", batches="lead0", in_parts=True,
-                 sums={"partial_product_y": "lead1 lead0 N"}),
-        )),)),
+        _PARTITION_Y,
         Partition(
             (
                 Library("a", "b", "product", rows="lead1 lead0", columns="N", inner="K", in_8_bits="f8",
@@ -421,141 +525,6 @@ _OP_SCALED_MM = Op(
     overloads=lambda: (_OP_SCALED_MM_TENSOR, _OP_SCALED_MM_INT8),
     outputs=lambda lead, K, N, E, T: (Buffer((*lead, N), T),), function=scaled_mm,
 )
-
-
-@triton.jit(do_not_specialize=["N"])
-def _scaled_mm_tensor_gemv(
-    a_ptr, b_ptr, a_scale_ptr, b_scale_ptr, bias_ptr, y_ptr, N, lead0, K, a_stride_lead1, a_stride_lead0, b_stride_N,
-    a_stride_K, b_stride_K, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, EVICT: tl.constexpr,
-    VEC: tl.constexpr,
-):
-    """One program per ..., N, K in a loop, of one step where registers hold it."""
-    row = tl.program_id(0).to(tl.int64)
-    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
-    n = row % N
-    a_row = a_ptr + i1 * (a_stride_lead1 // VEC * VEC) + i0 * (a_stride_lead0 // VEC * VEC)
-    b_row = b_ptr + n * (b_stride_N // VEC * VEC)
-    product = tl.full([BLOCK_K], 0.0, tl.float32)
-    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K, BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
-            a = tl.load(a_row + k * a_stride_K, mask=k_mask, other=0.0, eviction_policy=EVICT).to(tl.float32)
-            b = tl.load(b_row + k * b_stride_K, mask=k_mask, other=0.0, eviction_policy=EVICT).to(tl.float32)
-            product += a * b
-    product = tl.sum(product, 0)
-    y = _scaled_mm_tensor_epilogue(product, n, True, a_scale_ptr, b_scale_ptr, bias_ptr, bias_stride_N)
-    tl.store(y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N, y)
-
-
-@triton.jit
-def _scaled_mm_tensor_gemm(
-    a_ptr, b_ptr, a_scale_ptr, b_scale_ptr, bias_ptr, y_ptr, partial_product_y_ptr, lead1, N, K, lead0, a_stride_lead0,
-    a_stride_lead1, a_stride_K, b_stride_N, b_stride_K, y_stride_lead0, bias_stride_N, y_stride_lead1, y_stride_N,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
-    SPLIT_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-    OVERLAP: tl.constexpr,
-):
-    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ...; SPLIT_K programs leave sums."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    split = pid % SPLIT_K
-    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
-    tiles_n = tl.cdiv(N, BLOCK_N)
-    tile = (pid // SPLIT_K) % (tiles_m * tiles_n)
-    tile_m, tile_n = device.tile_order(tile, tiles_m, tiles_n, 8)
-    i0 = (pid // SPLIT_K // (tiles_m * tiles_n)).to(tl.int64)
-    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
-    i1_mask = i1 < lead1
-    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N // VEC * VEC
-    a_row = a_ptr + i0 * a_stride_lead0
-    product = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for TAIL in tl.static_range(0 if FULL_STEPS else 1, 2 if TAIL_STEPS else 1):
-        for start in range((TAIL * FULL_STEPS + split) * BLOCK_K, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K,
-                           SPLIT_K * BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-            k_mask = (k < K) | (TAIL == 0)
-            mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-            a = tl.load(a_row + i1[:, None] * a_stride_lead1 + k[None, :] * a_stride_K, mask=mask_i1_k, other=0.0)
-            mask_n_k = n_mask[None, :] & k_mask[:, None]
-            b = tl.load(b_ptr + n[None, :] * b_stride_N + k[:, None] * b_stride_K, mask=mask_n_k, other=0.0)
-            if SWAP_AB:
-                product = device.dot_in_parts(b.T, a.T, product)
-            else:
-                product = device.dot_in_parts(a, b, product)
-    product = product.T if SWAP_AB else product
-    mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
-    if SPLIT_K == 1:
-        y = _scaled_mm_tensor_epilogue(product, n[None, :], n_mask[None, :], a_scale_ptr, b_scale_ptr, bias_ptr,
-                                       bias_stride_N)
-        tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
-    else:
-        tl.store(partial_product_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
-                 product, mask=mask_i1_n)
-
-
-@triton.jit(do_not_specialize=["lead1"])
-def _scaled_mm_tensor_combine(
-    a_scale_ptr, b_scale_ptr, bias_ptr, y_ptr, partial_product_y_ptr, N, lead0, lead1, partial_product_y_stride_lead1,
-    partial_product_y_stride_lead0, partial_product_y_stride_N, partial_product_y_stride_split, bias_stride_N,
-    y_stride_lead1, y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-    OVERLAP: tl.constexpr,
-):
-    """What stands behind a product, of the library or of SPLITS programs that share a tile."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
-    row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1, i0 = row // lead0, row % lead0
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N // VEC * VEC
-    sums_row = (partial_product_y_ptr + i1 * (partial_product_y_stride_lead1 // VEC * VEC)
-                + i0 * (partial_product_y_stride_lead0 // VEC * VEC))
-    mask_row_n = row_mask[:, None] & n_mask[None, :]
-    product = device.sum_of_splits(sums_row[:, None] + n[None, :] * partial_product_y_stride_N, mask_row_n,
-                                   partial_product_y_stride_split, SPLITS)
-    y = _scaled_mm_tensor_epilogue(product, n[None, :], n_mask[None, :], a_scale_ptr, b_scale_ptr, bias_ptr,
-                                   bias_stride_N)
-    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
-    tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
-
-
-@triton.jit(do_not_specialize=["begin", "end"])
-def _scaled_mm_tensor_tma(
-    a_map, b_map, y_map, a_scale_ptr, b_scale_ptr, bias_ptr, lead1, N, K, bias_stride_N, begin, end,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
-    ACROSS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
-):
-    """Programs that make tile after tile of ... by N, whose operands TMA loads."""
-    device.enter(OVERLAP)
-    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
-    tiles_n = tl.cdiv(N, 2 * BLOCK_N * ACROSS)
-    for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
-        whole = part // (DOWN * ACROSS)
-        tile = whole % (tiles_m * tiles_n)
-        down, across = device.tile_order(tile, tiles_m, tiles_n, GROUP)
-        tile_m, tile_n = down * DOWN + part % (DOWN * ACROSS) // ACROSS, across * ACROSS + part % ACROSS
-        i0 = (whole // (tiles_m * tiles_n)).to(tl.int64)
-        both = tl.full([BLOCK_LEAD1, 2 * BLOCK_N], 0.0, tl.float32)
-        for start in range(0, K, BLOCK_K):
-            a = a_map.load([i0.to(tl.int32), tile_m * BLOCK_LEAD1, start]).reshape(BLOCK_LEAD1, BLOCK_K)
-            b = b_map.load([tile_n * 2 * BLOCK_N, start])
-            both = device.dot_in_parts(a, b.T, both)
-        left, right = both.reshape(BLOCK_LEAD1, 2, BLOCK_N).permute(0, 2, 1).split()
-        for half in tl.static_range(2):
-            product = left if half == 0 else right
-            column = 2 * tile_n + half
-            n = column.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-            n_mask = n < N // VEC * VEC
-            y = _scaled_mm_tensor_epilogue(product, n[None, :], n_mask[None, :], a_scale_ptr, b_scale_ptr, bias_ptr,
-                                           bias_stride_N)
-            y_map.store([i0.to(tl.int32), tile_m * BLOCK_LEAD1, column * BLOCK_N],
-                        y.to(y_map.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N))
 
 
 def reference_scaled_mm_tensor(
@@ -619,7 +588,7 @@ _PLANS_SCALED_MM_TENSOR = Plans(
     strides={"a": "lead1 lead0 K", "b": "N K", "a_scale": "", "b_scale": "", "bias": "N", "y": "lead1 lead0 N",
              "product": "lead1 lead0 N"},
     vec="K a_stride_lead1 a_stride_lead0 b_stride_N N y_stride_lead0 y_stride_lead1 product_stride_lead1 "
-        "product_stride_lead0",
+        "product_stride_lead0", op="scaled_mm_tensor", absent="azp b_ready",
     workspace={"product": Workspace("lead N", torch.float32)},
     tuned=Tuned(rows="lead1 lead0", case="K N E T bias", outputs="y",
                 spec="e0b7f7f49a2af7451146f60d4ccebb32d56a0434877f21f08d04de9398bc3b63"),
@@ -629,30 +598,7 @@ _PLANS_SCALED_MM_TENSOR = Plans(
                      column_scale="a_scale"),),
             omits="bias",
         ),
-        Partition((Step("y", (
-            Gemv(few="lead1 lead0", matrix="N K", of=Resident(_scaled_mm_tensor_gemv, rows="lead1 lead0 N", tile="K",
-                                                              bytes="a", words=0.5, loop="K")),
-            Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_scaled_mm_tensor_gemv, rows="lead1 lead0 N", loop="K",
-                                                             words=1.5)),
-            Gemm(
-                _scaled_mm_tensor_gemm, m="N", n="lead1", k="K", bytes="a b", batches="lead0", in_parts=True,
-                few="lead1", again="lead0", sums={"partial_product_y": "lead1 lead0 N"},
-                combine=Elementwise(_scaled_mm_tensor_combine, rows="lead1 lead0", block="N", parts=True, splits=True),
-            ),
-            Gemm(_scaled_mm_tensor_gemm, m="N", n="lead1", k="K", bytes="a b", batches="lead0", in_parts=True,
-                 few="lead1", again="lead0", sums={"partial_product_y": "lead1 lead0 N"}),
-            GemmTma(
-                _scaled_mm_tensor_tma, m="lead1", n="N", k="K",
-                maps={
-                    "a_map": TensorMap(("a",), "lead0 lead1 K", bytes="a"),
-                    "b_map": TensorMap(("b",), "N K", bytes="b", halves=True),
-                    "y_map": TensorMap(("y",), "lead0 lead1 N", bytes="y"),
-                },
-                batches="lead0", itemsize=1, in_parts=True, halves=2,
-            ),
-            Gemm(_scaled_mm_tensor_gemm, m="lead1", n="N", k="K", bytes="a b", batches="lead0", in_parts=True,
-                 sums={"partial_product_y": "lead1 lead0 N"}),
-        )),)),
+        _PARTITION_Y,
         Partition(
             (
                 Library("a", "b", "product", rows="lead1 lead0", columns="N", inner="K", in_8_bits="f8",
@@ -818,96 +764,6 @@ def _scaled_mm_int8_row_loop(
     tl.store(y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N, y)
 
 
-@triton.jit(do_not_specialize=["N"])
-def _scaled_mm_int8_partial_product(
-    a_ptr, b_ptr, partial_product_ptr, N, lead0, K, a_stride_lead1, a_stride_lead0, b_stride_N, a_stride_K, b_stride_K,
-    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """Partial results: each ..., N over several programs, combined in fixed order."""
-    pid = tl.program_id(0)
-    split = pid % SPLITS
-    row = (pid // SPLITS).to(tl.int64)
-    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
-    n = row % N
-    a_row = a_ptr + i1 * (a_stride_lead1 // VEC * VEC) + i0 * (a_stride_lead0 // VEC * VEC)
-    b_row = b_ptr + n * (b_stride_N // VEC * VEC)
-    product = tl.full([BLOCK_K], 0, tl.int64)
-    for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K // VEC * VEC
-        a = tl.load(a_row + k * a_stride_K, mask=k_mask, other=0, eviction_policy="evict_first").to(tl.int32)
-        b = tl.load(b_row + k * b_stride_K, mask=k_mask, other=0, eviction_policy="evict_first").to(tl.int32)
-        product += (a * b).to(tl.int64)
-    product = tl.sum(product, 0)
-    tl.store(partial_product_ptr + i1 * (N * SPLITS * lead0) + i0 * (N * SPLITS) + n * SPLITS + split, product)
-
-
-@triton.jit(do_not_specialize=["lead1"])
-def _scaled_mm_int8_combine(
-    a_scale_ptr, b_scale_ptr, bias_ptr, y_ptr, partial_product_ptr, N, lead0, lead1, a_scale_stride_lead1,
-    a_scale_stride_lead0, b_scale_stride_N, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr,
-):
-    """The result, from the partial results."""
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
-    row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1, i0 = row // lead0, row % lead0
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    a_scale = tl.load(a_scale_ptr + i1 * a_scale_stride_lead1 + i0 * a_scale_stride_lead0, mask=row_mask, other=0.0,
-                      eviction_policy="evict_last").to(tl.float32)
-    b_scale = tl.load(b_scale_ptr + n * b_scale_stride_N, mask=n_mask, other=0.0,
-                      eviction_policy="evict_last").to(tl.float32)
-    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0,
-                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0,
-                                                                                                     tl.float32)
-    splits = tl.arange(0, SPLITS)
-    mask_row_n = row_mask[:, None] & n_mask[None, :]
-    product_parts = tl.load(partial_product_ptr + i1[:, None, None] * (N * SPLITS * lead0)
-                            + i0[:, None, None] * (N * SPLITS) + n[None, :, None] * SPLITS + splits[None, None, :],
-                            mask=mask_row_n[:, :, None], other=0)
-    product = tl.sum(product_parts, 2)
-    y = product.to(tl.float32) * a_scale[:, None] * b_scale[None, :] + bias[None, :]
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
-    tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
-
-
-@triton.jit(do_not_specialize=["lead1"])
-def _scaled_mm_int8_elementwise_y(
-    a_scale_ptr, b_scale_ptr, azp_ptr, bias_ptr, b_ready_ptr, product_ptr, y_ptr, N, lead0, lead1, product_stride_lead1,
-    product_stride_lead0, product_stride_N, azp_stride_lead1, azp_stride_lead0, b_ready_stride_N, a_scale_stride_lead1,
-    a_scale_stride_lead0, b_scale_stride_N, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
-    OP: tl.constexpr,
-):
-    """Blocks of ..., N."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
-    row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1, i0 = row // lead0, row % lead0
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N // VEC * VEC
-    product_row = product_ptr + i1 * (product_stride_lead1 // VEC * VEC) + i0 * (product_stride_lead0 // VEC * VEC)
-    mask_row_n = row_mask[:, None] & n_mask[None, :]
-    product = tl.load(product_row[:, None] + n[None, :] * product_stride_N, mask=mask_row_n, other=0,
-                      eviction_policy="evict_last")
-    if OP == "scaled_mm_azp":
-        y = _scaled_mm_azp_epilogue(product, i1[:, None], i0[:, None], n[None, :], row_mask[:, None], n_mask[None, :],
-                                    azp_ptr, b_ready_ptr, a_scale_ptr, b_scale_ptr, bias_ptr, azp_stride_lead1,
-                                    azp_stride_lead0, b_ready_stride_N, a_scale_stride_lead1, a_scale_stride_lead0,
-                                    b_scale_stride_N, bias_stride_N)
-    else:
-        y = _scaled_mm_int8_epilogue(product, i1[:, None], i0[:, None], n[None, :], row_mask[:, None], n_mask[None, :],
-                                     a_scale_ptr, b_scale_ptr, bias_ptr, a_scale_stride_lead1, a_scale_stride_lead0,
-                                     b_scale_stride_N, bias_stride_N)
-    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
-    tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
-
-
 def reference_scaled_mm_int8(
     a: torch.Tensor, b: torch.Tensor, a_scale: torch.Tensor, b_scale: torch.Tensor, bias: torch.Tensor | None = None,
     out_dtype: torch.dtype = torch.bfloat16,
@@ -967,7 +823,7 @@ def _extents_scaled_mm_int8(a, b, a_scale, b_scale, bias, out_dtype):
 _PARTITION_LIBRARY_Y = Partition(
     (
         Library("a", "b", "product", rows="lead1 lead0", columns="N", inner="K", in_8_bits="i8"),
-        Step("y", (Elementwise(_scaled_mm_int8_elementwise_y, rows="lead1 lead0", block="N"),)),
+        Step("y", (Elementwise(_scaled_mm_elementwise_y, rows="lead1 lead0", block="N"),)),
     ),
     holds="product",
 )
@@ -1000,11 +856,6 @@ _PLANS_SCALED_MM_INT8 = Plans(
             ),
             Gemm(_scaled_mm_int8_gemm, m="lead1", n="N", k="K", bytes="a b", batches="lead0", most=131071),
             RowLoop(_scaled_mm_int8_row_loop, rows="lead1 lead0 N", loop="K", words=2.5),
-            SplitRows(
-                (Partial(_scaled_mm_int8_partial_product, rows="lead1 lead0 N", loop="K",
-                         sums={"partial_product": "lead1 lead0 N"}, words=2.5, integers="partial_product"),),
-                Elementwise(_scaled_mm_int8_combine, rows="lead1 lead0", block="N", parts=True, splits=True),
-            ),
         )),)),
         _PARTITION_LIBRARY_Y,
     ),
@@ -1015,56 +866,6 @@ _OP_SCALED_MM_INT8 = Op(
     tensors=5, extents=_extents_scaled_mm_int8, plans=_PLANS_SCALED_MM_INT8,
     outputs=lambda lead, K, N, T: (Buffer((*lead, N), T),), function=scaled_mm_int8,
 )
-
-
-@triton.jit
-def _scaled_mm_fast_gemm(
-    a_ptr, b_ptr, a_scale_ptr, b_scale_ptr, bias_ptr, y_ptr, partial_product_y_ptr, lead1, N, K, lead0, a_stride_lead0,
-    a_stride_lead1, a_stride_K, b_stride_N, b_stride_K, y_stride_lead0, a_scale_stride_lead1, a_scale_stride_lead0,
-    b_scale_stride_N, bias_stride_N, y_stride_lead1, y_stride_N,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
-    SPLIT_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-    OVERLAP: tl.constexpr,
-):
-    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ...; SPLIT_K programs leave sums."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    split = pid % SPLIT_K
-    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
-    tiles_n = tl.cdiv(N, BLOCK_N)
-    tile = (pid // SPLIT_K) % (tiles_m * tiles_n)
-    tile_m, tile_n = device.tile_order(tile, tiles_m, tiles_n, 8)
-    i0 = (pid // SPLIT_K // (tiles_m * tiles_n)).to(tl.int64)
-    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
-    i1_mask = i1 < lead1
-    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N // VEC * VEC
-    a_row = a_ptr + i0 * a_stride_lead0
-    product = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for TAIL in tl.static_range(0 if FULL_STEPS else 1, 2 if TAIL_STEPS else 1):
-        for start in range((TAIL * FULL_STEPS + split) * BLOCK_K, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K,
-                           SPLIT_K * BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-            k_mask = (k < K) | (TAIL == 0)
-            mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-            a = tl.load(a_row + i1[:, None] * a_stride_lead1 + k[None, :] * a_stride_K, mask=mask_i1_k, other=0.0)
-            mask_n_k = n_mask[None, :] & k_mask[:, None]
-            b = tl.load(b_ptr + n[None, :] * b_stride_N + k[:, None] * b_stride_K, mask=mask_n_k, other=0.0)
-            if SWAP_AB:
-                product = tl.dot(b.T, a.T, product)
-            else:
-                product = tl.dot(a, b, product)
-    product = product.T if SWAP_AB else product
-    mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
-    if SPLIT_K == 1:
-        y = _scaled_mm_epilogue(product, i1[:, None], i0, n[None, :], i1_mask[:, None], n_mask[None, :], a_scale_ptr,
-                                b_scale_ptr, bias_ptr, a_scale_stride_lead1, a_scale_stride_lead0, b_scale_stride_N,
-                                bias_stride_N)
-        tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
-    else:
-        tl.store(partial_product_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
-                 product, mask=mask_i1_n)
 
 
 def reference_scaled_mm_fast(
@@ -1128,7 +929,7 @@ _PLANS_SCALED_MM_FAST = Plans(
     strides={"a": "lead1 lead0 K", "b": "N K", "a_scale": "lead1 lead0", "b_scale": "N", "bias": "N",
              "y": "lead1 lead0 N", "product": "lead1 lead0 N"},
     vec="K a_stride_lead1 a_stride_lead0 b_stride_N N y_stride_lead0 y_stride_lead1 product_stride_lead1 "
-        "product_stride_lead0", op="scaled_mm_fast",
+        "product_stride_lead0", op="scaled_mm_fast", absent="azp b_ready",
     workspace={"product": Workspace("lead N", torch.float32)},
     tuned=Tuned(rows="lead1 lead0", case="K N E T bias", outputs="y",
                 spec="e0b7f7f49a2af7451146f60d4ccebb32d56a0434877f21f08d04de9398bc3b63"),
@@ -1144,12 +945,12 @@ _PLANS_SCALED_MM_FAST = Plans(
             Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_scaled_mm_gemv, rows="lead1 lead0 N", loop="K",
                                                              words=1.5)),
             Gemm(
-                _scaled_mm_fast_gemm, m="N", n="lead1", k="K", bytes="a b", batches="lead0", few="lead1", again="lead0",
+                _scaled_mm_gemm, m="N", n="lead1", k="K", bytes="a b", batches="lead0", few="lead1", again="lead0",
                 sums={"partial_product_y": "lead1 lead0 N"},
                 combine=Elementwise(_scaled_mm_combine, rows="lead1 lead0", block="N", parts=True, splits=True),
             ),
-            Gemm(_scaled_mm_fast_gemm, m="N", n="lead1", k="K", bytes="a b", batches="lead0", few="lead1",
-                 again="lead0", sums={"partial_product_y": "lead1 lead0 N"}),
+            Gemm(_scaled_mm_gemm, m="N", n="lead1", k="K", bytes="a b", batches="lead0", few="lead1", again="lead0",
+                 sums={"partial_product_y": "lead1 lead0 N"}),
             GemmTma(
                 _scaled_mm_tma, m="lead1", n="N", k="K",
                 maps={
@@ -1159,7 +960,7 @@ _PLANS_SCALED_MM_FAST = Plans(
                 },
                 batches="lead0", itemsize=1, halves=2,
             ),
-            Gemm(_scaled_mm_fast_gemm, m="lead1", n="N", k="K", bytes="a b", batches="lead0",
+            Gemm(_scaled_mm_gemm, m="lead1", n="N", k="K", bytes="a b", batches="lead0",
                  sums={"partial_product_y": "lead1 lead0 N"}),
         )),)),
         Partition(
@@ -1205,43 +1006,6 @@ def _scaled_mm_azp_row_loop(
                    eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else 0
     y = scaled * b_scale + bias
     tl.store(y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N, y)
-
-
-@triton.jit(do_not_specialize=["lead1"])
-def _scaled_mm_azp_combine(
-    a_scale_ptr, b_scale_ptr, azp_ptr, bias_ptr, b_ready_ptr, y_ptr, partial_product_ptr, N, lead0, lead1,
-    azp_stride_lead1, azp_stride_lead0, b_ready_stride_N, a_scale_stride_lead1, a_scale_stride_lead0, b_scale_stride_N,
-    bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr,
-):
-    """The result, from the partial results."""
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
-    row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1, i0 = row // lead0, row % lead0
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    splits = tl.arange(0, SPLITS)
-    mask_row_n = row_mask[:, None] & n_mask[None, :]
-    product_parts = tl.load(partial_product_ptr + i1[:, None, None] * (N * SPLITS * lead0)
-                            + i0[:, None, None] * (N * SPLITS) + n[None, :, None] * SPLITS + splits[None, None, :],
-                            mask=mask_row_n[:, :, None], other=0)
-    product = tl.sum(product_parts, 2)
-    azp = tl.load(azp_ptr + i1 * azp_stride_lead1 + i0 * azp_stride_lead0, mask=row_mask, other=0,
-                  eviction_policy="evict_last")
-    b_ready = tl.load(b_ready_ptr + n * b_ready_stride_N, mask=n_mask, other=0, eviction_policy="evict_last")
-    a_scale = tl.load(a_scale_ptr + i1 * a_scale_stride_lead1 + i0 * a_scale_stride_lead0, mask=row_mask, other=0.0,
-                      eviction_policy="evict_last").to(tl.float32)
-    scaled = (product.to(tl.int64) - azp.to(tl.int64)[:, None] * b_ready[None, :]).to(tl.float32) * a_scale[:, None]
-    b_scale = tl.load(b_scale_ptr + n * b_scale_stride_N, mask=n_mask, other=0.0,
-                      eviction_policy="evict_last").to(tl.float32)
-    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0,
-                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0,
-                                                                                                     tl.float32)
-    y = scaled * b_scale[None, :] + bias[None, :]
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
-    tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
 @triton.jit(do_not_specialize=["N"])
@@ -1382,11 +1146,6 @@ _PLANS_SCALED_MM_AZP = Plans(
             ),
             Gemm(_scaled_mm_int8_gemm, m="lead1", n="N", k="K", bytes="a b", batches="lead0", most=131071, beside=2),
             RowLoop(_scaled_mm_azp_row_loop, rows="lead1 lead0 N", loop="K", words=2.5),
-            SplitRows(
-                (Partial(_scaled_mm_int8_partial_product, rows="lead1 lead0 N", loop="K",
-                         sums={"partial_product": "lead1 lead0 N"}, words=2.5, integers="partial_product"),),
-                Elementwise(_scaled_mm_azp_combine, rows="lead1 lead0", block="N", parts=True, splits=True),
-            ),
         )),)),
         _PARTITION_LIBRARY_Y,
     ),
@@ -1516,28 +1275,6 @@ def _int8_mm_row_loop(
     tl.store(y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N, device.round_to(y, tl.int32))
 
 
-@triton.jit(do_not_specialize=["lead1"])
-def _int8_mm_combine(
-    y_ptr, partial_product_ptr, N, lead0, lead1, y_stride_lead1, y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr,
-):
-    """The result, from the partial results."""
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
-    row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1, i0 = row // lead0, row % lead0
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    splits = tl.arange(0, SPLITS)
-    mask_row_n = row_mask[:, None] & n_mask[None, :]
-    y_parts = tl.load(partial_product_ptr + i1[:, None, None] * (N * SPLITS * lead0) + i0[:, None, None] * (N * SPLITS)
-                      + n[None, :, None] * SPLITS + splits[None, None, :], mask=mask_row_n[:, :, None], other=0)
-    y = tl.sum(y_parts, 2)
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
-    tl.store(y_row[:, None] + n[None, :] * y_stride_N, device.round_to(y, tl.int32), mask=mask_row_n)
-
-
 def reference_int8_mm(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """`int8_mm` in plain PyTorch, in f32 or f64: the kernels have to agree."""
     a = a.long()  # [..., K]
@@ -1599,11 +1336,6 @@ _PLANS_INT8_MM = Plans(
             ),
             Gemm(_int8_mm_gemm, m="lead1", n="N", k="K", bytes="a b", batches="lead0", most=131071),
             RowLoop(_int8_mm_row_loop, rows="lead1 lead0 N", loop="K", words=2.5),
-            SplitRows(
-                (Partial(_scaled_mm_int8_partial_product, rows="lead1 lead0 N", loop="K",
-                         sums={"partial_product": "lead1 lead0 N"}, words=2.5, integers="partial_product"),),
-                Elementwise(_int8_mm_combine, rows="lead1 lead0", block="N", parts=True, splits=True),
-            ),
         )),)),
     ),
 )
