@@ -33,9 +33,9 @@ def unpacked_tile(contraction: Contraction, chip: Chip, is_first: bool, each: in
     if not few and counted(c.batches) * cdiv(matrix, 2 * high) * cdiv(tokens, wide) >= chip.sms:
         high *= 2
     high = min(max(padded(matrix), MMA), high)
-    block_k = max(min(padded(c.k), chip.unpacked_step // each), c.least_k)
+    block_k = max(min(padded(c.k), min(chip.unpacked_step, chip.skinny_block_k) // each), c.least_k)
     programs, splits = c.batches * cdiv(matrix, high) * cdiv(tokens, wide), 1
-    wanted = chip.unpacked_programs // (1 if wide <= chip.skinny else 2)
+    wanted = max(chip.unpacked_programs // (1 if wide <= chip.skinny else 2), chip.few_tiles)
     while programs * splits < wanted and splits < min(chip.most_split_k, outer * cdiv(c.k, 2 * block_k)):
         splits *= 2
     warps = 8 if high > chip.unpacked_rows else 4
