@@ -41,6 +41,17 @@ def test_names_of_the_spec_reach_the_nodes() -> None:
     assert {graph.nodes[n].name for n in live} == {"x", None, "half", "y"}
 
 
+def test_the_first_name_of_the_op_is_that_of_a_node() -> None:
+    """Whatever functions call it, and whatever the op calls it later."""
+    halved = "fn halved(x):\n    own = x * 0.5\n    return own\n\n"
+    bodies = {"y = halved(x)": "y", "h = halved(x)\n    y = h": "h", "h = x * 0.5\n    y = halved(x)": "h"}
+    for body, name in bodies.items():
+        (graph,) = graphs_of(f"{halved}op f(x: f32[N]) -> y: f32[N]:\n    {body}\n")
+        assert graph.nodes[graph.outputs[0].value].name == name
+    (graph,) = graphs_of(f"{halved}op f(x: f32[N]) -> y: f32[N]:\n    y = exp(halved(x))\n")
+    assert "own" in {graph.nodes[n].name for n in graph.live}
+
+
 @pytest.mark.parametrize("over", ["8", "(8, 4)", "(8, N)", "(N, 4)", "N"])
 def test_a_function_takes_axes_written_as_numbers(over: str) -> None:
     """Whether `8` is a number or an axis, the body of the function says."""

@@ -26,8 +26,8 @@ class Context:
     """The graph so far, and what the signature declares. Also the `Surroundings` of the primitives.
 
     `axes` are the axes that may be written in the body, with the place that introduces each; `written` the `mut`
-    tensors written so far; `bounded` the share that the op says has a bound; `excused` says that a name was left
-    undefined because its definition could not be read.
+    tensors written so far; `called` the nodes that the op itself has a name for; `bounded` the share that the op says
+    has a bound; `excused` says that a name was left undefined because its definition could not be read.
     """
 
     program: Program
@@ -39,6 +39,7 @@ class Context:
     builder: GraphBuilder = field(default_factory=Builder[Expr])
     scatters: list[Scatter] = field(default_factory=list)
     written: dict[str, Span] = field(default_factory=dict)
+    called: set[NodeId] = field(default_factory=set)
     bounded: float | None = None
     constants: dict[NodeId, Number] = field(default_factory=dict)
     calls: int = 0
@@ -60,9 +61,11 @@ class Context:
         return infer(expr, self.type_of, self._param)
 
     def call_name(self, node: NodeId, name: str, in_op: bool) -> None:
-        """Gives a computed node the name that the spec uses for it: that of the op, or else the first."""
-        if in_op or self.builder[node].name is None:
+        """Gives a computed node the first name that the op has for it, or else the first that a function has."""
+        if self.builder[node].name is None or (in_op and node not in self.called):
             self.builder.call(node, name)
+        if in_op:
+            self.called.add(node)
 
     def functions(self, span: Span) -> Mapping[str, Fn]:
         """The functions visible where `span` stands."""
