@@ -18,7 +18,7 @@ from reference_specs import CONSTRUCTS, CONTRACTIONS, examples, specs
 
 from fusec.diagnostics import InternalError, Source
 from fusec.ir.expressions import Const, Dot, Reduce
-from fusec.ir.graph import Graph
+from fusec.ir.graph import DTypeParam, Graph
 from fusec.ir.verify import verify_graph
 from fusec.lang.load import load
 from fusec.numerics.envelope import envelope
@@ -54,9 +54,20 @@ def texts() -> dict[str, str]:
 
 
 def in_f64(text: str) -> str:
-    """The spec with every type variable of reals as f64, so that bounds are as narrow as they get."""
-    text = re.sub(r"\b([A-Z]) in \{[^}i]*\}", r"\1 in {f64}", text)
-    return re.sub(r"(dtype\([A-Z]\)) = [fb]\w+", r"\1 = f64", text)
+    """The spec with the type variables of reals as f64, so that bounds are as narrow as they get.
+
+    Not those that only tensors with a default have, of which a spec with f64 is refused: nothing always tells them.
+    """
+    program = load(Source("spec.fuse", text), None)
+    for op, graph in reversed([*zip(program.file.ops, elaborate(program), strict=True)]):
+        told = {str(tensor.element) for tensor in graph.tensors if not tensor.optional}
+        told |= {param.variable.name for param in graph.params if isinstance(param, DTypeParam)}
+        own = text[op.span.start : op.span.end]
+        for name in told:
+            own = re.sub(rf"\b{name} in \{{[^}}i]*\}}", f"{name} in {{f64}}", own)
+        own = re.sub(r"(dtype\([A-Z]\)) = [fb]\w+", r"\1 = f64", own)
+        text = text[: op.span.start] + own + text[op.span.end :]
+    return text
 
 
 def differ(one: Interval, other: Interval) -> torch.Tensor:
