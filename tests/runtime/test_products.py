@@ -265,9 +265,9 @@ def test_settings_are_put_back_after_an_error() -> None:
     assert observed() == before
 
 
-def test_a_plan_runs_on_its_own_device(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_runs_on_its_own_device(monkeypatch: pytest.MonkeyPatch, device: torch.device) -> None:
     """Where another GPU is current, its own is while it runs, with the same arguments."""
-    a, b = torch.randn(5, 7), torch.randn(7, 4)
+    a, b = torch.randn(5, 7, device=device), torch.randn(7, 4, device=device)
     own = multiplier(a, b, torch.float32)
     entered: list[object] = []
     current: list[object] = ["another"]
