@@ -36,6 +36,9 @@ where T in {f16}:
     y = act(x) + cache[slot]
     cache[slot] = x * 2
 """,
+    """op f(a: f8e4m3[M, K], b: f8e4m3[N, K], s: f32[M], bias: f32[N]) -> y: bf16[M, N]:
+    y = dot(a, b, over=K) * s + bias
+""",
 )
 
 
