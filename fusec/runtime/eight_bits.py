@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fusec.runtime.product import Matrix, Product
 
-_ALIGNED = 16
+ALIGNED = 16
 """What extents, strides and addresses are multiples of, in elements of one byte."""
 
 _NUMBERS = ((1, 1), (1, 1))
@@ -42,7 +42,7 @@ def takes(product: Product, dtypes: tuple[torch.dtype, ...], on_hopper: bool) ->
     columns = out.shape[-1]
     lies = a.strides[2] == 1 and b.strides[1] == 1 and (out.strides[2] == 1 or columns == 1)
     steps = (*((a.strides[1],) if rows > 1 else ()), *((b.strides[2],) if columns > 1 else ()), a.offset, b.offset)
-    if count != 1 or not lies or any(each % _ALIGNED for each in (inner, columns, *steps)) or not inner:
+    if count != 1 or not lies or any(each % ALIGNED for each in (inner, columns, *steps)) or not inner:
         return False
     if rows > 1 and out.strides[1] != columns:
         return False
@@ -105,7 +105,8 @@ def copies(product: Product) -> bool:
 class OfEightBits:
     """A product as the library is asked for it: of integers, or with `fast` sums, and scales of these shapes.
 
-    Where one of the two `scales` is not there, the library is given ones. Those of groups may be `copied` first.
+    Where one of the two `scales` is not there, the library is given ones. Those of groups may be `copied` first; it
+    has exact sums of groups alone, which are asked for where `fast` ones are allowed, too.
     """
 
     whole: bool
@@ -122,35 +123,83 @@ class OfEightBits:
         vectors = any(scale is not None and scale.shape[-2:] != (1, 1) for scale in product.scales)
         shapes = ((rows, 1), (1, columns)) if vectors else _NUMBERS
         kind = product.in_8_bits
-        return OfEightBits(kind == "i8", kind == "fast", (given[0], given[1]), shapes, copied(product))
+        fast = kind == "fast" and not product.groups
+        return OfEightBits(kind == "i8", fast, (given[0], given[1]), shapes, copied(product))
 
     def multiplication(self, device: torch.device) -> Callable[..., object]:
         """The function of `a`, `b`, the scales that there are, and `out`."""
-        if device.type == "cpu":
-            return _exactly_in_groups if self.copied else partial(_exactly, self.shapes)
+        is_stood_in = device.type == "cpu"
         if self.whole:
-            return _whole
+            return _exactly_whole if is_stood_in else torch._int_mm
         if self.copied:
-            return partial(_scaled_in_groups, self.copied, self.fast)
+            return partial(_scaled_in_groups, _exactly_in_groups if is_stood_in else torch._scaled_mm, self.copied)
         ones = tuple(
             None if given else torch.ones(shape, dtype=torch.float32, device=device)
             for given, shape in zip(self.scales, self.shapes, strict=True)
         )
-        return partial(_scaled, ones, self.fast)
+        return partial(_scaled, _exactly if is_stood_in else torch._scaled_mm, ones, self.fast)
 
 
-def _exactly(shapes: tuple[tuple[int, int], ...], a: Tensor, b: Tensor, *scales: Tensor, out: Tensor) -> None:
-    """The exact sum, and its scales in the order of the library: of a column, then of a row; or that of both."""
+def _scaled(
+    scaled_mm: Callable[..., object],
+    ones: tuple[Tensor | None, ...],
+    fast: bool,
+    a: Tensor,
+    b: Tensor,
+    *scales: Tensor,
+    out: Tensor,
+) -> None:
+    left = iter(scales)
+    rows, columns = (next(left) if one is None else one for one in ones)
+    scaled_mm(a, b, rows, columns, out_dtype=out.dtype, use_fast_accum=fast, out=out)
+
+
+def _scaled_in_groups(
+    scaled_mm: Callable[..., object],
+    copied: tuple[tuple[int, int] | None, ...],
+    a: Tensor,
+    b: Tensor,
+    *scales: Tensor,
+    out: Tensor,
+) -> None:
+    rows, columns = (
+        scale if steps is None else torch.empty_strided(scale.shape, steps, device=scale.device).copy_(scale)
+        for scale, steps in zip(scales, copied, strict=True)
+    )
+    scaled_mm(a, b, rows, columns, out_dtype=out.dtype, use_fast_accum=False, out=out)
+
+
+def _exactly_whole(a: Tensor, b: Tensor, out: Tensor) -> None:
+    """What stands for `torch._int_mm` on the CPU."""
+    _require(a, b, out)
+    out.copy_(a.double() @ b.double())
+
+
+def _exactly(
+    a: Tensor, b: Tensor, rows: Tensor, columns: Tensor, *, out_dtype: torch.dtype, use_fast_accum: bool, out: Tensor
+) -> None:
+    """What stands for `torch._scaled_mm` on the CPU: the exact sum, and its scales in the order of the library.
+
+    First that of a column, then that of a row; or the product of two numbers.
+    """
+    del out_dtype, use_fast_accum  # Exact sums are within the bound of fast ones.
+    _require(a, b, out, rows, columns)
     product = a.double() @ b.double()
-    if shapes == _NUMBERS:
-        # As f32, which the product of two numbers may leave.
-        scales = (torch.stack(scales).prod(0),) if scales else ()
-    for scale in reversed(scales):
+    # The product of two numbers as f32, which it may leave.
+    scales = (columns * rows,) if rows.numel() == columns.numel() == 1 else (columns, rows)
+    for scale in scales:
         product = product.float() * scale
     out.copy_(product)
 
 
-def _exactly_in_groups(a: Tensor, b: Tensor, rows: Tensor, columns: Tensor, out: Tensor) -> None:
+def _exactly_in_groups(
+    a: Tensor, b: Tensor, rows: Tensor, columns: Tensor, *, out_dtype: torch.dtype, use_fast_accum: bool, out: Tensor
+) -> None:
+    """The same of scales of groups."""
+    del out_dtype
+    _require(a, b, out, rows, columns)
+    if use_fast_accum:
+        raise RuntimeError("the library has no fast sums of groups")
     factors = []
     for matrix, scale in ((a, rows), (b, columns)):
         wide = scale.double()
@@ -160,24 +209,14 @@ def _exactly_in_groups(a: Tensor, b: Tensor, rows: Tensor, columns: Tensor, out:
     out.copy_(factors[0] @ factors[1])
 
 
-def _whole(a: Tensor, b: Tensor, out: Tensor) -> None:
-    torch._int_mm(a, b, out=out)
-
-
-def _scaled(ones: tuple[Tensor | None, ...], fast: bool, a: Tensor, b: Tensor, *scales: Tensor, out: Tensor) -> None:
-    left = iter(scales)
-    rows, columns = (next(left) if one is None else one for one in ones)
-    torch._scaled_mm(a, b, rows, columns, out_dtype=out.dtype, use_fast_accum=fast, out=out)
-
-
-def _scaled_in_groups(
-    copied: tuple[tuple[int, int] | None, ...], fast: bool, a: Tensor, b: Tensor, *scales: Tensor, out: Tensor
-) -> None:
-    rows, columns = (
-        scale if steps is None else torch.empty_strided(scale.shape, steps, device=scale.device).copy_(scale)
-        for scale, steps in zip(scales, copied, strict=True)
-    )
-    torch._scaled_mm(a, b, rows, columns, out_dtype=out.dtype, use_fast_accum=fast, out=out)
+def _require(a: Tensor, b: Tensor, out: Tensor, *scales: Tensor) -> None:
+    """Raise where the library would: its stand-in takes no more than it does."""
+    if a.dtype == b.dtype == torch.float8_e5m2:
+        raise RuntimeError("the library multiplies no two matrices of e5m2")
+    if any(each.data_ptr() % ALIGNED for each in (a, b, out, *scales) if each.numel() > 1):
+        raise RuntimeError(f"an operand of the library begins at no multiple of {ALIGNED} bytes")
+    if a.stride(1) != 1 or b.stride(0) != 1 or any(each % ALIGNED for each in b.shape):
+        raise RuntimeError("operands of the library lie otherwise than it reads them")
 
 
 def group_scale(

@@ -192,3 +192,20 @@ def test_rows_that_lie_apart_are_left_to_kernels(tmp_path: Path) -> None:
     both = compiled(FORMS["plain"].format(a="f8e5m2", b="f8e5m2"), tmp_path)[0]
     two = even.to(torch.float8_e5m2)
     assert all(step.schedule != "library" for step in both.module.f.plan(two, two).report.steps)
+
+
+@pytest.mark.parametrize("types", ["e4m3", "i8"])
+@pytest.mark.parametrize("form", ["plain", "one scale", "numbers", "leading"])
+def test_what_begins_at_odd_addresses_is_left_to_kernels(form: str, types: str, tmp_path: Path) -> None:
+    """Operands, and scales of rows and of columns, lie at multiples of 16 bytes where the library reads them."""
+    a, b = TYPES[types]
+    (op,) = compiled(FORMS[form].format(a=a, b=b), tmp_path)
+    given = {
+        name: torch.zeros(tensor.shape, dtype=tensor.dtype) for name, tensor in arguments(op, M=32, N=64, K=32).items()
+    }
+    runtime(op).decide(*given.values(), plan="library")
+    read_by_it = {name for name in given if name in ("a", "b") or (given[name].dim() and types != "i8")}
+    for name, tensor in given.items():
+        moved = torch.zeros(tensor.numel() + 1, dtype=tensor.dtype)[1:].view(tensor.shape)
+        with pytest.raises(PlanError, match="library") if name in read_by_it else nullcontext():
+            runtime(op).decide(*(given | {name: moved}).values(), plan="library")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -151,6 +152,52 @@ def test_the_arguments_of_a_scaled_product(
     assert {each.dtype for each in given} == {F32}
     assert named["use_fast_accum"] == (kind == "fast")
     assert named["out_dtype"] == named["out"].dtype == BF16
+
+
+@pytest.mark.parametrize("kind", ["f8", "fast"])
+@pytest.mark.parametrize("columns", [64, 256])
+def test_sums_of_groups_are_exact(kind: str, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library has no fast ones, whatever is allowed."""
+    rows, groups = 32, 4
+    posts = columns if columns % 128 else columns // 128
+    given = replace(
+        product(rows, groups * 128, columns, kind),
+        scales=(
+            Matrix("s", (1, rows, groups), (0, 1, rows)),
+            Matrix("t", (1, groups, posts), (0, posts, 1)),
+        ),
+        groups=groups,
+    )
+    name, _, named = called(given, BF16, monkeypatch)
+    assert name == "_scaled_mm"
+    assert named["use_fast_accum"] is False
+
+
+def stood_in(a: torch.Tensor, b: torch.Tensor, kind: str = "f8") -> torch.Tensor:
+    """What stands for the library on the CPU makes of a and of the columns b."""
+    given = product(a.shape[0], a.shape[1], b.shape[0], kind)
+    out = torch.empty(a.shape[0], b.shape[0])
+    OfEightBits.of(given).multiplication(torch.device("cpu"))(a, b.T, out=out)
+    return out
+
+
+def ones(rows: int, inner: int, dtype: torch.dtype, first: int = 0) -> torch.Tensor:
+    return torch.ones(rows * inner + first).to(dtype)[first:].view(rows, inner)
+
+
+@pytest.mark.parametrize(("types", "fault"), [((F8, F8), None), ((E5, F8), None), ((E5, E5), "e5m2")])
+def test_its_stand_in_takes_no_other_formats(types: tuple[torch.dtype, torch.dtype], fault: str | None) -> None:
+    a, b = (ones(16, 32, dtype) for dtype in types)
+    with pytest.raises(RuntimeError, match=fault) if fault else nullcontext():
+        assert stood_in(a, b).unique().tolist() == [32]
+
+
+@pytest.mark.parametrize("kind", ["f8", "i8"])
+@pytest.mark.parametrize("firsts", [(0, 0), (1, 0), (0, 8), (16, 16)])
+def test_its_stand_in_takes_no_other_addresses(kind: str, firsts: tuple[int, int]) -> None:
+    a, b = (ones(32, 48, I8 if kind == "i8" else F8, first) for first in firsts)
+    with pytest.raises(RuntimeError, match="16 bytes") if any(first % 16 for first in firsts) else nullcontext():
+        assert stood_in(a, b, kind).unique().tolist() == [48]
 
 
 def test_the_arguments_of_a_product_of_integers(monkeypatch: pytest.MonkeyPatch) -> None:

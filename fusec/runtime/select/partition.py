@@ -181,7 +181,20 @@ class Partitions:
         dtypes = tuple(call.dtype(_tensor(matrix)) for matrix in (library.a, library.b, library.out))
         on_hopper = call.chip.capability == TMA_SINCE
         multiplies = call.chip.capability >= FP8_SINCE or library.in_8_bits == "i8"
-        return found if multiplies and eight_bits.takes(found, dtypes, on_hopper) else None
+        if not multiplies or not self._begins_evenly(found):
+            return None
+        return found if eight_bits.takes(found, dtypes, on_hopper) else None
+
+    def _begins_evenly(self, product: Product) -> bool:
+        """Whether all of a product but single numbers begins at multiples of 16 bytes, in every walk."""
+        call = self._call
+        for matrix in (*product.read, product.out):
+            name = matrix.name
+            walks = [at[call.led[name]] for at in call.walks.offsets] if call.walks and name in call.led else [0]
+            starts = (call.start(name) + matrix.offset + at for at in walks)
+            if max(matrix.shape) > 1 and any(each * call.dtype(name).itemsize % eight_bits.ALIGNED for each in starts):
+                return False
+        return True
 
     def _seen(self, keys: str, *matrices: str | Matrix) -> list[tuple[int, ...]]:
         """Axes, each with its size and its strides in matrices."""
