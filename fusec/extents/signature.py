@@ -55,7 +55,7 @@ class Signature:
         dividing = _dividing(graph)
         positive = frozenset(name for solve in graph.solves for name in _divided_by(solve.value)) | _factors(dividing)
         conditions = [Condition.of(constraint, bound) for constraint in graph.constraints]
-        conditions += [Condition.between(size.subs(bound), ">=", sympy.S.One) for size in dividing]
+        conditions += [Condition.between(size.subs(bound), "!=", sympy.S.Zero) for size in dividing]
         for each, value in bound.items():
             conditions += asked(value, divisors.get(each.name, 1), int(each.name in positive))
         return cls(
@@ -131,7 +131,8 @@ def _dividing(graph: Graph) -> list[sympy.Expr]:
 
 def _factors(sizes: list[sympy.Expr]) -> frozenset[str]:
     """The extents that are positive where these sizes are, whatever the others are."""
-    alone = [factor.free_symbols for size in sizes for factor in sympy.Mul.make_args(size)]
+    factors = [factor for size in sizes for factor in sympy.Mul.make_args(size)]
+    alone = [factor.free_symbols for factor in factors if factor.subs(dict.fromkeys(factor.free_symbols, 0)) == 0]
     return frozenset(each.name for found in alone if len(found) == 1 for each in found)
 
 

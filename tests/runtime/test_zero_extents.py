@@ -26,6 +26,28 @@ def test_a_division_by_an_extent_of_0(operator: str, device: torch.device) -> No
     assert op(x[:0], torch.ones(0, device=device)).shape == (0,)
 
 
+ZERO_AT_3 = {
+    "M - 3": "M - 3",
+    "3 - M": "3 - M",
+    "(M - 3) * 2": "2 \\* M - 6",
+    "(M // 4)": "M // 4",
+    "(M % 3)": "M % 3",
+    "(-M + 3)": "3 - M",
+    "(M - M)": "0",
+}
+
+
+@pytest.mark.parametrize("divisor", ZERO_AT_3)
+def test_a_division_by_what_is_computed_of_extents(divisor: str, device: torch.device) -> None:
+    op = fusec.load(f"op f(x: i32[N], z: f32[M]) -> y: i32[N]:\n    y = cast(x // ({divisor}), i32)\n")
+    x = torch.arange(7, dtype=torch.int32, device=device)
+    with pytest.raises(ValueError, match=f"{ZERO_AT_3[divisor]} != 0"):
+        op(x, torch.ones(3, device=device))
+    assert op(x[:0], torch.ones(3, device=device)).shape == (0,)
+    if "M - M" not in divisor:
+        assert torch.equal(op(x, torch.ones(5, device=device)), x // eval(divisor, {"M": 5}))
+
+
 def test_a_condition_that_divides_by_an_extent_of_0(device: torch.device) -> None:
     op = fusec.load("op f(x: f32[N], z: f32[M]) -> y: f32[N]\nwhere N % M == 0:\n    y = x * M\n")
     assert torch.equal(op(torch.ones(6, device=device), torch.ones(3, device=device)).cpu(), torch.full((6,), 3.0))

@@ -59,6 +59,11 @@ where T in {f16, f32}:
     z = at % (U + V)
     w = index(M) // M
 """,
+    "sized": """
+op sized(at: i32[N], x: f32[M], table: f32[U]) -> (y: i32[N], z: i32[N]):
+    y = at // (M - 2)
+    z = at % (U // 2)
+""",
     "segmented": """
 op segmented(x: f32[N, D], offsets: i32[B + 1], gain: f32[B, D]) -> y: f32[N, D]:
     y = x * gain[segment(offsets, N)]

@@ -53,6 +53,13 @@ def test_integers_are_not_divided_by_drawn_extents_of_zero() -> None:
     assert not all(extents["N"] for extents in found)
 
 
+def test_integers_are_not_divided_by_drawn_sizes_of_zero() -> None:
+    found = [case.extents for case in drawn("sized", 100)]
+    assert all(extents["N"] == 0 or (extents["M"] != 2 and extents["U"] >= 2) for extents in found)
+    assert not all(extents["N"] for extents in found)
+    assert {0, 1} <= {extents["M"] for extents in found}
+
+
 @thorough
 @given(data=st.data(), name=st.sampled_from(sorted(GRAPHS)))
 def test_a_case_comes_back_from_its_line(data: st.DataObject, name: str) -> None:
