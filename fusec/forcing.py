@@ -96,10 +96,10 @@ class Forcing:
     @property
     def kind(self) -> str:
         """What calls are drawn for: sums that several programs share are long, as those are that TMA moves."""
-        name = self.plan or ""
-        return (
-            "library" if name.endswith("library") else "tma" if name.endswith(("tma", "roles", "split_k")) else "rows"
-        )
+        words = {word.rpartition(".")[2] for word in (self.plan or "").split()}
+        if "library" in words:
+            return "library"
+        return "tma" if words & {"tma", "roles", "split_k"} else "rows"
 
     def of(self, op: Op) -> AbstractContextManager[None]:
         """Within, an op chooses its plans this way."""
