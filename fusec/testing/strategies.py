@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 from fusec.extents.conditions import Formula
 from fusec.extents.room import LEAD, Room
 from fusec.extents.signature import Signature
+from fusec.ir.expressions import Dot
 from fusec.ir.graph import ChoiceParam, DimParam, Graph, ScalarParam, TensorParam
+from fusec.ir.multiply import Sums, sums_of
 from fusec.ir.reach import reaches
 from fusec.ir.types import Kind, product_extent
 from fusec.testing.cases import Case
@@ -38,6 +40,9 @@ OUTER = (1, 2, 3, 5, 7, 8, 13, 16)
 
 BOXED_INNER = (8, 16, 24, 40, 64, 72, 128, 136, 200)
 """Extents of axes whose tiles TMA can move: whole tiles and parts of one."""
+
+BOXED_INNER_OF_8_BITS = (16, 32, 48, 64, 80, 128, 144, 208)
+"""The same where an element is a byte: rows of whole 16 bytes."""
 
 BOXED_OUTER = (1, 3, 17, 64, 129)
 """Extents of axes that it counts rows by."""
@@ -96,13 +101,14 @@ def cases(draw: st.DrawFn, graph: Graph, budget: Budget = Budget()) -> Case:
 
 
 _TMA = Budget(rows=129, elements=1 << 15, inner=BOXED_INNER, outer=BOXED_OUTER)
+_TMA_OF_8_BITS = replace(_TMA, inner=BOXED_INNER_OF_8_BITS, multiple=16)
 _PRODUCTS = Budget(rows=80, elements=1 << 13, inner=LIBRARY_INNER, outer=LIBRARY_OUTER, leading=1, multiple=16)
 
 
 @st.composite
-def tma_cases(draw: st.DrawFn, graph: Graph, budget: Budget = _TMA) -> Case:
+def tma_cases(draw: st.DrawFn, graph: Graph, budget: Budget | None = None) -> Case:
     """Calls of an op with dots whose operands TMA can move, with a few among them that it cannot."""
-    case = draw(cases(graph, budget))
+    case = draw(cases(graph, budget or (_TMA_OF_8_BITS if _multiplies_8_bits(graph) else _TMA)))
     if draw(st.sampled_from(_often(False, [True], 4))):
         return case
     narrow = {
@@ -113,6 +119,12 @@ def tma_cases(draw: st.DrawFn, graph: Graph, budget: Budget = _TMA) -> Case:
         dtypes={name: draw(st.sampled_from(narrow[name] or [dtype])) for name, dtype in case.dtypes.items()},
         layouts={name: layout for name, layout in case.layouts.items() if layout in BOXED},
     )
+
+
+@lru_cache
+def _multiplies_8_bits(graph: Graph) -> bool:
+    dots = (node.expr for node in graph.nodes if isinstance(node.expr, Dot))
+    return any(sums_of(graph.nodes, dot) is not Sums.SINGLE for dot in dots)
 
 
 @st.composite

@@ -8,17 +8,21 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis.strategies import SearchStrategy
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "ops"))
 
 from catalogue import Op, all_ops
 from compiled import compiled, imported
 
+from fusec.forcing import Forcing, forcings
 from fusec.interpreter import exact
 from fusec.runtime import Op as Registered
-from fusec.testing.cases import Case
+from fusec.testing.cases import Case, build
 from fusec.testing.compare import run_and_compare
-from fusec.testing.exercise import Effort, Record, exercise, kernels, planned, reached
+from fusec.testing.exercise import Effort, Record, exercise, kernels, nothing_run, planned, reached
+from fusec.testing.strategies import reaching
 
 OPS = {op.name: op for op in all_ops()}
 
@@ -74,6 +78,44 @@ def test_every_kernel_of_the_shipped_ops_is_reached(name: str, device: torch.dev
     names = {kernel.name for kernel in op.program.kernels}
     found = reached(op.module, op.program, device, 12)
     assert names - found == set() or names - reached(op.module, op.program, device, 40) == set()
+
+
+@pytest.mark.parametrize(("plan", "kind"), [
+    (None, "rows"),
+    ("gemv q.row_loop", "rows"),
+    ("library", "library"),
+    ("library q.row_loop", "library"),
+    ("tma", "tma"),
+    ("y.roles", "tma"),
+    ("split_k q.rows", "tma"),
+])  # fmt: skip
+def test_calls_are_drawn_for_what_a_plan_multiplies_by(plan: str | None, kind: str) -> None:
+    assert Forcing(plan).kind == kind
+
+
+@pytest.mark.parametrize("name", ["rmsnorm_fp8_linear", "fp8_gated_mlp_quantized", "scaled_mm_int8"])
+def test_calls_that_are_drawn_for_a_plan_reach_it(name: str, device: torch.device) -> None:
+    """Of few calls some have extents that TMA moves, or that the library takes, whatever operands have in bits."""
+    op = OPS[name]
+    registered = next(each for each in vars(op.module).values() if isinstance(each, Registered) and each.name == name)
+    ways = [way for way in forcings(registered) if way.kind != "rows"]
+    assert {way.kind for way in ways} == {"tma", "library"}
+    drawn: dict[str, list[Case]] = {"tma": [], "library": []}
+    for kind, cases in drawn.items():
+        _draw(reaching(kind, op.program.graph), cases)
+    for way in ways:
+        with way.of(registered), nothing_run():
+            calls = (build(op.program.graph, case, device).arguments for case in drawn[way.kind])
+            assert any(planned(registered, op.call, call)[0] for call in calls), way.plan
+
+
+def _draw(strategy: SearchStrategy[Case], cases: list[Case]) -> None:
+    @settings(max_examples=40, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(strategy)
+    def collect(case: Case) -> None:
+        cases.append(case)
+
+    collect()
 
 
 @pytest.mark.parametrize("name", SPECS)
