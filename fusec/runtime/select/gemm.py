@@ -58,8 +58,13 @@ def is_for_few(plan: Gemm | Gemv, call: Call) -> bool:
     few = call.count(plan.few)
     if isinstance(plan, Gemv):
         return is_vector(call.chip, few, call.count(plan.matrix) if plan.matrix else 0)
-    most = call.chip.unpacked_columns if plan.unpacked == plan.m else call.chip.skinny
+    most = call.chip.unpacked_columns if unpacked_axis(plan, call) == plan.m else call.chip.skinny
     return bool(plan.few) and has_room(plan, call) and is_skinny(call.chip, few, call.count(plan.again), most)
+
+
+def unpacked_axis(plan: Gemm, call: Call) -> str:
+    """The axis of the operand that is made in registers for the tensor core: "" where threads multiply, or tf32."""
+    return plan.unpacked if call.itemsize(plan.bytes) <= 2 else ""
 
 
 def prefers_library(
@@ -160,7 +165,7 @@ def gemm(plan: Gemm, call: Call) -> list[Launch]:
     }
     full, tail = steps(contraction.k, tile.block_k, bool(plan.few))
     # The tensor core takes the rows of its tiles from registers, and their columns from shared memory.
-    swapped = bool(plan.few) or plan.unpacked == plan.n
+    swapped = bool(plan.few) or unpacked_axis(plan, call) == plan.n
     blocks |= {"SWAP_AB": swapped, "FULL_STEPS": full, "TAIL_STEPS": tail}
     programs = call.count(plan.batches) * cdiv(contraction.m, tile.block_m) * cdiv(contraction.n, tile.block_n)
     if plan.combine is None or tile.splits == 1:
@@ -174,19 +179,19 @@ def gemm(plan: Gemm, call: Call) -> list[Launch]:
 
 def _tile(plan: Gemm, call: Call, contraction: Contraction) -> GemmTile:
     """The tile of a plan: by the rule for its operands, or the call's choice. A step has a group as a whole."""
-    tile = call.chosen(_rule(plan).__name__, asdict(contraction), _tile_by_rule(plan, call, contraction))
+    tile = call.chosen(_rule(plan, call).__name__, asdict(contraction), _tile_by_rule(plan, call, contraction))
     return replace(tile, block_k=max(padded(contraction.k), contraction.least_k)) if plan.grouped else tile
 
 
-def _rule(plan: Gemm) -> Callable[..., GemmTile]:
-    return unpacked_tile if plan.unpacked else skinny_tile if plan.few else gemm_tile
+def _rule(plan: Gemm, call: Call) -> Callable[..., GemmTile]:
+    return unpacked_tile if unpacked_axis(plan, call) else skinny_tile if plan.few else gemm_tile
 
 
 def _tile_by_rule(plan: Gemm, call: Call, contraction: Contraction) -> GemmTile:
-    if not plan.unpacked:
+    if not (unpacked := unpacked_axis(plan, call)):
         return (skinny_tile if plan.few else gemm_tile)(contraction, call.chip)
     *outer, _ = plan.k.split()
-    return unpacked_tile(contraction, call.chip, plan.unpacked == plan.m, plan.each, call.count(" ".join(outer)))
+    return unpacked_tile(contraction, call.chip, unpacked == plan.m, plan.each, call.count(" ".join(outer)))
 
 
 def steps(inner: int, step: int, few: bool) -> tuple[int, int]:
