@@ -171,7 +171,7 @@ def notes(report: Report, out: Path, check: bool) -> Iterator[str]:
         missing = sum(map(len, report.not_compiled.values()))
         rest = f"; {missing} kernels were not compiled" if missing else ""
         alike = sum(verdict.like is not None for verdict in verdicts)
-        light = f"; {alike} of them need less than one that leaves half of the registers free" if alike else ""
+        light = f"; {alike} of them need no more than one that leaves registers free" if alike else ""
         yield f"Resource gate: {len(verdicts)} kernel variants on {targets}{light}{rest}."
     skipped = Counter(f"{verdict.target}: {verdict.skipped}" for verdict in verdicts if verdict.skipped)
     for reason, count in skipped.items():

@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import StringIO
 from itertools import chain, groupby
-from textwrap import wrap
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -40,24 +39,24 @@ PLAIN_WIDTH = 160
 GAP = 2
 """Spaces between two columns."""
 
-_BETWEEN_WORDS: Any = {"break_long_words": False, "break_on_hyphens": False}
-
 ROOM = 24
 """The width at which a longer column that may be left out is worth having."""
 
 
 def print_table(columns: Sequence[Column], rows: Sequence[Row], notes: Sequence[str] = ()) -> None:
-    """A table on standard output; `notes` follow. All fit the terminal, or as many columns as the environment says."""
+    """A table on standard output, no wider than the terminal or what the environment says; `notes` follow, a line each.
+
+    Notes are never broken: a path, and what one searches for, can be copied as it is.
+    """
     console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
-    width = console.width if sys.stdout.isatty() or "COLUMNS" in os.environ else None
-    head, body = layout(columns, rows, width or PLAIN_WIDTH)
+    width = console.width if sys.stdout.isatty() or "COLUMNS" in os.environ else PLAIN_WIDTH
+    head, body = layout(columns, rows, width)
     for line in head:
         console.print(line, style="bold")
     for line in body:
         console.print(line)
     for note in notes:
-        fitted = wrap(note, width, subsequent_indent="  ", **_BETWEEN_WORDS) if width else [note]
-        console.print("\n".join(fitted))
+        console.print(note)
 
 
 def layout(columns: Sequence[Column], rows: Sequence[Row], width: int) -> tuple[list[str], list[str]]:

@@ -15,8 +15,12 @@ Fusec: TypeAlias = Callable[..., Any]
 
 
 @pytest.fixture
-def fusec() -> Fusec:
-    """`fusec("check", folder)` runs a command; the result has `exit_code`, `stdout` and `stderr`."""
+def fusec(monkeypatch: pytest.MonkeyPatch) -> Fusec:
+    """`fusec("check", folder)` runs a command; the result has `exit_code`, `stdout` and `stderr`.
+
+    Tables are as wide as in a file, whatever terminal the tests are run in.
+    """
+    monkeypatch.delenv("COLUMNS", raising=False)
 
     def run(*arguments: str | Path) -> Any:
         words = list(map(str, arguments))
