@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
 
@@ -63,6 +64,9 @@ _SHORT = 2**22
 
 _INLINE = 4
 """Operations that may stand in one expression before it gets a line of its own."""
+
+_MOST = 6
+"""Operations in a line at most: operands that are short alone may be long together."""
 
 
 @dataclass(slots=True)
@@ -273,10 +277,19 @@ class Values:
         if number in self._facts.long:
             first = next((place for place, arg in enumerate(args) if not isinstance(arg, Number)), 0)
             args[first] = AsWhole(args[first], Whole.LONG, args[first].dims)
+        args = self._short(operands(self._facts.nodes[number].expr), args, scope)
         value = Apply(op, tuple(args), dims, self._facts.nodes[number].type.kind)
         if self._facts.is_inlined(number) and _operations(value) <= _INLINE:
             return value
         return self._naming.assign(number, value, scope)
+
+    def _short(self, numbers: Sequence[NodeId], args: list[Value], scope: Scope) -> list[Value]:
+        """The operands of an operation, the longest in lines of their own while its line would be too long."""
+        if 1 + sum(map(_length, args)) <= _MOST:
+            return args
+        longest = max(range(len(args)), key=lambda place: _length(args[place]))
+        name = self._naming.assign(numbers[longest], args[longest], scope)
+        return self._short(numbers, [*args[:longest], name, *args[longest + 1 :]], scope)
 
     def _chosen(self, number: NodeId, expr: Choose, scope: Scope) -> Value:
         """One name, assigned in the branch of each case; what only one case needs is computed in its branch."""
@@ -340,5 +353,16 @@ def _operations(value: Value) -> int:
             return 1 + sum(map(_operations, args))
         case Widened(arg) | AsWhole(arg):
             return 1 + _operations(arg)
+        case _:
+            return 0
+
+
+def _length(value: Value) -> int:
+    """How much of a line there is to follow: its operations, but for conversions and those with a size."""
+    match value:
+        case Apply(args=args):
+            return (not any(isinstance(arg, SizeExpr) for arg in args)) + sum(map(_length, args))
+        case Widened(arg) | AsWhole(arg):
+            return _length(arg)
         case _:
             return 0
