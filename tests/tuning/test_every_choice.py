@@ -31,7 +31,8 @@ def subjects() -> list[Subject]:
 @pytest.mark.parametrize("subject", subjects(), ids=lambda subject: subject.graph.name)
 def test_every_choice_is_right(subject: Subject) -> None:
     shape = SHAPES.get(subject.graph.name, SHAPE)
-    (case,) = cases(subject.graph, subject.choosing, [shape], {"T": "bf16"}, subject.choosing.optional)
+    dtypes = dict.fromkeys(subject.choosing.dtypes, "bf16")
+    (case,) = cases(subject.graph, subject.choosing, [shape], dtypes, subject.choosing.optional)
     about = job(subject, ROOT / "generated", case)
     answer = tune_worker.do({**about, "do": "outline"}, ROOT)
     assert answer["failure"] is None
