@@ -15,9 +15,11 @@ from fusec.ir.schedule import Gemm, Gemv, Group, Resident, RowLoop, Rows, Schedu
 from fusec.ir.types import Named
 from fusec.ir.verify_partition import verify_group, verify_schedules
 from fusec.lang.load import load
+from fusec.passes.graph.add_up import add_up, shared_sums
 from fusec.passes.graph.elaborate import elaborate
 from fusec.passes.graph.resolve_views import resolve_views
 from fusec.passes.graph.simplify import simplify
+from fusec.passes.partition.postpone import postpone
 from fusec.passes.schedule.groups import contraction, groups
 from fusec.passes.schedule.known import Known
 from fusec.testing.random_specs import text as random_spec
@@ -43,7 +45,10 @@ def graphs(text: str) -> tuple[Graph, ...]:
 
 
 def groups_of(graph: Graph) -> tuple[Group, ...]:
-    return groups(resolve_views(simplify(graph)), Known(fixed_extents(graph)))
+    """The groups of an op, of which a last step makes the sums in place that several values may share."""
+    summed = add_up(graph)
+    first = postpone(summed, shared_sums(summed)).first
+    return groups(resolve_views(simplify(first)), Known(fixed_extents(graph)))
 
 
 def test_every_group_has_a_plan_for_every_call() -> None:
