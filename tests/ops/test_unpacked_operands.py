@@ -12,6 +12,7 @@ from torch import Tensor
 
 import generated
 from fusec.forcing import SMALL
+from fusec.ir.host.schedules import Gemm
 from fusec.reference.rounding import torch_dtype
 from fusec.runtime import H200
 from fusec.runtime import Op as RuntimeOp
@@ -119,6 +120,16 @@ def test_every_plan_of_every_form(form: str, tmp_path: Path, device: torch.devic
         for plan in (name for name in own.reaching_names if not name.endswith("tma")):
             with own.forced(plan, SHARED):
                 run_and_compare(op.call, op.program.forms, case, device=device)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_plans_of_one_tile_read_the_same_operands_unpacked(form: str, tmp_path: Path) -> None:
+    """Also the plan whose programs share a tile, else its tile is by the rule for other operands."""
+    (op,) = compiled(FORMS[form], tmp_path)
+    own = next(value for value in vars(op.module).values() if isinstance(value, RuntimeOp))
+    assert own.table is not None
+    for step in own.table.every():
+        assert len({plan.unpacked for plan in step.plans if isinstance(plan, Gemm)}) <= 1
 
 
 ON_THE_TENSOR_CORE = [

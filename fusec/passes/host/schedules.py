@@ -267,7 +267,7 @@ class Scheduler:
             grouped=_is_grouped(stage),
             beside=_reads_beside(stage, tile),
             tf32=all(dot.precision == "tf32" for dot in dots),
-            unpacked=self._keys.axis(unpacked) if (unpacked := _unpacked(tile, dots)) else "",
+            unpacked=self._keys.axis(unpacked) if (unpacked := _unpacked(stage, tile)) else "",
             each=2 if any(two_apart(stage.flow.nodes, dot.a) for dot in dots) else 1,
             few=self._keys.axes(plan.few[:1]),
             again=self._keys.axes(plan.few[1:]),
@@ -340,12 +340,15 @@ def _most(stage: Stage) -> int:
     return MOST_I8 if any(stage.flow.nodes[n].type.kind is Kind.INT for n in stage.dots) else 0
 
 
-def _unpacked(tile: ir.GemmTile, dots: list[Dot]) -> Axis | None:
-    """The axis of a tile whose operands are read in fewer bits than they are multiplied in, and made in registers."""
-    nodes = tile.flow.nodes
+def _unpacked(stage: Stage, tile: ir.GemmTile) -> Axis | None:
+    """The axis of a tile whose operands are read in fewer bits than they are multiplied in, and made in registers.
+
+    A stage that makes a share of the tile has a flow of its own, with other numbers of nodes.
+    """
+    flow = stage.flow
     for axis in (tile.n, tile.m):
-        found = [(dot, n) for dot in dots for n in (dot.a, dot.b) if axis in nodes[n].type.axes]
-        if found and all(_is_unpacked(tile.flow, dot, n) for dot, n in found):
+        found = [(dot, n) for dot in stage.dots.values() for n in (dot.a, dot.b) if axis in flow.nodes[n].type.axes]
+        if found and all(_is_unpacked(flow, dot, n) for dot, n in found):
             return axis
     return None
 
