@@ -51,7 +51,11 @@ def variants(module: ModuleType, name: str, telling: Mapping[str, Any]) -> tuple
     op = next(value for value in vars(module).values() if isinstance(value, Op) and value.name == name)
     found = [each for call, chip in product(telling["calls"], _chips(op)) for each in _launches(op, call, chip)]
     left = _kernels(op) - {launch.kernel.__name__ for launch, _ in found}
-    found += _forced(op, telling["small"], left) if left else []
+    # Small calls contract too few elements for several programs to share them: larger ones tell what is left.
+    for calls in (telling["small"], telling["calls"]):
+        forced = _forced(op, calls, left) if left else []
+        left -= {launch.kernel.__name__ for launch, _ in forced}
+        found += forced
     unlike: dict[tuple[object, ...], Variant] = {}
     for launch, buffers in found:
         variant = variant_of(launch, buffers, telling["scalars"])
@@ -79,7 +83,7 @@ def _chips(op: Op) -> Iterator[Chip]:
 
 
 def _forced(op: Op, calls: Sequence[Any], wanted: set[str]) -> list[_Launched]:
-    """Launches of the kernels `wanted`, by forcing each plan at sizes that none of them finds too large."""
+    """Launches of the kernels `wanted`, by forcing each plan at sizes that it does not find too large."""
     shared = replace(H200, few_tiles=1 << 20)
     found: list[_Launched] = []
     for name in (None, *op.reaching_names):
