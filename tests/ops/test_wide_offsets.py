@@ -18,6 +18,7 @@ from fusec.interpreter import interpreting
 from fusec.ir.graph import Graph, ScalarParam
 from fusec.ir.types import Lead
 from fusec.numerics.envelope import envelope
+from fusec.passes.graph.round_weights import round_weights
 from fusec.testing.buffers import guarded_allocations, reserved, reserved_allocations
 from fusec.testing.cases import Case, build
 from fusec.testing.compare import judge
@@ -40,12 +41,17 @@ APART = [op for op in all_ops() if independent_axes(op.program.graph)]
 
 
 def small_case(graph: Graph) -> Case:
-    """A call with three positions along every axis, or as many as the signature asks for."""
+    """A call with three positions along every axis, or as many as the signature asks for, of tensors that kernels read.
+
+    One of another type is rounded before, and packed.
+    """
     signature = Signature.of(graph)
     extents = {name: 3 * signature.divisors[name] for name in signature.free}
     extents |= {name: value(extents) for name, value in signature.bound.items()}
     scalars = {param.name: param.default for param in graph.params if isinstance(param, ScalarParam)}
     dtypes = {variable.name: variable.options[-1].name for variable in graph.variables}
+    rounded = {str(tensor.passed): str(tensor.element) for tensor in round_weights(graph).tensors if tensor.passed}
+    dtypes |= {passed: dtypes.get(read, read) for passed, read in rounded.items()}
     lead = (3, 3) if signature.has_lead else ()
     return Case(op=graph.name, seed=1, extents=extents, lead=lead, dtypes=dtypes, scalars=scalars)
 
