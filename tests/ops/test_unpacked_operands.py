@@ -167,6 +167,36 @@ def test_the_tensor_core_multiplies_all_but_a_vector(form: str, tmp_path: Path) 
         assert taken[-1] in (("gemv", "gemv_loop") if rows == 1 else ("split_k", "swap_ab", "gemm")), (rows, taken)
 
 
+WIDER = {
+    "i8": "op f(x: T[M, K], weight: i8[N, K]) -> y: T[M, N]\nwhere T in {bf16, f32}:\n    y = dot(x, weight, over=K)",
+    "made of 16 bits": (
+        "op f(x: T[M, K], gain: T[K], weight: T[N, K]) -> y: T[M, N]\nwhere T in {f16, bf16}:\n"
+        "    y = dot(x, gain * weight, over=K)"
+    ),
+}
+"""Operands that are multiplied in f32, as stored or for all types of a caller."""
+
+
+@pytest.mark.parametrize(("form", "dtype"), [("i8", torch.float32), ("made of 16 bits", torch.float16)])
+def test_threads_have_tiles_of_their_own(form: str, dtype: torch.dtype, tmp_path: Path) -> None:
+    """Those of unpacked operands are for tensor cores: threads would have more sums than registers."""
+    (op,) = compiled(WIDER[form], tmp_path)
+    own = next(value for value in vars(op.module).values() if isinstance(value, RuntimeOp))
+    for rows in (3, 16, 64, 129, 4096):
+        shapes = {"x": (rows, 2048), "gain": (2048,), "weight": (2048, 2048)}
+        tensors = tuple(
+            torch.empty(
+                shapes[each.name], dtype=torch.int8 if (form, each.name) == ("i8", "weight") else dtype, device="meta"
+            )
+            for each in op.program.graph.tensors
+        )
+        for plan in ("gemm", "swap_ab"):
+            if plan in own.reaching_names and (plan == "gemm" or rows <= H200.skinny):
+                launch = own.decide(*tensors, plan=plan, chip=H200).launches[-1]
+                sums = int(launch.arguments["BLOCK_M"] or 0) * int(launch.arguments["BLOCK_N"] or 0)
+                assert 0 < sums <= H200.thread_block**2, (rows, launch.arguments)
+
+
 def test_a_weight_of_four_bits_is_kept_as_it_is(tmp_path: Path) -> None:
     """A copy in 16 bits, made once or in every call, would take four times the memory."""
     (op,) = compiled(FORMS["a weight"], tmp_path)
