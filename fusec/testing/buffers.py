@@ -106,6 +106,8 @@ def poisoned_allocations() -> Iterator[None]:
 def reserved(shape: Sequence[int], strides: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
     """A tensor of zeros on the CPU that takes memory only where it is written: it may be larger than the machine's."""
     itemsize = torch.empty(0, dtype=dtype).element_size()
+    if 0 in shape:
+        return torch.empty(tuple(shape), dtype=dtype)
     span = 1 + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0x4000)
     pages = mmap.mmap(-1, span * itemsize, flags=flags)

@@ -55,7 +55,10 @@ def decided() -> Iterator[list[Decision]]:
 def counted(decision: Decision) -> list[tuple[str, Counter[str], Counter[str]]]:
     """What is counted for every launch of a plan, by the name of its kernel, or of the twin that is interpreted."""
     launches = [each for each in decision.launches if isinstance(each, Launch) and not each.idle]
-    found = [(launch.plain.kernel.__name__, traffic(launch, decision.dtypes)) for launch in launches]
+    found = [
+        (launch.plain.kernel.__name__, traffic(launch, decision.dtypes).called(decision.call.aliases))
+        for launch in launches
+    ]
     return [(name, +Counter(each.read), +Counter(each.written)) for name, each in found]
 
 

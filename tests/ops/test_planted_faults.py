@@ -54,11 +54,12 @@ def planted(op: Op, *kinds: str) -> Iterator[tuple[str, Mutant]]:
     """The faults of some kinds, or all, in the kernels of an op, each with the shape of plan its kernel belongs to."""
     kernels = [(found.start(), found[1]) for found in re.finditer(r"^def (_\w+)\(", source_of(op), re.MULTILINE)]
     lines = [(source_of(op)[:start].count("\n") + 1, name) for start, name in kernels]
+    own = {kernel.name for kernel in op.program.kernels}
     for mutant in mutants(source_of(op), kinds):
         name = [name for line, name in lines if line <= mutant.line][-1]
-        part = re.fullmatch(rf"_{op.name}_(rows|resident|row_loop|partial\d+|combine)(_\w+)?", name)
-        if part:
-            yield part[1] if part[1] in CHIPS else "split_rows", mutant
+        if name in own:
+            part = re.match(rf"_{op.name}_(rows|resident|row_loop)", name)
+            yield part[1] if part else "split_rows", mutant
 
 
 def is_caught(op: Op, shape: str, source: str, folder: Path, device: torch.device) -> bool:

@@ -153,7 +153,7 @@ def _launches(
     for launch, prediction in zip(step.launches, predicted, strict=True):
         if launch.idle:
             continue
-        about, moved = described_launch(launch), traffic(launch, dtypes)
+        about, moved = described_launch(launch), traffic(launch, dtypes).called(decision.call.aliases)
         if isinstance(launch, Product):
             yield LaunchReport(about, moved, prediction)
             continue

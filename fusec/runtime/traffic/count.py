@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import inspect
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from math import prod
 from textwrap import dedent
@@ -36,6 +37,14 @@ class Traffic:
     written: Mapping[str, int]
     flops: int
     is_exact: bool = True
+
+    def called(self, aliases: Mapping[str, str]) -> Traffic:
+        """The same by the names of buffers themselves, where a copy that is left out has one of its own."""
+        read, written = (Counter[str](), Counter[str]())
+        for found, moved in ((read, self.read), (written, self.written)):
+            for name, count in moved.items():
+                found[aliases.get(name, name)] += count
+        return replace(self, read=dict(read), written=dict(written))
 
     @property
     def bytes(self) -> int:
