@@ -371,8 +371,8 @@ _PLANS_INT4_LINEAR = Plans(
         Gemv(few="lead1 lead0", narrow=True, of=RowLoop(_int4_linear_gemv, rows="lead1 lead0", loop="G", tile="L/2",
                                                         block="N", words=0.25)),
         Gemm(
-            _int4_linear_gemm, m="N", n="lead1", k="G L/2", bytes="x", batches="lead0", grouped=True, each=2,
-            few="lead1", again="lead0", sums={"partial_product_y": "lead1 lead0 N"},
+            _int4_linear_gemm, m="N", n="lead1", k="G L/2", bytes="x", batches="lead0", grouped=True, unpacked="N",
+            each=2, few="lead1", again="lead0", sums={"partial_product_y": "lead1 lead0 N"},
             combine=Elementwise(_int4_linear_combine_shares, rows="lead1 lead0", block="N", parts=True, splits=True),
         ),
         Gemm(_int4_linear_gemm, m="N", n="lead1", k="G L/2", bytes="x", batches="lead0", grouped=True, unpacked="N",

@@ -982,13 +982,13 @@ def _quantize_int8_asymmetric_rows(
     low = device.minimum(smallest, 0.0)
     least = device.round_to(tl.cast(float("-inf"), tl.float32), tl.int8)
     scale = device.maximum(high - low, 1.262177448353619e-29) / tl.cast((127 - least.to(tl.int32)), tl.float32)
-    zero = device.round_to(tl.cast(least.to(tl.int32), tl.float32) - low / scale, tl.int8)
-    total = device.round_even(x * (1.0 / scale)[:, None]) + zero.to(tl.int32).to(tl.float32)[:, None]
+    point = device.round_to(tl.cast(least.to(tl.int32), tl.float32) - low / scale, tl.int8)
+    total = device.round_even(x * (1.0 / scale)[:, None]) + point.to(tl.int32).to(tl.float32)[:, None]
     q = device.round_to(total, tl.int8)
     q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
     tl.store(q_row[:, None] + n[None, :] * q_stride_N, q, mask=mask_row_n)
     tl.store(scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0, scale, mask=row_mask)
-    tl.store(zero_ptr + i1 * zero_stride_lead1 + i0 * zero_stride_lead0, device.round_to(zero.to(tl.int32), tl.int32),
+    tl.store(zero_ptr + i1 * zero_stride_lead1 + i0 * zero_stride_lead0, device.round_to(point.to(tl.int32), tl.int32),
              mask=row_mask)
 
 
@@ -1011,13 +1011,13 @@ def _quantize_int8_asymmetric_resident(
     low = device.minimum(smallest, 0.0)
     least = device.round_to(tl.cast(float("-inf"), tl.float32), tl.int8)
     scale = device.maximum(high - low, 1.262177448353619e-29) / tl.cast((127 - least.to(tl.int32)), tl.float32)
-    zero = device.round_to(tl.cast(least.to(tl.int32), tl.float32) - low / scale, tl.int8)
-    total = device.round_even(x * (1.0 / scale)) + tl.cast(zero.to(tl.int32), tl.float32)
+    point = device.round_to(tl.cast(least.to(tl.int32), tl.float32) - low / scale, tl.int8)
+    total = device.round_even(x * (1.0 / scale)) + tl.cast(point.to(tl.int32), tl.float32)
     q = device.round_to(total, tl.int8)
     q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
     tl.store(q_row + n * q_stride_N, q, mask=n_mask)
     tl.store(scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0, scale)
-    tl.store(zero_ptr + i1 * zero_stride_lead1 + i0 * zero_stride_lead0, device.round_to(zero.to(tl.int32), tl.int32))
+    tl.store(zero_ptr + i1 * zero_stride_lead1 + i0 * zero_stride_lead0, device.round_to(point.to(tl.int32), tl.int32))
 
 
 @triton.jit
@@ -1055,7 +1055,7 @@ def _quantize_int8_asymmetric_row_loop(
     least = device.round_to(tl.cast(float("-inf"), tl.float32), tl.int8)
     scale = device.maximum(high - low, 1.262177448353619e-29) / tl.cast((127 - least.to(tl.int32)), tl.float32)
     quotient = 1.0 / scale
-    zero = device.round_to(tl.cast(least.to(tl.int32), tl.float32) - low / scale, tl.int8)
+    point = device.round_to(tl.cast(least.to(tl.int32), tl.float32) - low / scale, tl.int8)
     for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N,
                                                           (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_N, BLOCK_N):
@@ -1065,10 +1065,10 @@ def _quantize_int8_asymmetric_row_loop(
                                                                               start, ahead, N, TAIL, VECTOR,
                                                                               "evict_first")
             x = x_stored.to(tl.float32)
-            q = device.round_to(device.round_even(x * quotient) + tl.cast(zero.to(tl.int32), tl.float32), tl.int8)
+            q = device.round_to(device.round_even(x * quotient) + tl.cast(point.to(tl.int32), tl.float32), tl.int8)
             device.store_row(q_row, n * q_stride_N, q, n_mask, start, ahead, N, TAIL, VECTOR)
     tl.store(scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0, scale)
-    tl.store(zero_ptr + i1 * zero_stride_lead1 + i0 * zero_stride_lead0, device.round_to(zero.to(tl.int32), tl.int32))
+    tl.store(zero_ptr + i1 * zero_stride_lead1 + i0 * zero_stride_lead0, device.round_to(point.to(tl.int32), tl.int32))
 
 
 @triton.jit
@@ -1128,13 +1128,13 @@ def _quantize_int8_asymmetric_combine(
     low = device.minimum(smallest, 0.0)
     least = device.round_to(tl.cast(float("-inf"), tl.float32), tl.int8)
     scale = device.maximum(high - low, 1.262177448353619e-29) / tl.cast((127 - least.to(tl.int32)), tl.float32)
-    zero = device.round_to(tl.cast(least.to(tl.int32), tl.float32) - low / scale, tl.int8)
-    total = device.round_even(x * (1.0 / scale)[:, None]) + zero.to(tl.int32).to(tl.float32)[:, None]
+    point = device.round_to(tl.cast(least.to(tl.int32), tl.float32) - low / scale, tl.int8)
+    total = device.round_even(x * (1.0 / scale)[:, None]) + point.to(tl.int32).to(tl.float32)[:, None]
     q = device.round_to(total, tl.int8)
     q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
     tl.store(q_row[:, None] + n[None, :] * q_stride_N, q, mask=mask_row_n)
     tl.store(scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0, scale, mask=row_mask & (block == 0))
-    tl.store(zero_ptr + i1 * zero_stride_lead1 + i0 * zero_stride_lead0, device.round_to(zero.to(tl.int32), tl.int32),
+    tl.store(zero_ptr + i1 * zero_stride_lead1 + i0 * zero_stride_lead0, device.round_to(point.to(tl.int32), tl.int32),
              mask=row_mask & (block == 0))
 
 
@@ -1147,13 +1147,13 @@ def reference_quantize_int8_asymmetric(x: torch.Tensor) -> tuple[torch.Tensor, t
     high = x.amax(-1, keepdim=True).clamp(min=0)  # [..., 1]
     least = torch.tensor(-torch.inf, dtype=real, device=x.device).round().clamp(-128, 127).to(torch.int8).long()
     scale = (high - low).clamp(min=2.0**-96) / (127 - least).to(real)  # [..., 1]
-    zero = (least.to(real) - low / scale).round().clamp(-128, 127).to(torch.int8)  # [..., 1]
-    wide_zero = zero.long()  # [..., 1]
-    q = (torch.round(x / scale) + wide_zero.to(real)).round().clamp(-128, 127).to(torch.int8)  # [..., N]
+    point = (least.to(real) - low / scale).round().clamp(-128, 127).to(torch.int8)  # [..., 1]
+    wide_point = point.long()  # [..., 1]
+    q = (torch.round(x / scale) + wide_point.to(real)).round().clamp(-128, 127).to(torch.int8)  # [..., N]
     return (
         q,
         scale.squeeze(-1).to(torch.float32),
-        zero.squeeze(-1).long().clamp(-2147483648, 2147483647).to(torch.int32),
+        point.squeeze(-1).long().clamp(-2147483648, 2147483647).to(torch.int32),
     )
 
 
