@@ -48,6 +48,7 @@ def test_the_kernel_and_the_plans_are_those_of_the_corrected_spec() -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the README shows what the interpreter computes")
 def test_the_errors_are_those_that_come_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)  # the README has the whole table
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("fusec.commands.build.default_folder", lambda: tmp_path / "store")
     folder = tmp_path / "my_specs"

@@ -65,7 +65,7 @@ def in_f64(text: str) -> str:
         own = text[op.span.start : op.span.end]
         for name in told:
             own = re.sub(rf"\b{name} in \{{[^}}i]*\}}", f"{name} in {{f64}}", own)
-        own = re.sub(r"(dtype\([A-Z]\)) = [fb]\w+", r"\1 = f64", own)
+        own = re.sub(r"(dtype\([A-Z]\w*\)) = [fb]\w+", r"\1 = f64", own)
         text = text[: op.span.start] + own + text[op.span.end :]
     return text
 
