@@ -118,8 +118,9 @@ def gemm_tile(contraction: Contraction, chip: Chip) -> GemmTile:
     longest = 2 * chip.gemm_block_k // (c.itemsize if c.itemsize <= 2 else 4 if c.tf32 and dots == 1 else 8)
     if c.itemsize <= 2 and c.itemsize * c.k % 16:
         # Rows that begin anywhere are loaded into registers first, where only 16 bytes at a time go past them.
+        # Numbers of 8 bits are put together there one by one, which takes as many again.
         longest = max(longest // 2, MMA)
-        block_n = max(block_n // 2, MMA) if c.crowded else block_n
+        block_n = max(block_n // 2, MMA) if c.crowded or c.itemsize == 1 else block_n
     block_k = min(max(padded(c.k), c.least_k), longest)
     warps = min(max(padded(block_m * block_n * dots // (2 * WARP * WARP)), 4), 8)
     stages = 3 if (block_m + block_n * dots) * block_k * c.itemsize * 3 <= chip.gemm_staged_bytes else 2
