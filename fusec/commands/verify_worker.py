@@ -20,6 +20,7 @@ from fusec.driver.load import load_module
 from fusec.driver.specs import read_spec
 from fusec.driver.store import default_folder
 from fusec.interpreter import interpreting
+from fusec.ir.graph import Graph
 from fusec.testing.callers import Caller, CallerError
 from fusec.testing.cases import build
 from fusec.testing.check import find_program
@@ -35,7 +36,7 @@ def do(job: dict[str, Any], _folder: Path) -> dict[str, Any]:
         device = torch.device("cpu" if interpreting() or not torch.cuda.is_available() else "cuda")
         narrow = Narrow(job["dtypes"], job["sizes"])
         report = judge_function(function, program, device=device, calls=job["calls"], narrow=narrow)
-        times = timed(function, job) if device.type == "cuda" and report.ok else {}
+        times = timed(function, program.graph, job) if device.type == "cuda" and report.ok else {}
     except (CallerError, UsageError, LookupError) as error:
         return {"usage": str(error)}
     return {"ok": report.ok, "text": str(report), "report": plain(asdict(report)), "times": times}
@@ -62,11 +63,10 @@ def load(path: Path, name: str) -> Callable[..., Any]:
     return found
 
 
-def timed(function: Callable[..., Any], job: dict[str, Any]) -> dict[str, dict[str, float]]:
+def timed(function: Callable[..., Any], graph: Graph, job: dict[str, Any]) -> dict[str, dict[str, float]]:
     """Microseconds of the device for the function and for our op, at a usual size."""
     path = Path(job["path"])
     module = load_module(read_spec(path), path.parent, compile_file, default_folder())
-    graph = find_program(job["op"], job["spec"]).graph
     caller = Caller.of(function, graph)
     given = [f"{name}={extent}" for name, extent in job["sizes"].items()]
     case = caller.narrowed(graph, sizes.choose(graph, given, job["dtypes"]))
