@@ -27,6 +27,8 @@ class Layer:
 LAYERS = (
     Layer("diagnostics"),
     Layer("workers"),
+    # Pygments loads it where nothing of the compiler is installed.
+    Layer("lang.highlight", (), ("pygments",)),
     Layer("lang", ("diagnostics",), ("lark",)),
     # The host table is data of the standard library alone: the compiler fills it, the runtime reads it.
     Layer("ir.host"),
