@@ -1,28 +1,40 @@
-"""`fusec bench`: an op against everything else that does its work, on one GPU, in one run; or what the GPU can do."""
+"""`fusec bench`: ops against everything else that does their work, on one GPU, in one run; or what the GPU can do."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+import platform
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
+import triton
 import typer
 
-from fusec.commands import sizes
+from fusec import __version__
+from fusec.commands import peers, sizes
+from fusec.commands.bench_cases import SUITE, suite_of
+from fusec.commands.bench_measure import measure
+from fusec.commands.bench_table import CANDIDATES, LIMITS, OPS, candidates, limit_row, ops
 from fusec.commands.find import SpecsOption, find_op
-from fusec.commands.limits import Limit
+from fusec.commands.limits import Limit, Timer
 from fusec.commands.limits import limits as best
-from fusec.commands.outcome import DebugOption, JsonOption, UsageError, print_json, reporting
+from fusec.commands.outcome import DebugOption, Exit, JsonOption, UsageError, print_json, reporting
 from fusec.commands.pairs import DTYPES, pairs
-from fusec.commands.peers import peers
-from fusec.commands.table import Column, print_table
-from fusec.commands.timing import Timing, time_calls
+from fusec.commands.table import print_table
+from fusec.commands.timing import time_calls
 from fusec.driver.compile import compile_file
 from fusec.driver.load import load_module
 from fusec.driver.store import default_folder
-from fusec.testing.cases import Case, build
+from fusec.ir.graph import Graph
+from fusec.report.results import OWN, FormatError, Measured, Run, read, to_json
+from fusec.testing.cases import Case
 
 EPILOG = """[bold]Examples[/bold]
 
@@ -32,121 +44,192 @@ fusec bench rmsnorm --size N=8192 --size ...=16384 --dtype T=f16
 
 fusec bench rope_qk --size B=1 --size S=4096 --size Hq=32 --size Hk=8 --size D=128 --json
 
+fusec bench --suite --report out/
+
+fusec bench --from out/report.json --report again/
+
 fusec bench --limits
 
 [bold]Exit codes[/bold]
 
-0 measured · 1 the spec is wrong · 2 wrong usage, or no GPU · 4 a fault of fusec"""
+0 measured · 1 the spec is wrong · 2 wrong usage, or no GPU · 3 an op of ours could not be timed · 4 a fault of fusec ·
+5 the report could not be written"""
+
+ReportOption = Annotated[
+    Path | None, typer.Option("--report", metavar="FOLDER", help="Write report.html and report.json there.")
+]
+FromOption = Annotated[
+    Path | None, typer.Option("--from", metavar="FILE", help="Measure nothing: take the figures of a report.json.")
+]
+CompileOption = Annotated[str, typer.Option("--compile", help=f"Of torch.compile: {', '.join(peers.MODES)}.")]
 
 
 def run(
     op: Annotated[str, typer.Argument(help="The name of an op.")] = "",
     specs: SpecsOption = Path("specs"),
+    suite: Annotated[bool, typer.Option("--suite", help="Many ops, at sizes of published models.")] = False,
     limits: Annotated[bool, typer.Option("--limits", help="What this GPU reaches at best, for each type.")] = False,
+    results: FromOption = None,
+    report: ReportOption = None,
     size: Annotated[list[str] | None, typer.Option(help="The extent of an axis, or of `...`.")] = None,
     dtype: Annotated[list[str] | None, typer.Option(help="The dtype of a type variable.")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds in which all candidates take turns.")] = 7,
+    compile: CompileOption = "default",
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Time an op and its peers on this machine's GPU: eager, torch.compile, torch.nn.functional, Liger.
+    """Time ops and their peers on this machine's GPU: PyTorch, torch.compile, cuBLAS, and whoever is installed of
+    cuDNN, Liger, quack and FlashInfer.
 
     Device time is the median of interleaved rounds with a cold cache, from a CUDA graph where the call can be captured;
-    host time is what one call costs the CPU. With --limits, time large products of the vendor's library instead.
+    host time is what one call costs the CPU. Whoever is timed was held to the result in f64 before. With --limits, time
+    large products of the vendor's library instead. A report is one page that needs no network, with pictures.
     """
     with reporting(as_json, debug):
-        if bool(op) == limits:
-            raise UsageError("name an op to time, or ask for --limits alone")
-        if not torch.cuda.is_available():
-            raise UsageError("there is no GPU here, and the interpreter's times would mean nothing")
-        if limits:
-            tell_limits(rounds, as_json)
+        if sum(map(bool, (op, suite, limits, results))) != 1:
+            raise UsageError("name an op to time, or give one of --suite, --limits and --from")
+        if compile not in peers.MODES:
+            raise UsageError(f"--compile {compile}: it is one of {', '.join(peers.MODES)}")
+        write = writer(report) if report else None
+        if results:
+            found = taken(results)
         else:
-            tell_op(op, specs, size or [], pairs("--dtype", dtype or [], DTYPES), rounds, as_json)
+            if not torch.cuda.is_available():
+                raise UsageError("there is no GPU here, and the interpreter's times would mean nothing")
+            timer = partial(time_calls, rounds=rounds)
+            if limits:
+                tell_limits(timer, as_json)
+                return
+            dtypes = pairs("--dtype", dtype or [], DTYPES)
+            calls = suite_calls(specs, dtypes) if suite else op_calls(op, specs, size or [], dtypes)
+            found = measured(calls, timer, compile, about(rounds, compile), write)
+            if write is not None:
+                found = with_limits(found, best(timer, kinds=kinds_of(found)))
+        tell(found, as_json)
+        if write is not None:
+            for path in write(found, True):
+                print(path, file=sys.stderr)
+        if any(OWN in case.failed for case in found.cases):
+            raise typer.Exit(Exit.FAILED)
 
 
-def tell_op(op: str, specs: Path, size: list[str], dtypes: dict[str, str], rounds: int, as_json: bool) -> None:
-    """An op and its peers, as a table or as data."""
+def writer(folder: Path) -> Callable[[Run, bool], list[Path]]:
+    """What writes a report. Raises `UsageError` where matplotlib is missing, before anything is measured."""
+    if find_spec("matplotlib") is None:
+        raise UsageError("--report draws pictures with matplotlib, which is missing: pip install 'fusec[report]'")
+    page = import_module("fusec.report.page")
+
+    def write(found: Run, whole: bool) -> list[Path]:
+        paths: list[Path] = page.write_report(found, folder, whole)
+        return paths
+
+    return write
+
+
+def taken(path: Path) -> Run:
+    """The figures of an earlier report."""
+    try:
+        return read(path)
+    except FormatError as error:
+        raise UsageError(str(error)) from None
+
+
+Ready = tuple[Callable[..., object], Callable[..., object], Graph, Case]
+"""An op, its reference, its graph and a call."""
+
+
+def op_calls(op: str, specs: Path, size: list[str], dtypes: Mapping[str, str]) -> Iterator[Ready]:
+    """One op at one size."""
+    for function, reference, graph in _loaded(op, specs):
+        yield function, reference, graph, sizes.choose(graph, size, dtypes)
+
+
+def suite_calls(specs: Path, dtypes: Mapping[str, str]) -> Iterator[Ready]:
+    """Every op of the suite at all its sizes."""
+    for op in SUITE:
+        for function, reference, graph in _loaded(op, specs):
+            known = {variable.name for variable in graph.variables}
+            wanted = {name: dtype for name, dtype in dtypes.items() if name in known}
+            for case in suite_of(graph, wanted):
+                yield function, reference, graph, case
+
+
+def _loaded(op: str, specs: Path) -> Iterator[tuple[Callable[..., object], Callable[..., object], Graph]]:
     _, source, graph = find_op(op, specs)
     module = load_module(source, specs if specs.is_dir() else specs.parent, compile_file, default_folder())
-    case = sizes.choose(graph, size, dtypes)
-    arguments = build(graph, case, "cuda").arguments
-    function = getattr(module, op)
-    calls = peers(op, lambda: function(**arguments), getattr(module, f"reference_{op}"), arguments)
-    moved = traffic(arguments, function(**arguments))
-    calls["copy of as many bytes"] = copy_of(moved)
-    timings = time_calls(calls, rounds)
+    yield getattr(module, op), getattr(module, f"reference_{op}"), graph
+
+
+def measured(
+    calls: Iterator[Ready],
+    timer: Timer,
+    compile: str,
+    made: Mapping[str, str],
+    write: Callable[[Run, bool], object] | None = None,
+    device: str = "cuda",
+) -> Run:
+    """All figures of some calls; those at hand are written after every call, so that none is lost with the GPU."""
+    found = Run(about=made)
+    for function, reference, graph, case in calls:
+        torch.compiler.reset()
+        try:
+            one = measure(function, graph, case, peers.makers(graph.name, reference, compile), timer, device)
+        except (RuntimeError, MemoryError) as error:
+            why = f"{type(error).__name__}: {str(error).strip()[:300]}"
+            one = Measured(graph.name, repr(case), 0, 0, {}, failed={OWN: why})
+        found = replace(found, cases=(*found.cases, one))
+        if write is not None:
+            write(found, False)
+    return found
+
+
+def with_limits(found: Run, reached: Iterable[Limit]) -> Run:
+    """A run with what the device reaches at best."""
+    rates = {limit.kind: limit.rate for limit in reached if limit.rate}
+    copy = rates.pop("copy", 0.0) * 1e12
+    return replace(found, copy_rate=copy, ceilings=rates)
+
+
+def kinds_of(found: Run) -> list[str]:
+    """The types of operands whose limits a report of these products shows."""
+    kinds = {16: "bf16", 8: "f8e4m3"}
+    return [kinds[bits] for bits in sorted({case.bits for case in found.products}) if bits in kinds]
+
+
+def about(rounds: int, compile: str) -> dict[str, str]:
+    """What figures belong to."""
+    return {
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU",
+        "fusec": __version__,
+        "torch": torch.__version__,
+        "triton": triton.__version__,
+        **peers.versions(),
+        "python": platform.python_version(),
+        "command": " ".join(["fusec", *sys.argv[1:]]),
+        "rounds": str(rounds),
+        "torch.compile": compile,
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+    }
+
+
+def tell(found: Run, as_json: bool) -> None:
+    """A run as data, as a table of candidates if it is one call, or as a table of calls."""
     if as_json:
-        print_json(to_json(case, moved, timings))
+        print(to_json(found))
+        return
+    notes = [found.made_with]
+    notes += [f"{case.op} {case.size}: {who}: {why}" for case in found.cases for who, why in case.failed.items()]
+    if len(found.cases) == 1:
+        print_table(CANDIDATES, candidates(found.cases[0]), (found.cases[0].size, *notes))
     else:
-        print_table(COLUMNS, rows_of(moved, timings), (f"{case!r}", torch.cuda.get_device_name()))
+        print_table(OPS, ops(found), notes)
 
 
-def tell_limits(rounds: int, as_json: bool) -> None:
+def tell_limits(timer: Timer, as_json: bool) -> None:
     """What the GPU reaches at best, as a table or as data."""
-    found = list(best(lambda calls: time_calls(calls, rounds)))
+    found = list(best(timer))
     device = torch.cuda.get_device_name()
     if as_json:
         print_json({"device": device, "torch": torch.__version__, "limits": [asdict(limit) for limit in found]})
     else:
-        columns = (Column("kind"), Column("rate", numbers=True), Column("at", numbers=True), Column("us", numbers=True))
-        print_table(columns, [limit_row(limit) for limit in found], (device,))
-
-
-def limit_row(limit: Limit) -> tuple[str, ...]:
-    """A line of the table, or why there is no rate."""
-    if limit.refused:
-        return limit.kind, "-", limit.refused, "-"
-    at = " x ".join(map(str, limit.shape))
-    return limit.kind, f"{limit.rate:.2f} {limit.unit}", at, f"{limit.microseconds:.1f}"
-
-
-COLUMNS = (
-    Column("candidate"),
-    Column("device us", numbers=True),
-    Column("TB/s", numbers=True),
-    Column("fusec is faster by", numbers=True),
-    Column("host us", numbers=True),
-    Column("CUDA graph"),
-)
-
-
-def rows_of(moved: int, timings: Mapping[str, Timing]) -> list[tuple[str, ...]]:
-    """A line per candidate. The rate counts the least bytes the op could move, whatever a candidate really moves."""
-    own = timings["fusec"].device
-    return [
-        (
-            name,
-            f"{timing.device:.1f}",
-            f"{moved / timing.device / 1e6:.2f}",
-            f"{timing.device / own:.2f}x",
-            f"{timing.host:.1f}",
-            "yes" if timing.captured else "no",
-        )
-        for name, timing in timings.items()
-    ]
-
-
-def to_json(case: Case, moved: int, timings: Mapping[str, Timing]) -> dict[str, Any]:
-    """Everything measured, with what it was measured on."""
-    return {
-        "device": torch.cuda.get_device_name(),
-        "torch": torch.__version__,
-        "case": asdict(case),
-        "bytes": moved,
-        "microseconds": {name: {**asdict(timing), "device": timing.device} for name, timing in timings.items()},
-    }
-
-
-def traffic(arguments: Mapping[str, Any], results: Any) -> int:
-    """The least bytes the call can move: every tensor it is given read once, every result written once."""
-    outputs = results if isinstance(results, tuple) else (results,)
-    tensors = [value for value in (*arguments.values(), *outputs) if isinstance(value, torch.Tensor)]
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-
-
-def copy_of(moved: int) -> Any:
-    """A device copy that reads and writes `moved` bytes together."""
-    source = torch.empty(moved // 2, dtype=torch.uint8, device="cuda")
-    target = torch.empty_like(source)
-    return lambda: target.copy_(source)
+        print_table(LIMITS, [limit_row(limit) for limit in found], (device,))

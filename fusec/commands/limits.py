@@ -5,7 +5,7 @@ A figure of a data sheet is not reached by anything. These are what a kernel may
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -37,10 +37,17 @@ class Limit:
     refused: str = ""
 
 
-def limits(timed: Timer, shapes: Shapes = SHAPES, device: str = "cuda", copied: int = COPIED) -> Iterator[Limit]:
-    """The best of every kind, and of a copy that reads and writes so many bytes together."""
+def limits(
+    timed: Timer,
+    shapes: Shapes = SHAPES,
+    device: str = "cuda",
+    copied: int = COPIED,
+    kinds: Collection[str] | None = None,
+) -> Iterator[Limit]:
+    """The best of every kind, or of some, and of a copy that reads and writes so many bytes together."""
     for kind, product in PRODUCTS.items():
-        yield _best(kind, product, timed, shapes, device)
+        if kinds is None or kind in kinds:
+            yield _best(kind, product, timed, shapes, device)
     source = torch.empty(copied // 2, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     took = timed({"copy": lambda: target.copy_(source)})["copy"].device

@@ -61,7 +61,7 @@ def capture(call: Call) -> Call | None:
     try:
         with torch.cuda.graph(graph):
             call()
-    except RuntimeError:
+    except Exception:  # a library of others raises what it likes where it cannot be captured
         torch.cuda.synchronize()
         return None
     return graph.replay

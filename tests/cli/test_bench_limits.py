@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import Fusec
 
-from fusec.commands.bench import limit_row
+from fusec.commands.bench_table import limit_row
 from fusec.commands.limits import PRODUCTS, limits
 from fusec.commands.outcome import Exit
 from fusec.commands.timing import Call, Timing
@@ -63,4 +63,4 @@ def test_without_a_gpu_there_are_none(fusec: Fusec) -> None:
 def test_it_is_an_op_or_limits(arguments: tuple[str, ...], fusec: Fusec) -> None:
     result = fusec("bench", *arguments)
     assert result.exit_code == Exit.USAGE
-    assert "name an op to time, or ask for --limits alone" in result.stderr
+    assert "name an op to time, or give one of --suite, --limits and --from" in result.stderr

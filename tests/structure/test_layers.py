@@ -96,6 +96,8 @@ LAYERS = (
         ),
         ("hypothesis", "numpy", "pytest", "sympy", "torch", "triton"),
     ),
+    # Results of benchmarks as data, and pictures of them: nothing of the compiler.
+    Layer("report", (), ("matplotlib",)),
     Layer(
         "commands",
         (
@@ -111,6 +113,7 @@ LAYERS = (
                 "numerics",
                 "codegen",
                 "driver",
+                "report",
             ),
             "runtime.explain.tree",
             "runtime.select.tables",
@@ -129,7 +132,10 @@ LAYERS = (
 )
 """The first entry whose place fits a module is its layer. `codegen.gate_worker` is a process of its own."""
 
-CALLING = ("bench", "sizes", "tune", "tune_shapes", "tune_worker", "verify", "verify_worker", "verify_package_worker")
+CALLING = (
+    *("bench", "bench_cases", "bench_measure", "sizes", "tune", "tune_shapes", "tune_worker"),
+    *("verify", "verify_worker", "verify_package_worker"),
+)
 """The parts of the command line that call ops, on arguments that `testing` draws."""
 
 
