@@ -11,7 +11,7 @@ import torch
 from fusec.conversion.measure import measured
 from fusec.conversion.report import Conversion, Difference, Layer
 from fusec.runtime.errors import ArgumentError, FusecError
-from fusec.runtime.linear import LinearModule, obstacle
+from fusec.runtime.linear import LinearModule, why_not_plain
 from fusec.runtime.storing import StoringModule
 
 Filter: TypeAlias = Callable[[str, torch.nn.Linear], bool]
@@ -97,9 +97,7 @@ class _Work:
     def _reason(self, layer: torch.nn.Linear, names: tuple[str, ...]) -> str:
         if self.where is not None and not all(self.where(name, layer) for name in names):
             return "left out by `where`"
-        if type(layer) is not torch.nn.Linear and "weight" in layer._parameters:
-            return f"{type(layer).__name__} is a subclass of Linear"
-        if reason := obstacle(layer):
+        if reason := why_not_plain(layer):
             return reason
         if "" in names:
             return f"it is the model itself: {self.to.__name__}.from_linear converts it"

@@ -22,11 +22,15 @@ CACHES = ("cache", "past_key_values", "past_key_value")
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """The name of the cache among arguments, how it is told the call's other arguments, and what attention is given."""
+    """The name of the cache among arguments, how it is told the call's other arguments, and what attention is given.
+
+    What is `named` among the arguments of the module it keeps for itself; the attention function gets the rest.
+    """
 
     cache: str
     update: str
     extra: Mapping[str, Any]
+    named: frozenset[str]
 
 
 def calls_of(module: nn.Module) -> Calls | None:
@@ -45,7 +49,7 @@ def calls_of(module: nn.Module) -> Calls | None:
         return None
     extra = _extra(module, attends[0])
     update = "kwargs" if any(each.arg == "kwargs" for each in updates[0].keywords) else "positional"
-    return None if extra is None else Calls(cache, update, extra)
+    return None if extra is None else Calls(cache, update, extra, frozenset(names))
 
 
 def _extra(module: nn.Module, call: ast.Call) -> dict[str, Any] | None:

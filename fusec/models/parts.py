@@ -1,12 +1,13 @@
-"""What the modules of a transformer are: norms, gated MLPs, attention, decoder layers, by what they hold.
+"""What the modules of a transformer are: norms, gated MLPs, attention, by what they hold.
 
 A module is recognised by its parts, never by the name of its family. That is a guess, and `trial.py` proves it: a copy
-with random weights has to compute the same. What has anything more than these parts is not recognised.
+with random weights has to compute the same. Functions return None for what is nothing of the kind, and raise `Unfit`
+for what is, with something in it that ops of ours have no place for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,29 +15,41 @@ import torch
 from torch import Tensor, nn
 
 from fusec.models.stacked import Stacked
+from fusec.runtime.linear import why_not_plain
+
+
+class Unfit(Exception):
+    """Why a module stays as it is, although it looks like one that could be replaced."""
 
 
 @dataclass(slots=True)
 class Norm:
-    """An RMSNorm with a gain for each column, which is stored as its distance from one where it has an `offset`."""
+    """A norm of rows with a gain for each column.
+
+    Its `form` is `plain`, an RMSNorm; `unit_offset`, which stores the gain as its distance from one; or `centred`, a
+    LayerNorm, which may have a bias.
+    """
 
     module: nn.Module
     eps: float
-    offset: bool = False
+    form: str = "plain"
     _kept: tuple[int, int, Tensor] | None = None
 
     @property
     def weight(self) -> Tensor:
         """The module's parameter."""
-        weight: Tensor = self.module.weight  # type: ignore[assignment]
+        weight = self.module._parameters["weight"]
+        assert weight is not None
         return weight
 
     @property
     def gain(self) -> Tensor:
         """What the row is multiplied by: the weight, or one more, which is made again when the weight has changed."""
         weight = self.weight
-        if not self.offset:
+        if self.form != "unit_offset":
             return weight
+        if torch.compiler.is_compiling() or weight.is_inference():
+            return weight.float() + 1.0
         key = weight.data_ptr(), weight._version
         if self._kept is None or self._kept[:2] != key:
             self._kept = *key, weight.detach().float() + 1.0
@@ -64,7 +77,7 @@ class GatedMlp:
 
 @dataclass(slots=True)
 class Attention:
-    """Projections to q, k and v, and back; norms of the heads of q and k where it has them."""
+    """Projections to q, k and v, and back; norms of q and k, of each head or of all in a row, where it has them."""
 
     module: nn.Module
     heads: int
@@ -76,93 +89,83 @@ class Attention:
     k_norm: Norm | None
 
 
-@dataclass(slots=True)
-class Layer:
-    """A decoder layer that normalises in front of attention and of the MLP, and adds behind them."""
-
-    module: nn.Module
-    before: Norm
-    attention: Attention
-    between: Norm
-    mlp: GatedMlp
-
-
 def norm(module: nn.Module) -> Norm | None:
-    """The RMSNorm that a module may be: one vector, an epsilon, and its name says so."""
-    kind = type(module).__name__
+    """The norm that a module may be: one vector, or a bias as well, and an epsilon."""
     eps = next((getattr(module, name) for name in ("variance_epsilon", "eps") if hasattr(module, name)), None)
-    held = [name for name, _ in (*module.named_parameters(), *module.named_buffers())]
-    if "RMSNorm" not in kind or held != ["weight"] or not isinstance(eps, float):
+    held = dict([*module.named_parameters(), *module.named_buffers()])
+    if not isinstance(eps, float) or not {"weight"} <= held.keys() <= {"weight", "bias"}:
         return None
-    weight = module.weight
-    return Norm(module, eps) if isinstance(weight, Tensor) and weight.ndim == 1 else None
+    return Norm(module, eps) if all(each.ndim == 1 for each in held.values()) else None
+
+
+MLP = ("down_proj", "gate_proj", "up_proj", "gate_up_proj")
 
 
 def gated_mlp(module: nn.Module) -> GatedMlp | None:
     """The gated MLP that a module may be: its linear layers without bias, and an activation that our ops know."""
     parts = dict(module.named_children())
-    down, gate, up, packed = (parts.get(f"{name}_proj") for name in ("down", "gate", "up", "gate_up"))
-    activation = next((parts[name] for name in ("act_fn", "activation_fn", "act") if name in parts), None)
-    activation = activation or getattr(module, "act_fn", None) or getattr(module, "activation_fn", None)
-    linears = [each for each in (down, gate, up, packed) if each is not None]
-    others = {name for name, _ in module.named_parameters()} - {
-        f"{n}_proj.weight" for n in ("down", "gate", "up", "gate_up")
-    }
-    if others or not all(is_plain_linear(each) and each.bias is None for each in linears) or activation is None:
+    if not (parts.keys() >= {"down_proj", "gate_proj", "up_proj"} or parts.keys() >= {"down_proj", "gate_up_proj"}):
         return None
-    first = gate if up is not None else packed
+    linears = {name: plain_linear(name, parts[name]) for name in MLP if name in parts}
+    if biased := [name for name, each in linears.items() if each.bias is not None]:
+        raise Unfit(f"{biased[0]} has a bias")
+    if others := {name.split(".")[0] for name, _ in module.named_parameters()} - {*MLP}:
+        raise Unfit(f"{min(others)} is more than a gated MLP has")
+    found = [parts.get(name, getattr(module, name, None)) for name in ("act_fn", "activation_fn", "act")]
+    activation = next((each for each in found if each is not None), None)
     known = activation_name(activation)
-    if not (isinstance(down, nn.Linear) and isinstance(first, nn.Linear) and known):
-        return None
-    return GatedMlp(module, known, down, first, up if isinstance(up, nn.Linear) else None)
+    if known is None:
+        raise Unfit(f"its activation is none of {', '.join(ACTIVATIONS)}")
+    up = linears.get("up_proj")
+    return GatedMlp(module, known, linears["down_proj"], linears["gate_proj" if up else "gate_up_proj"], up)
 
 
 def attention(module: nn.Module) -> Attention | None:
     """The attention that a module may be: projections of its own, and a config that tells the heads."""
     parts = dict(module.named_children())
-    config: Any = getattr(module, "config", None)
-    heads: Any = getattr(config, "num_attention_heads", None)
-    kv_heads: Any = getattr(config, "num_key_value_heads", None)
-    head_dim: Any = getattr(module, "head_dim", None)
-    out = parts.get("o_proj")
     names = ("qkv_proj",) if "qkv_proj" in parts else ("q_proj", "k_proj", "v_proj")
-    linears = [parts.get(name) for name in names]
-    allowed = {*names, "o_proj", "q_norm", "k_norm"}
-    held = {name.split(".")[0] for name, _ in module.named_parameters()}
-    numbers = all(isinstance(each, int) for each in (heads, kv_heads, head_dim))
-    if not numbers or held - allowed or not isinstance(out, nn.Linear) or not is_plain_linear(out):
+    if not parts.keys() >= {*names, "o_proj"}:
         return None
-    plain = [each for each in linears if isinstance(each, nn.Linear) and is_plain_linear(each)]
-    if len(plain) != len(names) or len({each.bias is None for each in plain}) > 1:
-        return None
-    norms = [norm(parts[name]) for name in ("q_norm", "k_norm") if name in parts]
-    if any(each is None or each.weight.numel() != head_dim for each in norms) or len(norms) == 1:
-        return None
-    q_norm, k_norm = norms or (None, None)
-    return Attention(module, int(heads), int(kv_heads), int(head_dim), Stacked(plain), out, q_norm, k_norm)
+    config: Any = getattr(module, "config", None)
+    numbers = [getattr(config, f"num_{name}_heads", None) for name in ("attention", "key_value")]
+    heads, kv_heads, head_dim = (each for each in (*numbers, getattr(module, "head_dim", None)))
+    if not (isinstance(heads, int) and isinstance(kv_heads, int) and isinstance(head_dim, int)):
+        raise Unfit("its config does not tell its heads")
+    if others := {name.split(".")[0] for name, _ in module.named_parameters()} - {*names, "o_proj", "q_norm", "k_norm"}:
+        raise Unfit(f"{min(others)} is more than attention has")
+    linears = [plain_linear(name, parts[name]) for name in names]
+    out = plain_linear("o_proj", parts["o_proj"])
+    if len({each.bias is None for each in linears}) > 1:
+        raise Unfit("some of q_proj, k_proj and v_proj have a bias and others have none")
+    q_norm, k_norm = _head_norms(parts, heads, kv_heads, head_dim)
+    return Attention(module, heads, kv_heads, head_dim, Stacked(linears), out, q_norm, k_norm)
 
 
-def layer(module: nn.Module) -> Layer | None:
-    """The decoder layer that a module may be: attention, an MLP, a norm in front of each, and nothing beside them."""
-    parts = {name: each for name, each in module.named_children() if not isinstance(each, nn.Dropout)}
-    if parts.keys() != {"self_attn", "mlp", "input_layernorm", "post_attention_layernorm"}:
-        return None
-    before, between = norm(parts["input_layernorm"]), norm(parts["post_attention_layernorm"])
-    found, expansion = attention(parts["self_attn"]), gated_mlp(parts["mlp"])
-    if before is None or between is None or found is None or expansion is None:
-        return None
-    return Layer(module, before, found, between, expansion)
+def _head_norms(
+    parts: Mapping[str, nn.Module], heads: int, kv_heads: int, head_dim: int
+) -> tuple[Norm | None, Norm | None]:
+    """Norms of q and k, of every head or of all of them as one row."""
+    found = [parts[name] for name in ("q_norm", "k_norm") if name in parts]
+    if not found:
+        return None, None
+    q_norm, k_norm = norm(found[0]), norm(found[-1])
+    widths = [each.weight.numel() for each in (q_norm, k_norm) if each is not None]
+    if q_norm is None or k_norm is None or widths not in ([head_dim] * 2, [heads * head_dim, kv_heads * head_dim]):
+        raise Unfit("its norms of q and k are others than those of heads, or of all heads in a row")
+    if q_norm.eps != k_norm.eps:
+        raise Unfit("its norms of q and k have different epsilons")
+    return q_norm, k_norm
 
 
-def norms_of(found: Layer) -> Iterator[Norm]:
-    """All norms of a layer."""
-    yield from (found.before, found.between)
-    yield from (each for each in (found.attention.q_norm, found.attention.k_norm) if each is not None)
-
-
-def is_plain_linear(module: nn.Module | None) -> bool:
-    """Whether a module is a linear layer and nothing more: an adapter or a quantised layer is a class of its own."""
-    return type(module) is nn.Linear and module.weight.device.type != "meta" and not module._forward_hooks
+def plain_linear(name: str, module: nn.Module) -> nn.Linear:
+    """A linear layer and nothing more: an adapter or a quantised layer is a class of its own."""
+    if not isinstance(module, nn.Linear):
+        raise Unfit(f"{name} is a {type(module).__name__} of {type(module).__module__}")
+    if reason := why_not_plain(module, hooked=True):
+        raise Unfit(f"{name}: {reason}")
+    if module.weight.device.type == "meta":
+        raise Unfit(f"{name} has no data (it is on the device `meta`)")
+    return module
 
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A module by its name in the model and its class, and the `ops` that compute it, or why it is `left`."""
+    """A module by its name in the model and its class, and the `ops` that compute it, or why it is `left`.
+
+    `before` and `after` count its launches for one token, of PyTorch's operators and of ours.
+    """
 
     name: str
     kind: str
     ops: str = ""
     left: str = ""
+    before: int = 0
+    after: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +39,34 @@ class Report:
         """Those that look as if they could be, and stay as they are."""
         return tuple(entry for entry in self.entries if entry.left)
 
+    @property
+    def before(self) -> int:
+        """Launches for one token of what is patched, before."""
+        return sum(entry.before for entry in self.patched)
+
+    @property
+    def after(self) -> int:
+        """Launches for one token of what is patched, afterwards."""
+        return sum(entry.after for entry in self.patched)
+
     def __str__(self) -> str:
-        lines = ["would be computed by fusec:" if self.dry else "computed by fusec:"]
-        lines += _grouped([(entry.kind, entry.ops) for entry in self.patched]) or ["  nothing"]
+        head = "would be computed by fusec" if self.dry else "computed by fusec"
+        if not self.patched:
+            lines = [f"nothing {head}"]
+        else:
+            lines = [f"{head}, {self.before} launches for a token before and {self.after} now:"]
+            lines += _grouped((each.kind, f"{each.before} -> {each.after}", each.ops) for each in self.patched)
         if self.left:
-            lines += ["left as they are:", *_grouped([(entry.kind, entry.left) for entry in self.left])]
+            lines += ["left as they are:", *_grouped((each.kind, each.left) for each in self.left)]
         return "\n".join(lines)
 
 
-def _grouped(rows: list[tuple[str, str]]) -> list[str]:
+def _grouped(rows: Iterable[tuple[str, ...]]) -> list[str]:
+    """Rows that are alike as one, with how many there are in front; columns under each other."""
     counted = Counter(rows)
-    width = max((len(kind) for kind, _ in counted), default=0)
-    return [f"  {count:4} {kind:{width}}  {text}" for (kind, text), count in counted.items()]
+    widths = [max(map(len, column)) for column in zip(*counted, strict=True)]
+    lines = []
+    for row, count in counted.items():
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        lines.append(f"  {count:4} {'  '.join(cells)}".rstrip())
+    return lines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,10 +20,21 @@ class Stacked:
 
     def __init__(self, layers: Sequence[nn.Linear]) -> None:
         self.layers = tuple(layers)
-        self._places: tuple[int, ...] = ()
-        self._versions: tuple[int, ...] = ()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._places: list[int] = []
+        self._versions: list[int] = []
         self._weight: Tensor | None = None
         self._bias: Tensor | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The layers alone: a copy of the buffer would not be the buffer of the copies."""
+        return {"layers": self.layers}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.layers = state["layers"]
+        self._forget()
 
     @property
     def widths(self) -> list[int]:
@@ -30,40 +42,47 @@ class Stacked:
         return [layer.weight.shape[0] for layer in self.layers]
 
     @property
-    def weight(self) -> Tensor:
-        """The matrix of all of them."""
-        if len(self.layers) == 1:
-            return self.layers[0].weight
-        self._refresh()
-        assert self._weight is not None
-        return self._weight
+    def inputs(self) -> int:
+        """How many columns all of them have."""
+        return self.layers[0].weight.shape[1]
 
     @property
-    def bias(self) -> Tensor | None:
-        """Their biases; None where none of them has one."""
-        if len(self.layers) == 1:
-            return self.layers[0].bias
-        self._refresh()
-        return self._bias
+    def has_bias(self) -> bool:
+        """Whether they have biases."""
+        return self.layers[0].bias is not None
 
-    def _refresh(self) -> None:
-        if torch.compiler.is_compiling() and self._weight is not None:
-            return
-        params = [param for layer in self.layers for param in layer.parameters()]
-        places = tuple(param.data_ptr() for param in params)
+    def both(self) -> tuple[Tensor, Tensor | None]:
+        """The matrix of all of them, and their biases; None where they have none."""
+        first = self.layers[0]
+        if len(self.layers) == 1:
+            return first.weight, first.bias
+        if torch.compiler.is_compiling():
+            return self._traced()
+        weights = [layer._parameters["weight"] for layer in self.layers]
+        biases = [layer._parameters["bias"] for layer in self.layers]
+        params = [param for param in (*weights, *biases) if param is not None]
+        places = [param.data_ptr() for param in params]
         if places != self._places:
-            self._weight = _joined([layer.weight for layer in self.layers])
-            biases = [layer.bias for layer in self.layers]
-            self._bias = (
-                _joined([bias for bias in biases if bias is not None]) if all(b is not None for b in biases) else None
-            )
-            self._places = tuple(param.data_ptr() for param in params)
-        versions = tuple(param._version for param in params)
-        if versions != self._versions:
-            # The buffer does not know that a view of it was written to under another name.
-            if self._versions:
-                weights_changed()
-            self._versions = versions
+            self._weight = _joined([weight for weight in weights if weight is not None])
+            self._bias = _joined([bias for bias in biases if bias is not None]) if biases[0] is not None else None
+            self._places = [param.data_ptr() for param in params]
+        if not params[0].is_inference():
+            versions = [param._version for param in params]
+            if versions != self._versions:
+                # The buffer does not know that a view of it was written to under another name.
+                if self._versions:
+                    weights_changed()
+                self._versions = versions
+        assert self._weight is not None
+        return self._weight, self._bias
+
+    def _traced(self) -> tuple[Tensor, Tensor | None]:
+        """The same in a graph, where no address is known: the buffer, unless the layers are others by now."""
+        first, weight = self.layers[0].weight, self._weight
+        if weight is not None and weight.dtype == first.dtype and weight.device == first.device:
+            return weight, self._bias
+        joined = torch.cat([layer.weight for layer in self.layers])
+        return joined, torch.cat([layer.bias for layer in self.layers]) if self.has_bias else None
 
 
 @torch.no_grad()

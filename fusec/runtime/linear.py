@@ -64,11 +64,26 @@ class LinearModule(torch.nn.Module):
         return made.train(linear.training)
 
 
-def obstacle(layer: object) -> str:
-    """Why a layer is no plain `torch.nn.Linear`; nothing where it is one."""
+def why_not_plain(layer: torch.nn.Module, *, hooked: bool = False) -> str:
+    """Why a layer of a model is left alone; nothing where it is a `torch.nn.Linear` and no more.
+
+    Somebody made a subclass in order to find it, whatever it computes. See `obstacle` for what is `hooked`.
+    """
+    if isinstance(layer, torch.nn.Linear) and type(layer) is not torch.nn.Linear and "weight" in layer._parameters:
+        return f"{type(layer).__name__} is a subclass of Linear"
+    return obstacle(layer, hooked=hooked)
+
+
+def obstacle(layer: object, *, hooked: bool = False) -> str:
+    """Why a layer does not compute what a plain `torch.nn.Linear` does; nothing where it does.
+
+    Where it may be `hooked`, a forward that keeps its own as `_old_forward` is none: `accelerate` stands around layers
+    so, to move what they are given to their device.
+    """
     if not isinstance(layer, torch.nn.Linear):
         return f"should be a torch.nn.Linear, but is {type(layer).__name__}"
-    if type(layer).forward is not torch.nn.Linear.forward or "forward" in vars(layer):
+    around = "forward" in vars(layer) and not (hooked and "_old_forward" in vars(layer))
+    if type(layer).forward is not torch.nn.Linear.forward or around:
         return f"has a forward of its own, that of {type(layer).__name__}"
     if "weight" not in layer._parameters or (layer.bias is not None and "bias" not in layer._parameters):
         return "computes its weight in every call (a parametrization)"

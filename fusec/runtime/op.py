@@ -76,6 +76,7 @@ class Op:
         self._known: BoundedCache[Recent] = BoundedCache()
         self._recent: Recent | None = None
         self.operator = register(schema, self._run, self._fake, source=extents.__code__.co_filename)
+        _BY_OPERATOR[self.operator] = self
         if function is not None:
             function.plan = partial(self._plan_of, function)
 
@@ -274,6 +275,15 @@ class Op:
                 with suppress(ShapeMismatchError, UnsupportedDtypeError):
                     return found(other)
             raise
+
+
+_BY_OPERATOR: dict[Any, Op] = {}
+
+
+def launches_of(operator: Any, arguments: tuple[Any, ...]) -> int:
+    """How many launches a call of a registered operator takes; 1 where the operator is none of ours."""
+    op = _BY_OPERATOR.get(operator)
+    return 1 if op is None else op._planned_arguments(*arguments)[0].launched
 
 
 def _arguments(schema: str) -> list[str]:

@@ -123,6 +123,11 @@ class Plan:
         return tuple(step.kernel for step in self._steps if isinstance(step, Launcher))
 
     @property
+    def launched(self) -> int:
+        """How many launches a call takes, those of the vendor's library among them."""
+        return len(self._steps)
+
+    @property
     def programs(self) -> int:
         """How many programs a call launches."""
         return sum(step.programs for step in self._steps if isinstance(step, Launcher))
@@ -196,6 +201,11 @@ class PlanOfOthers(Plan):
     def kernels(self) -> tuple[str, ...]:
         """The kernels that a call launches, by name."""
         return self._plan.kernels
+
+    @property
+    def launched(self) -> int:
+        """How many launches the plan for the other tensors takes."""
+        return self._plan.launched
 
     @property
     def programs(self) -> int:

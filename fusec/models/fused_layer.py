@@ -1,0 +1,154 @@
+"""What stands in for the forward of a decoder layer: products that hold norms, rotation, activation and residual."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fusec import ops
+from fusec.models.calls import Calls, attention_function
+from fusec.models.fused import no_training, normed
+from fusec.models.layers import Layer
+from fusec.models.parts import GatedMlp, Norm
+from fusec.models.rotation import Rotation, Tables, rotated
+
+
+@dataclass(slots=True)
+class FusedLayer:
+    """A decoder layer by ops of ours. While somebody's hook watches a part of it, it computes as its module does."""
+
+    layer: Layer
+    calls: Calls
+    rotation: Rotation
+    original: Any
+    name: str = ""
+    _uncalled: tuple[nn.Module, ...] = field(init=False)
+    _named: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._uncalled = self.layer.uncalled
+        self._named = tuple(inspect.signature(type(self.layer.module).forward).parameters)[1:]
+
+    def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """As the module's own; attention itself is what the config of the model names."""
+        layer = self.layer
+        no_training(layer.module, self.name)
+        if args:
+            kwargs.update(zip(self._named[1:], args, strict=False))
+        if self._is_watched():
+            return self.original(hidden_states, **kwargs)
+        tables = Tables(hidden_states, *kwargs["position_embeddings"])
+        alone = normed(layer.before, hidden_states) if layer.before is not None and layer.is_parallel else None
+        q, k, v = self._projected(hidden_states if alone is None else alone, tables)
+        attended = self._attend(q, k, v, kwargs)
+        if alone is not None:
+            out = layer.attention.out
+            return self._expanded(alone, ops.linear_residual(attended, out.weight, hidden_states, out.bias))
+        return self._expanded(*self._added(attended, hidden_states))
+
+    def _projected(self, x: Tensor, tables: Tables) -> tuple[Tensor, Tensor, Tensor]:
+        """q, k and v, [B, S, heads, D], behind the norm in front if nobody has computed it, the first two rotated."""
+        attention = self.layer.attention
+        before = None if self.layer.is_parallel else self.layer.before
+        weight, bias = attention.projection.both()
+        if before is not None and before.form == "centred":
+            x, before = normed(before, x), None
+        if before is None:
+            projected = ops.linear(x, weight, bias)
+        elif attention.q_norm is None and self.rotation == "halves" and tables.width == attention.head_dim:
+            found: tuple[Tensor, Tensor, Tensor] = ops.qkv_rope(
+                *(x, before.gain, weight, tables.cos, tables.sin, attention.kv_heads, tables.rows, bias, before.eps)
+            )
+            return found
+        else:
+            projected = ops.rmsnorm_linear(x, before.gain, weight, bias, before.eps)
+        return self._turned(projected, tables)
+
+    def _turned(self, projected: Tensor, tables: Tables) -> tuple[Tensor, Tensor, Tensor]:
+        """q, k and v of one product, behind norms and rotation."""
+        attention = self.layer.attention
+        q_norm, k_norm, dim = attention.q_norm, attention.k_norm, attention.head_dim
+        widths = [dim * heads for heads in (attention.heads, attention.kv_heads, attention.kv_heads)]
+        q, k, v = torch.split(projected, widths, dim=-1)
+        is_whole = q_norm is not None and q_norm.weight.numel() != dim
+        if q_norm is not None and k_norm is not None and is_whole:
+            q, k = normed(q_norm, q), normed(k_norm, k)
+        q, k, v = (each.view(*each.shape[:-1], -1, dim) for each in (q, k, v))
+        if q_norm is None or k_norm is None or is_whole:
+            return *rotated(self.rotation, q, k, tables), v
+        if "centred" not in (q_norm.form, k_norm.form) and self.rotation == "halves" and tables.width == dim:
+            gains = q_norm.gain, k_norm.gain
+            q, k = ops.qk_norm_rope(q, k, *gains, tables.cos, tables.sin, tables.rows, q_norm.eps)
+            return q, k, v
+        return *rotated(self.rotation, normed(q_norm, q), normed(k_norm, k), tables), v
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, kwargs: dict[str, Any]) -> Tensor:
+        """What attention makes of them, [B, S, heads * D], through the cache if there is one."""
+        module, calls = self.layer.attention.module, self.calls
+        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+        cache, mask = kwargs.get(calls.cache), kwargs.get("attention_mask")
+        rest = {name: value for name, value in kwargs.items() if name not in calls.named}
+        if cache is not None:
+            if calls.update == "kwargs":
+                k, v = cache.update(k, v, module.layer_idx, kwargs=rest)
+            else:
+                cos, sin = kwargs["position_embeddings"]
+                about = {"cos": cos, "sin": sin, "cache_position": kwargs.get("cache_position")}
+                k, v = cache.update(k, v, module.layer_idx, about)
+        attended, weights = attention_function(module)(module, q, k, v, mask, dropout=0.0, **calls.extra, **rest)
+        flat: Tensor = attended.flatten(-2)
+        for hook in module._forward_hooks.values():
+            hook(module, (), (flat, weights))
+        return flat
+
+    def _added(self, attended: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
+        """What the MLP reads, and the residual stream there, behind attention."""
+        out, after, between = self.layer.attention.out, self.layer.after, self.layer.between
+        if after is None and between is not None and between.form != "centred":
+            total, y = ops.linear_add_rmsnorm(attended, out.weight, residual, between.gain, out.bias, between.eps)
+            return y, total
+        if after is None:
+            total = ops.linear_residual(attended, out.weight, residual, out.bias)
+        else:
+            total = _norm_added(after, ops.linear(attended, out.weight, out.bias), residual)
+        return (total if between is None else normed(between, total)), total
+
+    def _expanded(self, x: Tensor, residual: Tensor) -> Tensor:
+        """The MLP of x, added to the residual stream."""
+        mlp, last = self.layer.mlp, self.layer.last
+        if not isinstance(mlp, GatedMlp):
+            y: Tensor = mlp(x)
+            return residual + y if last is None else _norm_added(last, y, residual)
+        expanded = ops.fused_gated_mlp(x, *mlp.weights, mlp.activation)
+        if last is not None:
+            return _norm_added(last, ops.linear(expanded, mlp.down.weight), residual)
+        result: Tensor = ops.linear_residual(expanded, mlp.down.weight, residual)
+        return result
+
+    def _is_watched(self) -> bool:
+        """Whether somebody waits for what a part of the layer makes, which is never made here.
+
+        What Hugging Face collects for `output_attentions` is made: the weights of attention.
+        """
+        for part in self._uncalled:
+            if part._forward_pre_hooks or (part._forward_hooks and any(map(_is_own, part._forward_hooks.values()))):
+                return True
+        return False
+
+
+def _norm_added(norm: Norm, x: Tensor, residual: Tensor) -> Tensor:
+    """The norm of x, added to the residual stream."""
+    return residual + normed(norm, x)
+
+
+COLLECTOR = "output_capturing_hook"
+"""The hook by which Hugging Face collects the weights of attention, once anybody has asked for them."""
+
+
+def _is_own(hook: Any) -> bool:
+    """Whether a hook is not that of Hugging Face's collector."""
+    return getattr(hook, "__name__", "") != COLLECTOR

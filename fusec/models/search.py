@@ -1,0 +1,172 @@
+"""A look through a model: what could stand in for each module, tried once for all modules of one kind."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+from torch import nn
+
+from fusec.models import parts
+from fusec.models.calls import calls_of
+from fusec.models.fused import FusedMlp, FusedNorm
+from fusec.models.fused_layer import FusedLayer
+from fusec.models.layers import Layer, layer
+from fusec.models.parts import Norm, Unfit
+from fusec.models.places import Stand, own_forward
+from fusec.models.report import Entry
+from fusec.models.rotation import ROTATIONS, Rotation
+from fusec.models.trial import Trial, trial_of, trial_of_layer
+from fusec.runtime.errors import DeviceError
+
+Fuse = Literal["auto", "layers", "mlps", "norms"]
+
+Found = tuple[nn.Module, Stand | None, Entry]
+"""A module, what is to stand in for it if anything is, and what the report says of it."""
+
+
+@dataclass(slots=True)
+class Search:
+    """A look for what to `fuse`. Norms are `rounded` where the model rounds them, if that is asked for."""
+
+    model: nn.Module
+    fuse: Fuse
+    rounded: bool
+    _trials: dict[tuple[object, ...], Trial] = field(default_factory=dict)
+
+    def found(self) -> list[Found]:
+        """All modules that are, or look as if they could be, replaced."""
+        return list(self._within(self.model, ""))
+
+    def _within(self, module: nn.Module, name: str) -> Iterator[Found]:
+        for wanted, look in (("layers", self._layer), ("mlps", self._mlp), ("norms", self._norm)):
+            if self.fuse not in ("auto", wanted):
+                continue
+            kind = type(module).__name__
+            try:
+                answer = look(module)
+            except Unfit as reason:
+                yield module, None, Entry(name, kind, left=str(reason))
+                continue
+            if answer is not None:
+                stand, trial = answer
+                stand.name = name
+                yield module, stand, Entry(name, kind, ", ".join(trial.ops), before=trial.before, after=trial.after)
+                if isinstance(stand, FusedLayer) and isinstance(stand.layer.mlp, nn.Module):
+                    yield from self._within(stand.layer.mlp, f"{name}.mlp")
+                return
+        for child, part in module.named_children():
+            yield from self._within(part, f"{name}.{child}".lstrip("."))
+
+    def _norm(self, module: nn.Module) -> tuple[FusedNorm, Trial] | None:
+        if "Norm" not in type(module).__name__:
+            return None
+        found = parts.norm(module)
+        if found is None:
+            raise Unfit("no norm of one gain for each column")
+        trial = self._formed(found)
+        return FusedNorm(found), trial
+
+    def _formed(self, norm: Norm) -> Trial:
+        """Try the forms of norms, and give the norm the first that computes the same. Raises `Unfit`."""
+        biased = "bias" in norm.module._parameters and norm.module._parameters["bias"] is not None
+        plain = "rounded" if self.rounded else "plain"
+        reasons = []
+        for form in ("centred",) if biased else (plain, "unit_offset", "centred"):
+
+            def build(copy: nn.Module, form: str = form) -> FusedNorm:
+                return FusedNorm(Norm(copy, norm.eps, form))
+
+            def run(build: Callable[[nn.Module], FusedNorm] = build) -> Trial:
+                return trial_of(norm.module, build, norm.weight.numel())
+
+            trial = self._tried((form, *_kind(norm.module)), run)
+            if not trial.fault:
+                norm.form = form
+                return trial
+            reasons.append(trial.fault)
+        raise Unfit(reasons[0])
+
+    def _mlp(self, module: nn.Module) -> tuple[FusedMlp, Trial] | None:
+        found = parts.gated_mlp(module)
+        if found is None:
+            return None
+
+        def build(copy: nn.Module) -> FusedMlp:
+            mlp = parts.gated_mlp(copy)
+            assert mlp is not None
+            return FusedMlp(mlp)
+
+        width = found.gate.weight.shape[1]
+        return FusedMlp(found), _sound(self._tried(_kind(module), lambda: trial_of(module, build, width)))
+
+    def _layer(self, module: nn.Module) -> tuple[FusedLayer, Trial] | None:
+        found = layer(module)
+        if found is None:
+            return None
+        calls = calls_of(found.attention.module)
+        if calls is None:
+            raise Unfit("its attention calls a cache or an attention function in a way that is not known")
+        rotary = self._rotary(found.attention.module)
+        for norm in found.norms:
+            self._formed(norm)
+        extra = tuple(sorted((name, repr(value)) for name, value in calls.extra.items()))
+        faults = []
+        for rotation in ROTATIONS:
+
+            def build(copy: nn.Module, rotation: Rotation = rotation) -> FusedLayer:
+                return FusedLayer(_like(found, copy), calls, rotation, own_forward(copy))
+
+            def run(build: Callable[[nn.Module], FusedLayer] = build) -> Trial:
+                return trial_of_layer(module, build, found.attention.projection.inputs, rotary, calls.cache)
+
+            trial = self._tried((rotation, *_kind(module), extra), run)
+            if not trial.fault:
+                return FusedLayer(found, calls, rotation, own_forward(module)), trial
+            faults.append(trial.fault)
+        raise Unfit(faults[0])
+
+    def _rotary(self, attention: nn.Module) -> Callable[..., Any]:
+        """What makes the tables of angles for an attention. Raises `Unfit`."""
+        modules = self.model.modules()
+        rotary = next((each for each in modules if type(each).__name__.endswith("RotaryEmbedding")), None)
+        if rotary is None:
+            raise Unfit("no rotary embedding to be found")
+        if "layer_type" in inspect.signature(type(rotary).forward).parameters:
+            return partial(rotary, layer_type=attention.layer_type)
+        return rotary
+
+    def _tried(self, key: tuple[object, ...], trial: Callable[[], Trial]) -> Trial:
+        if key not in self._trials:
+            try:
+                self._trials[key] = trial()
+            except DeviceError:
+                raise
+            except Exception as error:
+                # Whatever a module of somebody raises when it is called alone is a reason to leave it.
+                self._trials[key] = Trial(f"cannot be tried: {type(error).__name__}: {error}")
+        return self._trials[key]
+
+
+def _sound(trial: Trial) -> Trial:
+    if trial.fault:
+        raise Unfit(trial.fault)
+    return trial
+
+
+def _like(found: Layer, copy: nn.Module) -> Layer:
+    """The parts of a copy of a layer, whose norms have the forms of those of the layer."""
+    made = layer(copy)
+    assert made is not None
+    for own, norm in zip(made.norms, found.norms, strict=True):
+        own.form = norm.form
+    return made
+
+
+def _kind(module: nn.Module) -> tuple[object, ...]:
+    """What modules of one kind have in common: the class, and the shapes, dtypes and kind of device of parameters."""
+    held = tuple((name, tuple(p.shape), p.dtype, p.device.type) for name, p in module.named_parameters())
+    return type(module), held, getattr(module, "variance_epsilon", getattr(module, "eps", None))
