@@ -66,13 +66,13 @@ class Stacked:
             self._weight = _joined([weight for weight in weights if weight is not None])
             self._bias = _joined([bias for bias in biases if bias is not None]) if biases[0] is not None else None
             self._places = [param.data_ptr() for param in params]
-        if not params[0].is_inference():
-            versions = [param._version for param in params]
-            if versions != self._versions:
-                # The buffer does not know that a view of it was written to under another name.
-                if self._versions:
-                    weights_changed()
-                self._versions = versions
+        # Those made in inference mode count no writes.
+        versions = [0 if param.is_inference() else param._version for param in params]
+        if versions != self._versions:
+            # The buffer does not know that a view of it was written to under another name.
+            if self._versions:
+                weights_changed()
+            self._versions = versions
         assert self._weight is not None
         return self._weight, self._bias
 
@@ -85,12 +85,12 @@ class Stacked:
         return joined, torch.cat([layer.bias for layer in self.layers]) if self.has_bias else None
 
 
-@torch.no_grad()
 def _joined(params: Sequence[Tensor]) -> Tensor:
-    """One buffer of all of them, of which they become views."""
-    buffer = torch.cat([param.detach() for param in params])
-    start = 0
-    for param in params:
-        param.data = buffer[start : start + param.shape[0]]
-        start += param.shape[0]
-    return buffer
+    """One buffer of all of them, of which they become views; what was made in inference mode stays so."""
+    with torch.inference_mode(params[0].is_inference()), torch.no_grad():
+        buffer = torch.cat([param.detach() for param in params])
+        start = 0
+        for param in params:
+            param.data = buffer[start : start + param.shape[0]]
+            start += param.shape[0]
+        return buffer

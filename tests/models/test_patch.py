@@ -1,118 +1,20 @@
-"""Small random models of Hugging Face, patched: what they compute, in which circumstances, and what is left alone."""
+"""`fusec.patch`: hooks around what is patched, weights, what the report says, what is left alone, what is refused."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
-
-import fusec
+from torch import nn
 
 transformers = pytest.importorskip("transformers")
 
-SMALL = {
-    "hidden_size": 64,
-    "intermediate_size": 96,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 16,
-    "vocab_size": 128,
-    "max_position_embeddings": 64,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-}
+from small_models import PROMPT, logits, model_of  # noqa: E402
 
-LAYERS = {"Llama": 2, "Mistral": 2, "Qwen2": 2, "Qwen3": 2, "Gemma": 2, "Phi3": 2}
-"""Families whose decoder layers are fused, and how many of them there are."""
-
-PARTS = {"Gemma2": 11, "Gemma3Text": 15, "Olmo2": 11, "Cohere": 2, "Glm": 7, "Mixtral": 5}
-"""Families of whose layers norms and MLPs are taken, and how many."""
-
-PROMPT = torch.randint(3, 128, (2, 9), generator=torch.Generator().manual_seed(0))
-
-
-def model_of(family: str, dtype: torch.dtype, device: torch.device, **config: Any) -> Any:
-    torch.manual_seed(0)
-    known = getattr(transformers, f"{family}Config")(**{**SMALL, **config})
-    model = transformers.AutoModelForCausalLM.from_config(known)
-    for param in model.parameters():
-        param.data += torch.randn_like(param) * 0.05
-    return model.to(device, dtype).eval()
-
-
-@torch.no_grad()
-def logits(model: Any, **arguments: Any) -> Tensor:
-    result: Tensor = model(PROMPT.to(model.device), **arguments).logits
-    return result
-
-
-@torch.no_grad()
-def generated(model: Any, **arguments: Any) -> Tensor:
-    found: Tensor = model.generate(PROMPT.to(model.device), max_new_tokens=4, do_sample=False, **arguments)
-    return found
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=str)
-@pytest.mark.parametrize("family", [*LAYERS, *PARTS])
-def test_a_family(family: str, dtype: torch.dtype, device: torch.device) -> None:
-    """Logits are as near those of f32 as the model's own, greedy tokens are the same, and all of it can be undone."""
-    model = model_of(family, dtype, device)
-    truth, before = logits(copy.deepcopy(model).float()), logits(model)
-    tokens = generated(model)
-    report = fusec.patch(model)
-    assert len([entry for entry in report.patched if "DecoderLayer" in entry.kind]) == LAYERS.get(family, 0)
-    assert len(report.patched) == (PARTS.get(family) or LAYERS[family] + 1)
-    off, own = ((found.float() - truth).norm() / truth.norm() for found in (logits(model), before))
-    assert off <= 1.5 * own + 1e-6
-    assert torch.equal(generated(model), tokens) or dtype != torch.float32
-    assert fusec.unpatch(model) == len(report.patched)
-    assert torch.equal(logits(model), before)
-
-
-def padded(model: Any, **arguments: Any) -> Tensor:
-    """Logits of what is not padding; the second sequence begins later, and has positions of its own."""
-    mask = torch.ones_like(PROMPT)
-    mask[1, :3] = 0
-    positions = (mask.cumsum(-1) - 1).clamp(min=0)
-    found = logits(model, attention_mask=mask.to(model.device), position_ids=positions.to(model.device), **arguments)
-    return found[mask.bool().to(model.device)]
-
-
-def inferred(model: Any) -> Tensor:
-    with torch.inference_mode():
-        found: Tensor = model(PROMPT.to(model.device)).logits
-        return found.clone()
-
-
-def traced(model: Any) -> Tensor:
-    return logits(torch.compile(model, fullgraph=True, backend="eager"))
-
-
-@pytest.mark.parametrize(
-    "run",
-    [
-        padded,
-        inferred,
-        lambda model: generated(model, cache_implementation="static").float(),
-        lambda model: generated(model, num_beams=2).float(),
-        lambda model: generated(model, attention_mask=torch.ones_like(PROMPT).to(model.device)).float(),
-        lambda model: logits(copy.deepcopy(model)),
-    ],
-    ids=["padding", "inference mode", "static cache", "beams", "mask", "deep copy"],
-)
-@pytest.mark.parametrize("family", ["Qwen2", "Qwen3"])
-def test_circumstances(family: str, run: Callable[[Any], Tensor], device: torch.device) -> None:
-    model = model_of(family, torch.float32, device)
-    before = run(model)
-    assert fusec.patch(model).patched
-    torch.testing.assert_close(run(model), before, rtol=1e-5, atol=1e-5)
+import fusec  # noqa: E402
 
 
 def hooked(model: nn.Module, calls: list[str]) -> None:
@@ -140,12 +42,6 @@ def test_hooks_of_accelerate_stay_around_what_is_patched(first: str, device: tor
     calls.clear()
     assert torch.equal(logits(model), before)
     assert {"model.layers.1", "model.layers.1.mlp"} <= set(calls)
-
-
-def test_it_is_one_graph(device: torch.device) -> None:
-    model = model_of("Llama", torch.float32, device)
-    fusec.patch(model)
-    torch.testing.assert_close(traced(model), logits(model), rtol=1e-5, atol=1e-5)
 
 
 def test_hidden_states_and_the_weights_of_attention_are_collected(device: torch.device) -> None:
@@ -215,11 +111,13 @@ def test_a_dry_run_changes_nothing(device: torch.device) -> None:
     model = model_of("Llama", torch.float32, device)
     places = [param.data_ptr() for param in model.parameters()]
     report = fusec.patch(model, dry_run=True)
-    assert str(report).splitlines() == [
-        "would be computed by fusec:",
-        "     2 LlamaDecoderLayer  qkv_rope, attention, linear_add_rmsnorm, fused_gated_mlp, linear_residual",
-        "     1 LlamaRMSNorm       rmsnorm",
+    # How many launches there were before is a matter of transformers, and of how it attends.
+    assert re.sub(r"\b\d+(?= launches| now| ->)|(?<=-> )\d+", "N", re.sub(" +", " ", str(report))).splitlines() == [
+        "would be computed by fusec, N launches for a token before and N now:",
+        " 2 LlamaDecoderLayer N -> N qkv_rope, linear_add_rmsnorm, fused_gated_mlp, linear_residual",
+        " 1 LlamaRMSNorm N -> N rmsnorm",
     ]
+    assert report.after < report.before
     assert fusec.unpatch(model) == 0
     assert [param.data_ptr() for param in model.parameters()] == places
 
@@ -246,7 +144,7 @@ def test_what_computes_something_else_is_left_and_told(device: torch.device) -> 
     model = model_of("Glm", torch.float32, device)
     report = fusec.patch(model, dry_run=True)
     assert {entry.kind for entry in report.left} == {"GlmDecoderLayer"}
-    assert "computes something else" in str(report)
+    assert re.search("left as they are:\n +2 GlmDecoderLayer  computes something else: [0-9.]+ off", str(report))
 
 
 def test_what_is_more_than_its_parts_is_left(device: torch.device) -> None:
@@ -255,9 +153,13 @@ def test_what_is_more_than_its_parts_is_left(device: torch.device) -> None:
     model.model.layers[1].mlp.down_proj.__class__ = Adapted
     report = fusec.patch(model)
     assert {entry.name for entry in report.patched} == {
-        "model.layers.0.mlp",
-        *(f"model.layers.{layer}.{norm}_layernorm" for layer in (0, 1) for norm in ("input", "post_attention")),
+        *(f"model.layers.0.{name}" for name in ("mlp", "input_layernorm", "post_attention_layernorm")),
+        "model.layers.1",  # its MLP is called as it is
         "model.norm",
+    }
+    assert {entry.name: entry.left for entry in report.left} == {
+        "model.layers.0": "q_proj: Adapted is a subclass of Linear",
+        "model.layers.1.mlp": "down_proj: Adapted is a subclass of Linear",
     }
 
 
@@ -266,7 +168,7 @@ def test_training_is_refused(device: torch.device) -> None:
     with pytest.raises(ValueError, match=r"LlamaForCausalLM is in training mode.*model\.eval\(\)"):
         fusec.patch(model.train())
     fusec.patch(model.eval())
-    with pytest.raises(NotImplementedError, match="LlamaDecoderLayer was patched by fusec and is in training mode"):
+    with pytest.raises(NotImplementedError, match=r"model\.layers\.0, a LlamaDecoderLayer, was patched"):
         logits(model.train())
 
 
