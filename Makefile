@@ -1,6 +1,7 @@
 # make build   set up a virtual environment, build specs/ into generated/, verify every op, print the table
 # make test    the same environment, then linters, types and all tests
 # make test-install  wheel, sdist and editable install, each in a fresh environment
+# make docs    the site of the documentation, into site/: open site/index.html
 # make test-oldest   all tests with the oldest Triton that fusec supports, with which the gate compiles then
 #
 # Variables:
@@ -18,7 +19,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 BIN := $(VENV)/bin
 READY := $(VENV)/.fusec-ready
 
-.PHONY: build test test-install test-oldest lint check clean
+.PHONY: build test test-install test-oldest docs lint check clean
 .DEFAULT_GOAL := build
 
 build: $(READY)
@@ -29,6 +30,10 @@ test: lint
 
 test-install: $(READY)
 	FUSEC_TEST_INSTALL=$(abspath $(VENV))/constraints.txt $(BIN)/pytest -n0 tests/install
+
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	@echo "site/index.html"
 
 OLDEST := $(VENV)/triton-oldest
 OLDEST_TRITON := $(shell sed -n 's/.*"triton>=\([0-9.]*\)".*/\1/p' pyproject.toml)
@@ -65,5 +70,5 @@ $(READY): pyproject.toml $(CONSTRAINTS)
 		{ echo "no venv module? on Debian: apt-get install python3-venv" >&2; exit 1; }; \
 	grep -vE "$$own" $(CONSTRAINTS) /dev/null -h > $(VENV)/constraints.txt || true; \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		--constraint $(VENV)/constraints.txt --editable '.[test,dev]'
+		--constraint $(VENV)/constraints.txt --editable '.[test,dev,docs]'
 	@touch $@

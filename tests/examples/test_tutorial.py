@@ -1,4 +1,4 @@
-"""The tour of the README shows what the compiler really says and writes."""
+"""The tutorial shows what the compiler really says and writes, and its Python prints what it shows."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from typer.testing import CliRunner
 from fusec.cli import application
 from fusec.diagnostics import Source, SpecError
 from fusec.driver.compile import compile_source
-from fusec.testing.random_run import imported
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+TUTORIAL = (Path(__file__).parents[2] / "docs" / "tutorial.md").read_text(encoding="utf-8")
 
-BLOCKS = [text for _, text in re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)]
+BLOCKS = [text for _, text in re.findall(r"```(\w*)\n(.*?)```", TUTORIAL, re.DOTALL)]
 
 SPEC = next(block for block in BLOCKS if block.startswith("op scaled_rmsnorm("))
+CORRECTED = re.sub(r"\bscal\b", "scale", SPEC)
+FP8 = next(block for block in BLOCKS if block.startswith("op scaled_rmsnorm_fp8("))
 
 
 def block(start: str) -> str:
-    """The one block of the README that begins so."""
+    """The one block of the tutorial that begins so."""
     (found,) = (text for text in BLOCKS if text.lstrip().startswith(start))
     return found
 
@@ -35,7 +36,7 @@ def test_the_mistake_is_told_as_shown() -> None:
 
 
 def test_the_kernel_and_the_plans_are_those_of_the_corrected_spec() -> None:
-    corrected = re.sub(r"\bscal\b", "scale", SPEC)
+    corrected = CORRECTED
     (compiled,) = compile_source(Source("scaled_rmsnorm.fuse", corrected), None)
     assert block('"""One program') in compiled.text
     table = block("$ fusec build my_specs").splitlines()
@@ -46,14 +47,14 @@ def test_the_kernel_and_the_plans_are_those_of_the_corrected_spec() -> None:
     assert shown == [[plan.name, str(len(plan.stages))] for plan in plans]
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="the README shows what the interpreter computes")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the tutorial shows what the interpreter computes")
 def test_the_errors_are_those_that_come_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("COLUMNS", raising=False)  # the README has the whole table
+    monkeypatch.delenv("COLUMNS", raising=False)  # the tutorial has the whole table
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("fusec.commands.build.default_folder", lambda: tmp_path / "store")
     folder = tmp_path / "my_specs"
     folder.mkdir()
-    (folder / "scaled_rmsnorm.fuse").write_text(re.sub(r"\bscal\b", "scale", SPEC))
+    (folder / "scaled_rmsnorm.fuse").write_text(CORRECTED)
     command, *wanted = block("$ fusec build my_specs").splitlines()
     words = [*command.split()[2:], "--target", "none"]
     *table, verified, changes = CliRunner().invoke(application(words), words).stdout.splitlines()
@@ -66,18 +67,28 @@ def without_the_gate(line: str) -> str:
     return " ".join(re.sub(r"(\s+(\d+|-)){3}(?=\s+[\d.]+$)", "", line).split())
 
 
-def test_the_reference_is_where_the_readme_says() -> None:
-    (compiled,) = compile_source(Source("scaled_rmsnorm.fuse", re.sub(r"\bscal\b", "scale", SPEC)), None)
-    assert "from my_ops.scaled_rmsnorm import reference_scaled_rmsnorm" in README
-    assert "\ndef reference_scaled_rmsnorm(" in compiled.text
+def test_reductions_are_explained_as_shown(tmp_path: Path) -> None:
+    (tmp_path / "scaled_rmsnorm_fp8.fuse").write_text(FP8)
+    command, *wanted = block("$ fusec explain").splitlines()
+    words = [*command.split()[2:-1], str(tmp_path)]
+    told = CliRunner().invoke(application(words), words).stdout.splitlines()
+    assert told[: len(wanted)] == wanted
 
 
-def test_the_plan_of_a_call_is_told_as_shown(tmp_path: Path) -> None:
-    (compiled,) = compile_source(Source("scaled_rmsnorm.fuse", re.sub(r"\bscal\b", "scale", SPEC)), None)
-    module = imported(compiled.text, tmp_path)
-    made: dict[str, Any] = {"torch": torch, "scaled_rmsnorm": module.scaled_rmsnorm}
-    exec(block("x, weight, scale = ").replace("print(", "shown = repr("), made)
-    assert without_times(made["shown"] + "\n") == without_times(block("scaled_rmsnorm on "))
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the tutorial has no GPU")
+def test_python_prints_what_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (compiled,) = compile_source(Source("scaled_rmsnorm.fuse", CORRECTED), None)
+    folder = tmp_path / "my_ops"
+    folder.mkdir()
+    (folder / "scaled_rmsnorm.py").write_text(compiled.text)
+    (folder / "__init__.py").write_text("from my_ops.scaled_rmsnorm import scaled_rmsnorm\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    said: list[str] = []
+    names: dict[str, Any] = {"print": lambda *values: said.append(" ".join(map(str, values)))}
+    for code, _, shown in re.findall(r"```python\n(\S.*?)```\n\n```(text)?\n(.*?)```", TUTORIAL, re.DOTALL):
+        said.clear()
+        exec(code, names)
+        assert without_times("\n".join(said) + "\n") == without_times(shown)
 
 
 def without_times(text: str) -> str:
