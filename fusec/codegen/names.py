@@ -168,7 +168,7 @@ def _kernel_names(programs: tuple[Program, ...], names: _Free) -> list[_Called]:
 
 def _with_merged(programs: tuple[Program, ...], called: list[_Called]) -> tuple[Program, ...]:
     """The programs, where kernels of several ops that differ in little are one, told for which op it is launched."""
-    if len(programs) == 1 or len({program.spelled.may_be_wide for program in programs}) > 1:
+    if len(programs) <= 1 or len({program.spelled.may_be_wide for program in programs}) > 1:
         return programs
     written: list[Written] = []
     for place, (program, own) in enumerate(zip(programs, called, strict=True)):

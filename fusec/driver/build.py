@@ -163,7 +163,8 @@ def build_folder(
 
 def package_files(files: Sequence[FileRecord]) -> dict[str, str]:
     """The package as file names and their texts."""
-    modules = {f"{record.module}.py": record.text for record in files}
-    names = {record.module: record.exports for record in files}
+    filled = [record for record in files if record.ops]
+    modules = {f"{record.module}.py": record.text for record in filled}
+    names = {record.module: record.exports for record in filled}
     others = {**modules, "py.typed": ""}
     return {**others, package.INDEX: index(names, __version__) + package.listing(others)}

@@ -34,6 +34,8 @@ class Compiled:
 def compile_source(source: Source, folder: Path | None) -> tuple[Compiled, ...]:
     """Every op of a spec, as text too. Raises as `plan_source` does."""
     name, planned = PurePath(source.name), plan_source(source, folder)
+    if not planned.graphs:
+        return ()
     programs, names = planned.programs, planned.names
     with blamed("reference/emit"):
         functions = tuple(_functions(programs, names.ops))
@@ -54,8 +56,13 @@ def _functions(programs: Sequence[Program], names: Sequence[OpNames]) -> Iterato
 
 
 def compile_file(source: Source, folder: Path | None) -> FileRecord:
-    """What a build keeps of a spec: its generated file, and the figures of its ops. Raises as `compile_source` does."""
+    """What a build keeps of a spec: its generated file, and the figures of its ops. Raises as `compile_source` does.
+
+    A file of functions alone, which others `use`, makes no file.
+    """
     compiled = compile_source(source, folder)
+    if not compiled:
+        return FileRecord(PurePath(source.name).stem, "", (), (), ())
     ops = tuple(OpRecord(one.graph.name, plan_records(one.program), telling_calls(one.program)) for one in compiled)
     with blamed("passes/warnings"):
         warnings = warnings_of(one.graph for one in compiled)

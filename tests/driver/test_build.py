@@ -13,8 +13,9 @@ from fusec.codegen import gate
 from fusec.codegen.kernel_source import kernel_sources
 from fusec.diagnostics import InternalError, Severity, SpecError
 from fusec.driver.build import Options, Phase, Report, Verification, build_folder
+from fusec.driver.compile import compile_file
 from fusec.driver.record import FileRecord, from_json, to_json
-from fusec.driver.specs import UnreadableError, read_specs
+from fusec.driver.specs import Compiler, UnreadableError, read_specs
 from fusec.driver.store import Store
 from fusec.runtime.select.chip import TARGETS
 from fusec.workers import Pool
@@ -58,6 +59,18 @@ def test_a_build_writes_one_module_per_spec(specs: Path) -> None:
     assert report.changes.added == ("__init__.py", "one.py", "py.typed", "two.py")
     assert set(contents(specs)) == {"__init__.py", "one.py", "py.typed", "two.py"}
     assert '__all__ = [\n    "alpha",\n    "beta",\n    "gamma",\n]' in contents(specs)["__init__.py"]
+
+
+def test_functions_that_others_use_make_no_module(tmp_path: Path) -> None:
+    folder = tmp_path / "specs"
+    folder.mkdir()
+    (folder / "doubling.fuse").write_text("fn doubled(x):\n    return x + x\n")
+    (folder / "double.fuse").write_text(
+        'use doubling\nop double(x: f32[N]) -> y: f32[N]:\n    """2 x."""\n    y = doubled(x)\n'
+    )
+    report = build_folder(folder, tmp_path / "ops", Compiler(compile_file, ""), Options(targets=()))
+    assert not report.failures
+    assert {path.stem for path in (tmp_path / "ops").glob("*.py")} == {"__init__", "double"}
 
 
 def test_builds_are_byte_equal_however_many_processes_compile(specs: Path, tmp_path: Path) -> None:

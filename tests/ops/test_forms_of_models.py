@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import layer_norm
 
-from generated import rmsnorm_add, rmsnorm_add_rmsnorm
+from generated import (
+    linear_qkv_norm_rope,
+    linear_qkv_rope,
+    qkv_norm_rope,
+    qkv_rope,
+    qkv_rope_interleaved,
+    qkv_rope_partial,
+    rmsnorm_add,
+    rmsnorm_add_rmsnorm,
+)
 
 
 def drawn(*size: int, seed: int, dtype: torch.dtype = torch.bfloat16) -> Tensor:
@@ -39,3 +50,108 @@ def test_a_norm_behind_a_block_rounds_as_the_layers_of_hugging_face(norm: str, d
     found = rmsnorm_add_rmsnorm(*arguments, norm=norm)
     assert torch.equal(found[0].cpu(), total)
     torch.testing.assert_close(found[1].cpu(), y, rtol=2**-7, atol=0)
+
+
+B, S, K, HQ, HK, D, R = 2, 3, 16, 4, 2, 8, 4
+X = drawn(B, S, K, seed=5, dtype=torch.float32)
+GAIN = drawn(K, seed=6, dtype=torch.float32)
+WEIGHT = drawn((HQ + 2 * HK) * D, K, seed=7, dtype=torch.float32)
+HEAD_GAINS = drawn(D, seed=8, dtype=torch.float32), drawn(D, seed=9, dtype=torch.float32)
+WIDE_GAINS = drawn(HQ * D, seed=10, dtype=torch.float32), drawn(HK * D, seed=11, dtype=torch.float32)
+ANGLES = drawn(7, D // 2, seed=12, dtype=torch.float32) * 3
+ROWS = torch.tensor([[2, 0, 6], [1, 1, 3]])
+Heads = tuple[Tensor, Tensor, Tensor]
+
+
+def halves(x: Tensor, angles: Tensor) -> Tensor:
+    """`apply_rotary_pos_emb` of Llama, with tables that have every angle twice, one half behind the other."""
+    full = torch.cat((angles, angles), -1)[ROWS][:, :, None]
+    low, high = x.chunk(2, -1)
+    return x * full.cos() + torch.cat((-high, low), -1) * full.sin()
+
+
+def neighbours(x: Tensor, angles: Tensor) -> Tensor:
+    """That of Cohere and GLM, whose tables have every angle twice, side by side."""
+    full = angles.repeat_interleave(2, -1)[ROWS][:, :, None]
+    turned = torch.stack((-x[..., 1::2], x[..., ::2]), -1).flatten(-2)
+    return x * full.cos() + turned * full.sin()
+
+
+def projected(x: Tensor) -> Heads:
+    q, k, v = (x @ WEIGHT.T).unflatten(-1, (-1, D)).split([HQ, HK, HK], dim=-2)
+    return q, k, v
+
+
+def rotated(heads: Heads, turn: Callable[[Tensor], Tensor]) -> Heads:
+    q, k, v = heads
+    return turn(q), turn(k), v
+
+
+def partly(turn: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    return lambda x: torch.cat((turn(x[..., :R], ANGLES[:, : R // 2]), x[..., R:]), -1)
+
+
+def normed_heads(heads: Heads) -> Heads:
+    q, k, v = heads
+    return unit(q) * HEAD_GAINS[0], unit(k) * HEAD_GAINS[1], v
+
+
+def normed_together(heads: Heads) -> Heads:
+    q, k, v = heads
+    wide = (unit(each.flatten(-2)) * gain for each, gain in zip((q, k), WIDE_GAINS, strict=True))
+    q, k = (each.unflatten(-1, (-1, D)) for each in wide)
+    return q, k, v
+
+
+def tables(angles: Tensor) -> tuple[Tensor, Tensor]:
+    return angles.cos(), angles.sin()
+
+
+FULL, PART = tables(torch.cat((ANGLES, ANGLES), -1)), tables(torch.cat((ANGLES[:, : R // 2],) * 2, -1))
+SIDE_BY_SIDE = tuple(table[:, ::2] for table in tables(ANGLES.repeat_interleave(2, -1)))
+TURN, BOTH = partial(halves, angles=ANGLES), partial(neighbours, angles=ANGLES)
+NORMED = unit(X) * GAIN
+FORMS: dict[str, tuple[Callable[..., Heads], tuple[object, ...], dict[str, object], Heads]] = {
+    "llama": (qkv_rope, (X, GAIN, WEIGHT, *FULL, HK), {}, rotated(projected(NORMED), TURN)),
+    "gemma": (
+        qkv_rope,
+        (X, GAIN, WEIGHT, *FULL, HK),
+        {"norm": "unit_offset"},
+        rotated(projected(unit(X) * (1 + GAIN)), TURN),
+    ),
+    "qwen3": (
+        qkv_norm_rope,
+        (X, GAIN, WEIGHT, *HEAD_GAINS, *FULL, HK),
+        {},
+        rotated(normed_heads(projected(NORMED)), TURN),
+    ),
+    "phi4": (qkv_rope_partial, (X, GAIN, WEIGHT, *PART, HK, D), {}, rotated(projected(NORMED), partly(halves))),
+    "glm": (
+        qkv_rope_interleaved,
+        (X, GAIN, WEIGHT, *tables(ANGLES[:, : R // 2]), HK, D),
+        {"norm": "rounded"},
+        rotated(projected(NORMED), partly(neighbours)),
+    ),
+    "cohere": (
+        qkv_rope_interleaved,
+        (X, GAIN, WEIGHT, *SIDE_BY_SIDE, HK, D),
+        {"norm": "layer"},
+        rotated(projected(layer_norm(X, (K,), GAIN, None, 1e-6)), BOTH),
+    ),
+    "no norm": (linear_qkv_rope, (X, WEIGHT, *FULL, HK), {}, rotated(projected(X), TURN)),
+    "olmo2": (
+        linear_qkv_norm_rope,
+        (X, WEIGHT, *WIDE_GAINS, *FULL),
+        {},
+        rotated(normed_together(projected(X)), TURN),
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_projections_with_their_rotation_are_those_of_models(form: str, device: torch.device) -> None:
+    op, arguments, chosen, expected = FORMS[form]
+    placed = [each.to(device) if isinstance(each, Tensor) else each for each in arguments]
+    found = op(*placed, position_ids=ROWS.to(device), **chosen)
+    for own, right in zip(found, expected, strict=True):
+        torch.testing.assert_close(own.cpu(), right, rtol=1e-4, atol=1e-4)

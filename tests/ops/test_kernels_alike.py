@@ -88,3 +88,23 @@ def test_words_make_all_names_or_none(old: tuple[str, ...], new: tuple[str, ...]
     assert found == words
     if found is not None:
         assert tuple(argument_name(name, found) for name in old) == new
+
+
+PACKED = """
+op halved(x: T[M, K], w: T[2*N, K]) -> y: T[M, N]
+where T in {f16, bf16}:
+    gate, up = halves(dot(x, w, over=K), over=2*N)
+    y = gate * up
+
+op parted(x: T[M, K], w: T[N + N, K]) -> y: T[M, N]
+where T in {f16, bf16}:
+    gate, up = split(dot(x, w, over=K), N, N)
+    y = gate * up
+"""
+
+
+def test_axes_may_be_spelled_with_a_digit_first(tmp_path: Path, device: torch.device) -> None:
+    x, w = (torch.randn(shape, device=device, dtype=torch.float16) for shape in ((3, 16), (8, 16)))
+    halved, parted = compiled(PACKED, tmp_path)
+    assert "renamed(" in Path(str(parted.module.__file__)).read_text(encoding="utf-8")
+    assert torch.equal(halved.call(x, w), parted.call(x, w))
