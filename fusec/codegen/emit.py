@@ -120,8 +120,8 @@ def _renamed_lines(names: OpNames, imports: Mapping[str, str]) -> Iterator[str]:
     for each in names.renamed:
         words = "".join(f", {word}={literal(other)}" for word, other in each.words if word.isidentifier())
         # Words of strides may begin with a digit, as that of `2*N`.
-        others = {word: other for word, other in each.words if not word.isidentifier()}
-        words += f", **{literal(others)}" if others else ""
+        others = [f"{literal(word)}: {literal(other)}" for word, other in each.words if not word.isidentifier()]
+        words += f", **{{{', '.join(others)}}}" if others else ""
         yield from wrapped(f"{each.name} = {imports['renamed']}({each.kernel}{words})")
 
 
