@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from math import prod
 from typing import Any, TypeAlias
@@ -36,11 +37,25 @@ def measure(
     arguments = alike(build(graph, case, device).arguments)
     exact = tuple(evaluate(graph, arguments).values())
     own: tuple[str, Callable[[Arguments], Call]] = (OWN, lambda given: partial(function, **given))
+    what = Measured(
+        op=graph.name,
+        size="x".join(map(str, (*case.lead, *(case.extents[name] for name in Signature.of(graph).free)))),
+        rows=prod(case.lead) if case.lead else next(iter(case.extents.values()), 1),
+        bytes=0,
+        device={},
+        flops=flops(graph, case),
+        bits=bits(graph, case),
+    )
+    return figures(what, (own, *others), arguments, exact, timed)
+
+
+def figures(what: Measured, makers: Makers, arguments: Arguments, exact: tuple[Tensor, ...], timed: Timer) -> Measured:
+    """`what` is measured with its figures: everyone is held to the result in f64, and all who may be are timed."""
     calls: dict[str, Call] = {}
     errors: dict[str, float] = {}
     failed: dict[str, str] = {}
     moved = 0
-    for who, maker in (own, *others):
+    for who, maker in makers:
         try:
             call = maker(arguments)
             results = listed(call())
@@ -51,18 +66,14 @@ def measure(
         calls[who] = call
         if who == OWN:
             moved = traffic(arguments, results)
-    del exact
-    if OWN in calls:
-        calls[COPY] = copy_of(moved, device)
+            calls[COPY] = copy_of(moved, results[0].device)
+    if COPY in calls:
+        calls[COPY] = calls.pop(COPY)
     timings = timed(calls) if calls else {}
-    return Measured(
-        op=graph.name,
-        size="x".join(map(str, (*case.lead, *(case.extents[name] for name in Signature.of(graph).free)))),
-        rows=prod(case.lead) if case.lead else next(iter(case.extents.values()), 1),
+    return replace(
+        what,
         bytes=moved,
         device={who: timing.device for who, timing in timings.items()},
-        flops=flops(graph, case),
-        bits=bits(graph, case),
         host={who: timing.host for who, timing in timings.items() if who != COPY},
         errors=errors,
         failed=failed,
@@ -130,7 +141,7 @@ def traffic(arguments: Mapping[str, Any], results: tuple[Tensor, ...]) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-def copy_of(moved: int, device: str) -> Call:
+def copy_of(moved: int, device: torch.device) -> Call:
     """A device copy that reads and writes `moved` bytes together, of whole vectors."""
     source = torch.empty(max(moved // 2, 16) // 16 * 16, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
