@@ -3,7 +3,7 @@
     python -m benchmarks.seeds --out seeds.json [--checkout PATH ...] [--only NAME ...] [--rounds 7]
 
 A checkout is that of MemoryWorld/cuda-kernels, LessUp/triton-fused-ops or gau-nernst/gn-kernels, unmodified. Device
-time is of CUDA graphs with a cold cache; host time is what one call costs Python, which tables of these texts show most.
+time is of CUDA graphs with a cold cache; host time is what a call costs Python, which the tables of these texts show.
 `fusec bench --from seeds.json --report FOLDER` makes a page of it, and `fusec bench --limits` the table of ceilings.
 """
 
