@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from fusec import __version__
 from fusec.codegen.checks import extents_lines
@@ -62,12 +63,9 @@ def emit(
         _op_view(program, own, constants, names, functions, spec_hash)
         for program, own in zip(programs, names.ops, strict=True)
     )
-    environment = Environment(
-        loader=PackageLoader("fusec.codegen"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     public = [name for program in programs for name in program.graph.public]
     views, functions_of_kernels = _with_functions(views, _functions(programs, names), names)
-    body = environment.get_template("op.py.j2").render(
+    body = _template().render(
         version=__version__,
         spec_name=spec_name,
         spec_mark=SPEC,
@@ -81,6 +79,14 @@ def emit(
         ops=views,
     )
     return body.rstrip() + "\n"
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("fusec.codegen"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("op.py.j2")
 
 
 def _op_view(

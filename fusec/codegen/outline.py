@@ -90,7 +90,7 @@ def _best(kernels: Mapping[str, Body]) -> _Shared | None:
     """What saves most lines as a function, if anything does."""
     alike: dict[int, list[_Run]] = {}
     for name, body in kernels.items():
-        for run, form in _runs(name, body):
+        for run, form in _runs(name, body.lines, body.compile_time):
             alike.setdefault(form, []).append(run)
     groups = [runs for runs in map(_apart, alike.values()) if len(runs) > 1]
     heights = {name: [_length([line]) for line in body.lines] for name, body in kernels.items()}
@@ -106,24 +106,29 @@ def _best(kernels: Mapping[str, Body]) -> _Shared | None:
     return best
 
 
-def _runs(name: str, body: Body) -> Iterator[tuple[_Run, int]]:
-    """Every run of a kernel of more than two lines, and its form: the same for the same text but for names."""
-    for block in _blocks(body.lines, 0, len(body.lines)):
+@lru_cache(maxsize=256)
+def _runs(name: str, lines: tuple[str, ...], compile_time: frozenset[str]) -> list[tuple[_Run, int]]:
+    """Every run of a kernel of more than two lines, and its form: the same for the same text but for names.
+
+    They are asked for again after every function that other kernels get.
+    """
+    found: list[tuple[_Run, int]] = []
+    for block in _blocks(lines, 0, len(lines)):
         for place, (start, _) in enumerate(block):
-            indent, form, numbers = _indent(body.lines[start]), 0, dict[str, int]()
+            indent, form, numbers = _indent(lines[start]), 0, dict[str, int]()
             for first, end in block[place : place + LONGEST]:
-                for line in body.lines[first:end]:
-                    form = hash((form, _indent(line) - indent))
+                for line in lines[first:end]:
+                    shape: list[object] = [form, _indent(line) - indent]
                     for token, is_name in tokens(line):
-                        if is_name:
-                            number = numbers.setdefault(token, len(numbers))
-                            form = hash((form, number, token in body.compile_time))
-                        else:
-                            form = hash((form, token))
-                if any(word in line for line in body.lines[first:end] for word in _OPAQUE):
+                        shape.append(
+                            (numbers.setdefault(token, len(numbers)), token in compile_time) if is_name else token
+                        )
+                    form = hash(tuple(shape))
+                if any(word in line for line in lines[first:end] for word in _OPAQUE):
                     break
                 if end - start > 2:
-                    yield _Run(name, start, end, tuple(numbers)), form
+                    found.append((_Run(name, start, end, tuple(numbers)), form))
+    return found
 
 
 def _blocks(lines: Sequence[str], start: int, end: int) -> Iterator[list[tuple[int, int]]]:

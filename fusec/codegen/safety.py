@@ -28,6 +28,8 @@ IMPORTS = frozenset(
 DUNDERS = frozenset({"__all__", "__file__", "__future__", "__init__", "__name__"})
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
+_DUNDER = re.compile(r"(?<![A-Za-z0-9_])__\w*")
+"""What may be a name that begins so, in strings and comments too."""
 _TOP_LEVEL = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign)
 
 
@@ -85,6 +87,8 @@ def _modules(node: ast.Import | ast.ImportFrom) -> tuple[str, ...]:
 
 
 def _words(text: str) -> Iterator[str]:
+    if text.isascii() and DUNDERS.issuperset(_DUNDER.findall(text)):
+        return
     # Tokens, not tree nodes: the parser folds letters of other alphabets into ASCII ones.
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.NAME and not _IDENTIFIER.match(token.string):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sympy
 
 from fusec.diagnostics import InternalError
+from fusec.ir.field_names import field_names
 
 
 def size_text(value: sympy.Expr, names: dict[str, str] | None = None) -> str:
@@ -57,13 +60,13 @@ def _bracketed(text: str, strength: float, outer: float) -> str:
 def symbols_in(value: object) -> tuple[str, ...]:
     """The names of the symbols in the sizes anywhere inside of a tree of dataclasses and tuples, in order."""
     found: dict[str, None] = {}
-    stack = [value]
+    stack: list[Any] = [value]
     while stack:
         item = stack.pop()
-        if isinstance(item, sympy.Basic):
+        if isinstance(item, tuple | list):
+            stack += reversed(item)
+        elif (names := field_names(item.__class__)) is not None:
+            stack += [getattr(item, name) for name in reversed(names)]
+        elif isinstance(item, sympy.Basic):
             found.update(dict.fromkeys(sorted(symbol.name for symbol in item.free_symbols)))
-        elif isinstance(item, tuple | list):
-            stack.extend(reversed(item))
-        elif hasattr(item, "__dataclass_fields__"):
-            stack.extend(getattr(item, name) for name in reversed(item.__dataclass_fields__))
     return tuple(found)

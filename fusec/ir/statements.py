@@ -6,12 +6,12 @@ Codegen prints this and decides nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, is_dataclass
-from functools import cache
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import sympy
 
+from fusec.ir.field_names import field_names
 from fusec.ir.tile_values import Address, Condition, Dims, DTypeRef, MaskName, Name, Value
 from fusec.ir.types import Storage
 
@@ -239,15 +239,9 @@ def every(tree: object) -> Iterator[object]:
         item: Any = left.pop()
         if isinstance(item, tuple):
             left += reversed(item)
-        elif (names := _parts(item.__class__)) is not None:
+        elif (names := field_names(item.__class__)) is not None:
             yield item
             left += [getattr(item, name) for name in reversed(names)]
-
-
-@cache
-def _parts(kind: type) -> tuple[str, ...] | None:
-    """The fields of a dataclass; None of other types."""
-    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else None
 
 
 @dataclass(frozen=True, slots=True)

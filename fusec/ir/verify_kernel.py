@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from typing import Any
 
 from fusec.diagnostics import InternalError
+from fusec.ir.field_names import field_names
 from fusec.ir.kernel import Kernel, Multiply, RowIndex, Rows, Total
 from fusec.ir.statements import Assign, AxisIndex, Branch, Call, Fetch, Kept, Lanes, Let, LoadTile, NoTiles, Point
 from fusec.ir.tile_values import MaskName, Name
@@ -30,8 +31,11 @@ def verify_kernel(kernel: Kernel, step: str = "build_kernels") -> Kernel:
     return kernel
 
 
-def _faults(tree: object, known: set[str]) -> Iterator[str]:
+def _faults(tree: Any, known: set[str]) -> Iterator[str]:
     """What is read and not `known`, which grows by what is computed."""
+    fields = field_names(tree.__class__)
+    if fields is None and not isinstance(tree, tuple):
+        return
     match tree:
         case Name(text) | MaskName(text):
             if text not in known:
@@ -54,10 +58,9 @@ def _faults(tree: object, known: set[str]) -> Iterator[str]:
     made = _made(tree)
     if isinstance(tree, AxisIndex | Multiply):
         known |= made  # The mask is one of the index; the accumulator begins before the loop.
-    if is_dataclass(tree):
-        for field in fields(tree):
-            if not (made and field.name in _MADE):
-                yield from _faults(getattr(tree, field.name), known)
+    for field in fields or ():
+        if not (made and field in _MADE):
+            yield from _faults(getattr(tree, field), known)
     known |= made
 
 

@@ -342,11 +342,12 @@ class _KernelBuilder:
         choices = [expr for expr in exprs if isinstance(expr, Choose)]
         # A tensor that may be left out selects a case, also where no case reads it.
         selectors = {expr.selector for expr in choices if expr.cases[0][0] in (GIVEN, OMITTED)}
-        used = {*loaded, *stored, *selectors, *_types(skeleton)}
+        nodes = tuple(every(skeleton))
+        used = {*loaded, *stored, *selectors, *_types(nodes)}
         pointers = [name for name in graph.stored if name in used]
         integers = self._grid.integers(skeleton)
         chained = self._target.chained
-        marked, shares = _aligned(skeleton), bool(self._sums)
+        marked, shares = _aligned(nodes), bool(self._sums)
         aligned = tuple(name for name in integers if name in marked)
         flags = dict.fromkeys(expr.selector.upper() for expr in choices if expr.selector not in selectors)
         return Kernel(
@@ -362,7 +363,7 @@ class _KernelBuilder:
                 *([PREFETCH] if self._values.has_deferred else []),
                 *([HELD] if isinstance(skeleton, RowLoop) and skeleton.may_hold else []),
                 *([VECTOR] if isinstance(skeleton, RowLoop) and skeleton.stored else []),
-                *([EVICT] if any(isinstance(one, LoadTile) and one.cache == EVICT for one in every(skeleton)) else []),
+                *([EVICT] if any(isinstance(one, LoadTile) and one.cache == EVICT for one in nodes) else []),
                 *([VEC] if aligned else []),
                 *([OVERLAP] if chained else []),
             ),
@@ -376,13 +377,13 @@ class _KernelBuilder:
         )
 
 
-def _types(skeleton: Skeleton) -> set[str]:
+def _types(nodes: tuple[object, ...]) -> set[str]:
     """The tensors whose element is the kernel's name for a type, that of a cast, a largest number or a rounding store.
 
     They are arguments of the kernel even if it reads and writes none of their elements.
     """
     found: set[str] = set()
-    for node in every(skeleton):
+    for node in nodes:
         match node:
             case Rounded(dtype=ElementOf(tensor)) | Exactly(dtype=ElementOf(tensor)) | Largest(dtype=ElementOf(tensor)):
                 found.add(tensor)
@@ -391,10 +392,10 @@ def _types(skeleton: Skeleton) -> set[str]:
     return found
 
 
-def _aligned(skeleton: Skeleton) -> set[str]:
-    """The extents and strides of which statements say that neighbours divide them."""
+def _aligned(nodes: tuple[object, ...]) -> set[str]:
+    """The extents and strides of which parts of statements say that neighbours divide them."""
     found: set[str] = set()
-    for node in every(skeleton):
+    for node in nodes:
         match node:
             case Along(stride=size, aligned=True) | InRange(size=size, aligned=True):
                 found.add(str(size))

@@ -6,9 +6,10 @@ Before: `scale_row = scale_ptr + i * stride`, then a store to `scale_row`; after
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
+from fusec.ir.field_names import field_names
 from fusec.ir.kernel import Results
 from fusec.ir.statements import LoadTile, Point, Statement, StoreTile, every
 from fusec.ir.tile_values import Name, Value
@@ -39,10 +40,11 @@ class _Rewriting:
                 return self._block(tree, self._points(tree))
             made = tuple(map(self.tree, tree))
             return made if any(new is not old for new, old in zip(made, tree, strict=True)) else tree
-        if not is_dataclass(tree) or isinstance(tree, type | Name | Value):
+        names = field_names(tree.__class__)
+        if names is None or isinstance(tree, Name | Value):
             return tree
-        values = {each.name: getattr(tree, each.name) for each in fields(tree)}
-        changed = {name: new for name, old in values.items() if (new := self.tree(old)) is not old}
+        values = [(name, getattr(tree, name)) for name in names]
+        changed = {name: new for name, old in values if (new := self.tree(old)) is not old}
         return replace(tree, **changed) if changed else tree
 
     def _points(self, block: tuple[Statement, ...]) -> dict[Name, Point]:
