@@ -9,14 +9,14 @@ from html import escape
 from fusec.diagnostics import Span
 from fusec.lang import syntax
 
-LETTER = 6.9
+LETTER = 6.3
 """The width of a letter, in units of the picture."""
-ROW = 44
-BOX = 34
-SIDE = 178
+ROW = 48
+BOX = 38
+SIDE = 150
 """How wide a column of tensors is."""
-GAP = 56
-MIDDLE = 470
+GAP = 50
+MIDDLE = 420
 HEAD = 24
 
 
@@ -72,10 +72,22 @@ def _lines(box: Box, left: float, y: float, places: dict[str, tuple[float, float
 def _drawn(box: Box, left: float, y: float, wide: float, kind: str) -> Iterator[str]:
     yield f'<rect class="{kind}" x="{left + 0.5}" y="{y + 0.5}" width="{wide - 1}" height="{BOX - 1}" rx="5"/>'
     if kind == "tensor":
-        yield f'<text class="name" x="{left + wide / 2}" y="{y + 14}">{escape(box.title)}</text>'
-        yield f'<text class="type" x="{left + wide / 2}" y="{y + 27}">{escape(_short(box.text, wide))}</text>'
+        yield f'<text class="name" x="{left + wide / 2}" y="{y + 16}">{escape(box.title)}</text>'
+        yield f'<text class="type" x="{left + wide / 2}" y="{y + 30}">{escape(_short(box.text, wide))}</text>'
     else:
-        yield f'<text class="text" x="{left + 10}" y="{y + 21}">{escape(_short(box.text, wide))}</text>'
+        lines = _broken(box.text, wide)
+        for number, text in enumerate(lines):
+            below = y + (23 if len(lines) == 1 else 16 + 14 * number)
+            yield f'<text class="text" x="{left + 10}" y="{below}">{escape(text)}</text>'
+
+
+def _broken(text: str, wide: float) -> list[str]:
+    """A statement in one line or two, broken behind a comma or before an operator where it can be."""
+    room = int((wide - 16) / LETTER)
+    if len(text) <= room:
+        return [text]
+    place = max(text.rfind(" ", 0, room), room // 2)
+    return [text[:place], _short("  " + text[place:].strip(), wide)]
 
 
 def _short(text: str, wide: float) -> str:

@@ -23,10 +23,11 @@ from fusec.passes.graph.elaborate import elaborate
 ROOT = Path(__file__).parents[2]
 
 FAMILIES = {
-    "Norms and softmax": ("rmsnorm", "layernorm", "add_rmsnorm", "softmax", "norm_gradients"),
+    "Norms and softmax": ("rmsnorm", "layernorm", "add_rmsnorm", "rmsnorm_add", "softmax", "norm_gradients"),
     "Positions and activations": ("fused_rmsnorm_rope", "qk_norm_rope", "rope", "rope_qk", "gated_activation"),
     "Products": ("linear", "bmm"),
-    "Products with norms": ("rmsnorm_linear", "add_rmsnorm_linear", "linear_add_rmsnorm", "qkv_rope"),
+    "Products with norms": ("rmsnorm_linear", "add_rmsnorm_linear", "linear_add_rmsnorm"),
+    "q, k and v": ("qkv_rope", "linear_qkv_rope"),
     "Gated MLPs": ("fused_gated_mlp", "rmsnorm_gated_mlp"),
 }
 """Specs under headings. Those that quantise or multiply few bits are found by their dtypes; the rest stands last."""
@@ -53,7 +54,9 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def specs() -> list[Path]:
-    return sorted((ROOT / "specs").glob("*.fuse"))
+    """The specs with ops; others hold functions that these use."""
+    found = sorted((ROOT / "specs").glob("*.fuse"))
+    return [path for path in found if re.search(r"^op ", path.read_text(encoding="utf-8"), re.MULTILINE)]
 
 
 def families() -> dict[str, list[str]]:
@@ -100,6 +103,7 @@ def page(path: Path) -> Iterator[str]:
             yield from measured
         yield ""
     yield from _modules(path, source)
+    yield from _used(path, source)
 
 
 def graphs(name: str) -> tuple[Graph, ...]:
@@ -179,6 +183,14 @@ def _plans(graph: Graph, plans: dict[str, str]) -> Iterator[str]:
         yield "```text\n" + "\n".join(line[2:] for line in lines[heads[0] :]) + "\n```\n"
     elif other := re.search(r"^  as `(\w+)`", "\n".join(lines), re.MULTILINE):
         yield f"\nPlans as those of [`{other[1]}`](#{other[1]}).\n"
+
+
+def _used(path: Path, source: str) -> Iterator[str]:
+    names = re.findall(r"^use (\w+)", source, re.MULTILINE)
+    if names:
+        yield "## Functions\n\nBeside those of the [standard library](../language.md#functions) it uses these:\n"
+    for name in names:
+        yield "```fuse\n" + path.with_name(f"{name}.fuse").read_text(encoding="utf-8").strip() + "\n```\n"
 
 
 def _modules(path: Path, source: str) -> Iterator[str]:
