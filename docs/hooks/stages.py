@@ -53,7 +53,7 @@ def on_files(files: Files, config: Any) -> Files:
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """`{{ kernel OP PLAN }}` in a page stands for a kernel as it is generated, `{{ stages }}` for their list."""
-    listed = (f"{number}. [{stage.title}]({uri(stage)})\n    {stage.intro}" for number, stage in enumerate(STAGES, 1))
+    listed = (f"{number}. **[{stage.title}]({uri(stage)})**<br>{stage.intro}" for number, stage in enumerate(STAGES, 1))
     markdown = markdown.replace("{{ stages }}", "\n".join(listed))
     return re.sub(r"\{\{ kernel (\w+) (\w+) \}\}", lambda found: _body(found[1], found[2]), markdown)
 

@@ -59,7 +59,7 @@ def test_nothing_is_fetched_from_elsewhere(site: Path) -> None:
 
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
 def test_pages_fit_a_phone_and_miss_no_picture(site: Path, tmp_path: Path) -> None:
-    """Each page is rendered once, in a frame as wide as a phone: nothing sticks out, every picture is there."""
+    """Each page is rendered once, in a frame as wide as a phone, and something is searched for in the folder."""
     pages = [
         str(path.relative_to(site))
         for path in sorted(site.rglob("*.html"))
@@ -77,7 +77,7 @@ def test_pages_fit_a_phone_and_miss_no_picture(site: Path, tmp_path: Path) -> No
     shown = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False).stdout
     told = re.findall(r"<li>(.*?)</li>", shown)
     assert [line for line in told if not line.endswith(": fine")] == []
-    assert len(told) == len(pages)
+    assert len(told) == len(pages) + 1
 
 
 PROBE = """<!doctype html><meta charset="utf-8"><ul id="told"></ul><script>
@@ -87,16 +87,26 @@ function look(frame, page) {
   if (root.scrollWidth > frame.clientWidth) faults.push(`${root.scrollWidth} pixels wide`);
   if (!inside.querySelector("h1")) faults.push("no heading");
   for (const picture of inside.images) if (!picture.naturalWidth) faults.push(`no picture ${picture.src}`);
+  tell(page, faults);
+}
+function tell(page, faults) {
   const line = document.createElement("li");
   line.textContent = `${page}: ${faults.join(", ") || "fine"}`;
   document.getElementById("told").append(line);
 }
+function find(frame, tries) {
+  const found = frame.contentDocument.querySelector(".md-search-result__item");
+  if (found || !tries) tell("search", found ? [] : ["nothing is found"]);
+  else setTimeout(find, 200, frame, tries - 1);
+}
 function next() {
-  const page = pages.shift();
-  if (!page) return;
+  const page = pages.shift() || "index.html?q=rmsnorm";
   const frame = document.createElement("iframe");
   frame.style = "width: 390px; height: 800px; border: 0";
-  frame.onload = () => { look(frame, page); frame.remove(); next(); };
+  frame.onload = () => {
+    if (page.includes("?")) return find(frame, 50);
+    look(frame, page); frame.remove(); next();
+  };
   frame.src = page;
   document.body.append(frame);
 }
