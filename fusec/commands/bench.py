@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -33,7 +33,7 @@ from fusec.driver.compile import compile_file
 from fusec.driver.load import load_module
 from fusec.driver.store import default_folder
 from fusec.ir.graph import Graph
-from fusec.report.results import OWN, FormatError, Measured, Run, read, to_json
+from fusec.report.results import JSON, OWN, FormatError, Measured, Run, read, to_json
 from fusec.testing.cases import Case
 
 EPILOG = """[bold]Examples[/bold]
@@ -46,6 +46,8 @@ fusec bench rope_qk --size B=1 --size S=4096 --size Hq=32 --size Hk=8 --size D=1
 
 fusec bench --suite --report out/
 
+fusec bench rmsnorm --suite --out rmsnorm.json
+
 fusec bench --from out/report.json --report again/
 
 fusec bench --limits
@@ -55,6 +57,10 @@ fusec bench --limits
 0 measured · 1 the spec is wrong · 2 wrong usage, or no GPU · 3 an op of ours could not be timed · 4 a fault of fusec ·
 5 the report could not be written"""
 
+OutOption = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="FILE", help="Write the figures there, as far as they are, all the time."),
+]
 ReportOption = Annotated[
     Path | None, typer.Option("--report", metavar="FOLDER", help="Write report.html and report.json there.")
 ]
@@ -67,9 +73,12 @@ CompileOption = Annotated[str, typer.Option("--compile", help=f"Of torch.compile
 def run(
     op: Annotated[str, typer.Argument(help="The name of an op.")] = "",
     specs: SpecsOption = Path("specs"),
-    suite: Annotated[bool, typer.Option("--suite", help="Many ops, at sizes of published models.")] = False,
+    suite: Annotated[
+        bool, typer.Option("--suite", help="Many ops, or this one, at sizes of published models.")
+    ] = False,
     limits: Annotated[bool, typer.Option("--limits", help="What this GPU reaches at best, for each type.")] = False,
     results: FromOption = None,
+    out: OutOption = None,
     report: ReportOption = None,
     size: Annotated[list[str] | None, typer.Option(help="The extent of an axis, or of `...`.")] = None,
     dtype: Annotated[list[str] | None, typer.Option(help="The dtype of a type variable.")] = None,
@@ -86,11 +95,13 @@ def run(
     large products of the vendor's library instead. A report is one page that needs no network, with pictures.
     """
     with reporting(as_json, debug):
-        if sum(map(bool, (op, suite, limits, results))) != 1:
+        if sum(map(bool, (op or suite, limits, results))) != 1:
             raise UsageError("name an op to time, or give one of --suite, --limits and --from")
+        if suite and op and op not in SUITE:
+            raise UsageError(f"{op} is not in the suite, which has {', '.join(SUITE)}")
         if compile not in peers.MODES:
             raise UsageError(f"--compile {compile}: it is one of {', '.join(peers.MODES)}")
-        write = writer(report) if report else None
+        page = page_writer(report) if report else None
         if results:
             found = taken(results)
         else:
@@ -101,26 +112,35 @@ def run(
                 tell_limits(timer, as_json)
                 return
             dtypes = pairs("--dtype", dtype or [], DTYPES)
-            calls = suite_calls(specs, dtypes) if suite else op_calls(op, specs, size or [], dtypes)
-            found = measured(calls, timer, compile, about(rounds, compile), write)
-            if write is not None:
+            asked = [op] if op else list(SUITE)
+            calls = suite_calls(asked, specs, dtypes) if suite else op_calls(op, specs, size or [], dtypes)
+            kept = out or (report / JSON if report else None)
+            found = measured(calls, timer, compile, about(rounds, compile), partial(save, kept) if kept else None)
+            if kept:
                 found = with_limits(found, best(timer, kinds=kinds_of(found)))
+                save(kept, found)
         tell(found, as_json)
-        if write is not None:
-            for path in write(found, True):
+        if page is not None:
+            for path in page(found):
                 print(path, file=sys.stderr)
         if any(OWN in case.failed for case in found.cases):
             raise typer.Exit(Exit.FAILED)
 
 
-def writer(folder: Path) -> Callable[[Run, bool], list[Path]]:
+def save(path: Path, found: Run) -> None:
+    """Write figures, whose folder is made if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(to_json(found), encoding="utf-8")
+
+
+def page_writer(folder: Path) -> Callable[[Run], list[Path]]:
     """What writes a report. Raises `UsageError` where matplotlib is missing, before anything is measured."""
     if find_spec("matplotlib") is None:
         raise UsageError("--report draws pictures with matplotlib, which is missing: pip install 'fusec[report]'")
     page = import_module("fusec.report.page")
 
-    def write(found: Run, whole: bool) -> list[Path]:
-        paths: list[Path] = page.write_report(found, folder, whole)
+    def write(found: Run) -> list[Path]:
+        paths: list[Path] = page.write_report(found, folder)
         return paths
 
     return write
@@ -144,9 +164,9 @@ def op_calls(op: str, specs: Path, size: list[str], dtypes: Mapping[str, str]) -
         yield function, reference, graph, sizes.choose(graph, size, dtypes)
 
 
-def suite_calls(specs: Path, dtypes: Mapping[str, str]) -> Iterator[Ready]:
-    """Every op of the suite at all its sizes."""
-    for op in SUITE:
+def suite_calls(asked: Sequence[str], specs: Path, dtypes: Mapping[str, str]) -> Iterator[Ready]:
+    """Some ops of the suite at all their sizes."""
+    for op in asked:
         for function, reference, graph in _loaded(op, specs):
             known = {variable.name for variable in graph.variables}
             wanted = {name: dtype for name, dtype in dtypes.items() if name in known}
@@ -165,7 +185,7 @@ def measured(
     timer: Timer,
     compile: str,
     made: Mapping[str, str],
-    write: Callable[[Run, bool], object] | None = None,
+    write: Callable[[Run], object] | None = None,
     device: str = "cuda",
 ) -> Run:
     """All figures of some calls; those at hand are written after every call, so that none is lost with the GPU."""
@@ -179,7 +199,7 @@ def measured(
             one = Measured(graph.name, repr(case), 0, 0, {}, failed={OWN: why})
         found = replace(found, cases=(*found.cases, one))
         if write is not None:
-            write(found, False)
+            write(found)
     return found
 
 

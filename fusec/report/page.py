@@ -10,12 +10,12 @@ from fusec.report.copy_share import copy_share
 from fusec.report.end_to_end import end_to_end
 from fusec.report.host_cost import host_cost
 from fusec.report.picture import Picture
-from fusec.report.results import COPY, OWN, Measured, Run, to_json
+from fusec.report.results import COPY, JSON, OWN, Measured, Run, to_json
 from fusec.report.roofline import roofline
 from fusec.report.speedup import speedups
 
-HTML, JSON = "report.html", "report.json"
-"""What a report consists of."""
+HTML = "report.html"
+"""The page, beside which its figures lie."""
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1f2328; --muted: #59636e; --line: #d8dee4; --page: #ffffff; --own: #0a5fa8 }
@@ -49,10 +49,10 @@ def pictures(run: Run) -> Iterator[Picture]:
     yield from (picture for picture in found if picture is not None)
 
 
-def write_report(run: Run, folder: Path, whole: bool = True) -> list[Path]:
-    """Write the page and its figures, or these alone, into a folder, made if need be. Returns what was written."""
+def write_report(run: Run, folder: Path) -> list[Path]:
+    """Write the page and its figures into a folder, which is made if need be. Returns what was written."""
     folder.mkdir(parents=True, exist_ok=True)
-    texts = {JSON: to_json(run)} | ({HTML: page(run)} if whole else {})
+    texts = {JSON: to_json(run), HTML: page(run)}
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
     return [folder / name for name in texts]

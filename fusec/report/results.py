@@ -14,6 +14,9 @@ from typing import Any
 FORMAT = "fusec bench 1"
 """The first field of a run, which says how the others are to be read."""
 
+JSON = "report.json"
+"""The file of a report that holds its figures."""
+
 OWN = "fusec"
 COPY = "copy"
 """The op itself among the candidates, and a copy of as many bytes as the op moves at least."""

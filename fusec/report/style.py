@@ -38,10 +38,19 @@ WHO = {
     "quack": "#9a6700",
     "FlashInfer": "#6639ba",
     "cuDNN": "#4d7c0f",
+    "CUDA C++": "#9a6700",
+    "seed": "#a03a8c",
+    "seed, Triton": "#a03a8c",
+    "seed, CUDA C++": "#6639ba",
 }
 """Who is drawn in which colour. Blue, orange, green and purple stay apart for every kind of colour blindness."""
 
-SHORT = {"torch.nn.functional": "torch.nn.F", AROUND: "cuBLAS + rest"}
+SHORT = {
+    "torch.nn.functional": "torch.nn.F",
+    AROUND: "cuBLAS + rest",
+    "torch.compile reduce-overhead": "reduce-overhead",
+    "torch.compile max-autotune": "max-autotune",
+}
 """Names for where there is little room."""
 
 DARK = {
@@ -65,6 +74,7 @@ MARKERS = {
     **{"fusec": "o", "torch.compile": "s", "eager": "X", "PyTorch": "s", "torch.nn.functional": "v"},
     **{"cuBLAS": "v", AROUND: "v"},
     **{"fusec fp8": "h", "HF eager": "X", "torch.compile reduce-overhead": "p", "torch.compile max-autotune": "H"},
+    **{"CUDA C++": "^", "seed": "D", "seed, Triton": "D", "seed, CUDA C++": "P"},
     **{"Liger": "D", "quack": "^", "FlashInfer": "P", "cuDNN": "<"},
 }
 """A form beside each colour, for those who see none."""
@@ -158,6 +168,21 @@ def spread(wanted: Mapping[str, float], gap: float) -> dict[str, float]:
     return found
 
 
+def key_lines(names: Iterable[str], room: float) -> list[list[str]]:
+    """Names in as many lines as they need in so many inches."""
+    found: list[list[str]] = [[]]
+    for who in names:
+        if found[-1] and sum(map(key_room, (*found[-1], who))) > room:
+            found.append([])
+        found[-1].append(who)
+    return found
+
+
+def key_room(who: str) -> float:
+    """The inches of a name with its form."""
+    return 0.42 + 0.075 * len(name_of(who))
+
+
 def key(figure: Figure, left: float, up: float, names: Iterable[str]) -> None:
     """Names in their colours behind their forms, in a line that begins so many inches from the lower left corner."""
     width, height = figure.get_size_inches()
@@ -169,7 +194,7 @@ def key(figure: Figure, left: float, up: float, names: Iterable[str]) -> None:
         figure.text(
             (left + 0.1) / width, up / height, name_of(who), color=colour(who), fontsize=9, va="center", weight=weight
         )
-        left += 0.42 + 0.075 * len(name_of(who))
+        left += key_room(who)
 
 
 def to_svg(figure: Figure, words: str, data: str) -> str:

@@ -276,9 +276,7 @@ def test_a_whole_run_on_any_device(device: torch.device, fusec: Fusec, tmp_path:
         for size in (32, 40)
     )
     told: list[Run] = []
-    run = bench.measured(
-        calls, clock, "off", {"device": "a clock"}, lambda found, whole: told.append(found), str(device)
-    )
+    run = bench.measured(calls, clock, "off", {"device": "a clock"}, told.append, str(device))
     assert [len(found.cases) for found in told] == [1, 2]
     assert [list(case.device) for case in run.cases] == [[OWN, "eager", "torch.nn.functional", "copy"]] * 2
     steps = (Step("a model", "decode 1", {OWN: 1.0, "eager": 3.0}, {OWN: 0.5, "eager": 1.0}),)
