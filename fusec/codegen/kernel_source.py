@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 
-def kernel_sources(text: str) -> dict[str, str]:
-    """The text of each function of a file, with the functions and constants of the file that it names."""
-    tops: dict[str, ast.stmt] = {}
-    for statement in ast.parse(text).body:
-        for name in _defined(statement):
-            tops[name] = statement
-    functions = [name for name, top in tops.items() if isinstance(top, ast.FunctionDef)]
-    texts = {name: ast.unparse(top) for name, top in tops.items()}
-    names = {name: {node.id for node in ast.walk(top) if isinstance(node, ast.Name)} for name, top in tops.items()}
+def kernel_sources(text: str, kernels: Collection[str]) -> dict[str, str]:
+    """The text of those of the `kernels` that a file has, with the functions and constants of it that they name."""
+    lines = text.splitlines()
+    tops = {name: statement for statement in ast.parse(text).body for name in _defined(statement)}
+    named: dict[str, set[str]] = {}
     found: dict[str, str] = {}
-    for function in functions:
-        reached, left = {function}, [function]
+    for kernel in tops.keys() & set(kernels):
+        reached, left = {kernel}, [kernel]
         while left:
-            more = (names[left.pop()] & tops.keys()) - reached
+            name = left.pop()
+            if name not in named:
+                named[name] = {node.id for node in ast.walk(tops[name]) if isinstance(node, ast.Name)} & tops.keys()
+            more = named[name] - reached
             reached |= more
             left += more
-        found[function] = "\n".join(texts[name] for name in sorted(reached))
+        found[kernel] = "\n".join(_lines(lines, tops[name]) for name in sorted(reached))
     return found
+
+
+def _lines(lines: Sequence[str], statement: ast.stmt) -> str:
+    """The lines of a statement, with decorators."""
+    first = min(each.lineno for each in (statement, *getattr(statement, "decorator_list", ())))
+    return "\n".join(lines[first - 1 : statement.end_lineno])
 
 
 def _defined(statement: ast.stmt) -> Iterator[str]:

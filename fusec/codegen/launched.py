@@ -10,6 +10,7 @@ import ast
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from itertools import product
 from types import ModuleType
 from typing import Any, TypeAlias
@@ -118,7 +119,8 @@ def _launches(op: Op, call: Sequence[Any], chip: Chip, plan: str | None = None) 
         made = op.decide(*map(_argument, call), plan=plan, chip=chip)
     except (ShapeMismatchError, PlanError):
         return []
-    return [(launch, made.dtypes) for launch in made.launches if isinstance(launch, Launch)]
+    dtypes = made.dtypes
+    return [(launch, dtypes) for launch in made.launches if isinstance(launch, Launch)]
 
 
 def _argument(value: Any) -> Any:
@@ -143,7 +145,7 @@ def variant_of(launch: Launch, buffers: Mapping[str, torch.dtype], scalars: Mapp
             constexprs.append((param.name, value))
         elif kind.startswith("*") or (name in launch.arguments and not param.do_not_specialize and not value % 16):
             divisible.append(param.name)
-    text = "".join(_texts(kernel, launch.arguments.get(OP), {}))
+    text = _text(kernel, launch.arguments.get(OP))
     tiles = ", ".join(f"{n}={v}" for n, v in constexprs if isinstance(v, int) and not isinstance(v, bool) and v > 1)
     types = "/".join(dict.fromkeys(kind[1:] for _, kind in signature if kind.startswith("*")))
     return Variant(
@@ -159,6 +161,12 @@ def variant_of(launch: Launch, buffers: Mapping[str, torch.dtype], scalars: Mapp
         casts=tuple(dict.fromkeys(f"fp8{kind}" for kind in _FLOAT8.findall(text))),
         multiplies=any(word in text for word in ("tl.dot", "device.dot", "roles.load")),
     )
+
+
+@lru_cache(maxsize=1024)
+def _text(kernel: Any, op: Any) -> str:
+    """The text of a kernel as it is for an op, with all that it calls of its file."""
+    return "".join(_texts(kernel, op, {}))
 
 
 def _texts(function: Any, op: Any, seen: dict[str, Any]) -> Iterator[str]:

@@ -28,6 +28,9 @@ OP = "OP"
 FLAGS = ("SWAP_AB", "HELD", "VECTOR", OP)
 """Compile-time flags that say what a kernel holds in registers, or for which op it computes."""
 
+_WAYS = ("HELD", "VECTOR")
+"""Those of which it counts for registers whether they are above, below or 0: more is held of smaller elements."""
+
 _MEMORY = ("*", "tensordesc")
 """How types of tensors begin."""
 
@@ -57,10 +60,17 @@ class Variant:
 
     @property
     def family(self) -> Hashable:
-        """What variants that may stand for each other share: the kernel, its flags, and what it multiplies."""
+        """What variants that may stand for each other share: the kernel, its flags, and what it multiplies.
+
+        What a kernel computes for one op stands for what it does for others where it has no products.
+        """
         kinds = frozenset(_SAME_BITS.sub("f16", kind) for _, kind in self.signature if kind.startswith(_MEMORY))
-        flags = tuple(value for name, value in self.constexprs if name in FLAGS)
         splits = dict(self._sizes).get("SPLIT_K", 1) > 1
+        flags = tuple(
+            _sign(value) if name in _WAYS else value
+            for name, value in self.constexprs
+            if name in FLAGS and (name != OP or self.multiplies)
+        )
         return self.kernel, flags, splits, kinds if self.multiplies else None
 
     @property
@@ -96,6 +106,11 @@ class Variant:
     def _option(self, name: str) -> int:
         """An option of the way that is preferred."""
         return dict(self.options[0]).get(name, 1)
+
+
+def _sign(value: bool | int | float | str) -> bool | int | float | str:
+    """1, 0 or -1 of a number."""
+    return value if isinstance(value, str) else (value > 0) - (value < 0)
 
 
 def _is_tile(name: str) -> bool:

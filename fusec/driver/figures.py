@@ -64,7 +64,10 @@ def _measured(
     kernels: dict[tuple[str, str], list[gate.Job]] = {}
     for job in jobs:
         kernels.setdefault((job.text, job.variant.kernel), []).append(job)
-    sources = {text: kernel_sources(text) for text, _ in kernels}
+    names: dict[str, list[str]] = {}
+    for text, name in kernels:
+        names.setdefault(text, []).append(name)
+    sources = {text: kernel_sources(text, own) for text, own in names.items()}
     keys = {
         (text, name): digest(toolchain_digest(), sources[text].get(name, text), *sorted(map(_key_of, own)))
         for (text, name), own in kernels.items()

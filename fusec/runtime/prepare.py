@@ -172,10 +172,6 @@ class Prepared:
         entry.captured = old.captured if old is not None and values is old.values else None
         return entry
 
-    def dtypes(self, weights: Weights) -> dict[str, torch.dtype]:
-        """What the values are, by name; nothing is computed where the weights are on the meta device."""
-        return {name: value.dtype for name, value in zip(self.names, self._results(weights), strict=True)}
-
     def _values(self, weights: Weights) -> Values:
         owners = {weight.untyped_storage()._cdata for weight in weights}
         kind = "cpu" if self._device.type == "meta" else self._device.type  # nothing is cast without data

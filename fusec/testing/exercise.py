@@ -27,6 +27,7 @@ from fusec.runtime import Op, Plan, PlanError
 from fusec.runtime.errors import ShapeMismatchError
 from fusec.testing.cases import Argument, Case, build, shape
 from fusec.testing.compare import Outcome, run_and_compare
+from fusec.testing.drawing import from_strategies_alone
 from fusec.testing.empty_axes import emptied
 from fusec.testing.long_sums import long_calls, results
 from fusec.testing.strategies import reaching
@@ -248,7 +249,8 @@ class _Subject:
             if candidate.kernels & failed.kernels and not candidate.is_heavy:
                 self._run(candidate)
 
-        call()
+        with from_strategies_alone():
+            call()
 
     def _calls(self, shape: str, count: int) -> list[tuple[Case, dict[str, Argument]]]:
         """So many calls for plans of a shape, with their arguments."""
@@ -260,7 +262,8 @@ class _Subject:
             def collect(case: Case) -> None:
                 found.append(case)
 
-            collect()
+            with from_strategies_alone():
+                collect()
             self._drawn[shape, count] = [
                 (case, build(self.program.graph, case, self.device).arguments) for case in found
             ]

@@ -249,14 +249,23 @@ import triton.language as tl
 SIZE = 4
 def shared(x):
     return x + SIZE
+@jit(early=4)
 def one(x):
     return shared(x)
 def two(x):
     return tl.abs(x)
 """
-    found = kernel_sources(text)
-    for change, unlike in (("SIZE = 4", {"shared", "one"}), ("x + SIZE", {"shared", "one"}), ("tl.abs", {"two"})):
-        other = kernel_sources(text.replace(change, change.replace("4", "5").replace("+", "-").replace("abs", "exp")))
+    kernels = ("shared", "one", "two")
+    found = kernel_sources(text, (*kernels, "three"))
+    assert found.keys() == {*kernels}
+    for change, unlike in (
+        ("SIZE = 4", {"shared", "one"}),
+        ("x + SIZE", {"shared", "one"}),
+        ("early=4", {"one"}),
+        ("tl.abs", {"two"}),
+    ):
+        changed = text.replace(change, change.replace("4", "5").replace("+", "-").replace("abs", "exp"))
+        other = kernel_sources(changed, kernels)
         assert {name for name, own in found.items() if other[name] != own} == unlike
 
 

@@ -125,6 +125,22 @@ def test_what_products_multiply_and_in_which_tiles_is_measured_apart() -> None:
     assert part.registers_to_stand_for(whole) == 0
 
 
+def test_what_is_held_of_smaller_elements_stands_for_what_is_of_larger_ones() -> None:
+    bytes8, bytes4, none = (
+        replace(DOUBLE, constexprs=(("BLOCK", 64), ("HELD", held), ("VECTOR", vector)))
+        for held, vector in ((8, 8), (4, 4), (0, 0))
+    )
+    assert bytes8.family == bytes4.family != none.family
+    shifted = replace(bytes8, constexprs=(("BLOCK", 64), ("HELD", 8), ("VECTOR", -8)))
+    assert bytes8.family != shifted.family
+
+
+def test_one_op_stands_for_others_of_a_kernel_without_products() -> None:
+    one, other = (replace(DOUBLE, constexprs=(("BLOCK", 64), ("OP", op))) for op in ("one", "other"))
+    assert one.family == other.family
+    assert replace(one, multiplies=True).family != replace(other, multiplies=True).family
+
+
 def test_one_stands_for_others_of_its_tile_with_fewer_registers_free() -> None:
     tile = replace(DOUBLE, multiplies=True, constexprs=(("BLOCK_M", 64), ("FULL_STEPS", 8)))
     half = replace(tile, signature=tuple((name, kind.replace("fp16", "bf16")) for name, kind in tile.signature))

@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from fusec.driver.compile import compile_file
 from fusec.driver.load import load_from
 from fusec.forcing import CHIPS, on_chip
+from fusec.ir.arguments import layout_arguments
 from fusec.runtime import H200, Op, Prepare
 from fusec.testing.cases import Case, build
 from fusec.testing.compare import hold, run_and_compare
@@ -163,6 +164,19 @@ def test_results_lie_within_their_bound(op: Compiled, shape: str, device: torch.
     with on_chip(op.module, CHIPS[shape]), computing(op.module) as times:
         run_and_compare(op.call, op.program.forms, of_many_rows(op), device=device)
     assert reads or times or shape not in ("library", "swap_ab")
+
+
+def test_the_table_says_the_dtypes_of_what_is_prepared(op: Compiled, device: torch.device) -> None:
+    (ours,) = (each for each in vars(op.module).values() if isinstance(each, Op) and each.table.prepare)
+    (variable,) = op.program.graph.variables
+    for option in variable.options:
+        case = replace(of_many_rows(op), dtypes={variable.name: option.name})
+        given = build(op.program.graph, case, device).arguments
+        decided = ours.decide(*(given[name] for name in layout_arguments(op.program.graph)), chip=CHIPS["library"])
+        assert decided.prepared is not None
+        values = decided.prepared._values(tuple(given[name] for name in decided.prepared.weights))
+        told = [decided.dtypes[name] for name in decided.prepared.names]
+        assert told == [value.dtype for value in values], option
 
 
 @pytest.mark.parametrize("form", REDUCED)

@@ -464,13 +464,6 @@ class _Ordered(list[Prepared]):
         assert prepared in self
 
 
-def test_dtypes_need_no_data() -> None:
-    gain, proj = torch.empty(K, device="meta"), torch.empty(N, K, device="meta", dtype=torch.bfloat16)
-    prepare = Prepare(lambda gain, proj: (proj.T, proj * gain), weights=("gain", "proj"), names=("turned", "folded"))
-    wanted = {"turned": torch.bfloat16, "folded": torch.float32}
-    assert prepare.like(gain, proj).dtypes((gain, proj)) == wanted
-
-
 def test_the_meta_device_prepares_nothing() -> None:
     prepare = Prepare(lambda weight: weight.item(), weights=("weight",), names=("value",))
     weight = torch.empty(3, device="meta")

@@ -69,8 +69,7 @@ class Decision:
         found |= {name: buffer.dtype for name, buffer in {**call.outputs, **call.workspaces}.items()}
         found |= {copy: found[name] for copy, name in call.aliases.items()}
         if self.prepared:
-            weights = [tensor for name in self.prepared.weights if (tensor := call.tensors[name]) is not None]
-            found |= self.prepared.dtypes(tuple(weights))
+            found |= {name: call.workspace(name).dtype for name in self.prepared.names}
         return found
 
     @property
