@@ -51,6 +51,10 @@ class FusedMlp:
     def forward(self, x: Tensor) -> Tensor:
         """As the module's own."""
         no_training(self.mlp.module, self.name)
+        return self.computed(x)
+
+    def computed(self, x: Tensor) -> Tensor:
+        """The MLP of x."""
         gate, up = self.mlp.weights
         y: Tensor = ops.linear(ops.fused_gated_mlp(x, gate, up, self.mlp.activation), self.mlp.down.weight)
         return y

@@ -43,14 +43,13 @@ class FusedLayer:
             return self.original(hidden_states, **kwargs)
         tables = Tables(hidden_states, *kwargs["position_embeddings"])
         alone = normed(layer.before, hidden_states) if layer.before is not None and layer.is_parallel else None
-        q, k, v = self._projected(hidden_states if alone is None else alone, tables)
+        q, k, v = self.projected(hidden_states if alone is None else alone, tables)
         attended = self._attend(q, k, v, kwargs)
         if alone is not None:
-            out = layer.attention.out
-            return self._expanded(alone, ops.linear_residual(attended, out.weight, hidden_states, out.bias))
-        return self._expanded(*self._added(attended, hidden_states))
+            return self.expanded(alone, self.out_added(attended, hidden_states))
+        return self.expanded(*self.added(attended, hidden_states))
 
-    def _projected(self, x: Tensor, tables: Tables) -> tuple[Tensor, Tensor, Tensor]:
+    def projected(self, x: Tensor, tables: Tables) -> tuple[Tensor, Tensor, Tensor]:
         """q, k and v, [B, S, heads, D], behind the norm in front if nobody has computed it, the first two rotated."""
         attention = self.layer.attention
         before = None if self.layer.is_parallel else self.layer.before
@@ -66,9 +65,9 @@ class FusedLayer:
             return found
         else:
             projected = ops.rmsnorm_linear(x, before.gain, weight, bias, before.eps)
-        return self._turned(projected, tables)
+        return self.turned(projected, tables)
 
-    def _turned(self, projected: Tensor, tables: Tables) -> tuple[Tensor, Tensor, Tensor]:
+    def turned(self, projected: Tensor, tables: Tables) -> tuple[Tensor, Tensor, Tensor]:
         """q, k and v of one product, behind norms and rotation."""
         attention = self.layer.attention
         q_norm, k_norm, dim = attention.q_norm, attention.k_norm, attention.head_dim
@@ -105,27 +104,33 @@ class FusedLayer:
             hook(module, (), (flat, weights))
         return flat
 
-    def _added(self, attended: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
+    def out_added(self, attended: Tensor, residual: Tensor) -> Tensor:
+        """The projection behind attention, added to the residual stream."""
+        out = self.layer.attention.out
+        total: Tensor = ops.linear_residual(attended, out.weight, residual, out.bias)
+        return total
+
+    def added(self, attended: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
         """What the MLP reads, and the residual stream there, behind attention."""
         out, after, between = self.layer.attention.out, self.layer.after, self.layer.between
         if after is None and between is not None and between.form != "centred":
             total, y = ops.linear_add_rmsnorm(attended, out.weight, residual, between.gain, out.bias, between.eps)
             return y, total
         if after is None:
-            total = ops.linear_residual(attended, out.weight, residual, out.bias)
+            total = self.out_added(attended, residual)
         else:
-            total = _norm_added(after, ops.linear(attended, out.weight, out.bias), residual)
+            total = norm_added(after, ops.linear(attended, out.weight, out.bias), residual)
         return (total if between is None else normed(between, total)), total
 
-    def _expanded(self, x: Tensor, residual: Tensor) -> Tensor:
+    def expanded(self, x: Tensor, residual: Tensor) -> Tensor:
         """The MLP of x, added to the residual stream."""
         mlp, last = self.layer.mlp, self.layer.last
         if not isinstance(mlp, GatedMlp):
             y: Tensor = mlp(x)
-            return residual + y if last is None else _norm_added(last, y, residual)
+            return residual + y if last is None else norm_added(last, y, residual)
         expanded = ops.fused_gated_mlp(x, *mlp.weights, mlp.activation)
         if last is not None:
-            return _norm_added(last, ops.linear(expanded, mlp.down.weight), residual)
+            return norm_added(last, ops.linear(expanded, mlp.down.weight), residual)
         result: Tensor = ops.linear_residual(expanded, mlp.down.weight, residual)
         return result
 
@@ -140,7 +145,7 @@ class FusedLayer:
         return False
 
 
-def _norm_added(norm: Norm, x: Tensor, residual: Tensor) -> Tensor:
+def norm_added(norm: Norm, x: Tensor, residual: Tensor) -> Tensor:
     """The norm of x, added to the residual stream."""
     return residual + normed(norm, x)
 

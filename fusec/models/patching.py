@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
+import torch
 from torch import nn
 
+from fusec import ops
+from fusec.conversion import Conversion, convert
+from fusec.models.fused_fp8 import Fp8Layer, Fp8Mlp
 from fusec.models.fused_layer import FusedLayer
-from fusec.models.places import is_patched, put_in, take_out
+from fusec.models.places import Stand, is_patched, put_in, take_out
 from fusec.models.report import Report
-from fusec.models.search import Fuse, Search
+from fusec.models.search import Found, Fuse, Search
 
 Rounding = Literal["once", "model"]
+Precision = Literal["model", "fp8"]
 
 
-def patch(model: nn.Module, *, fuse: Fuse = "auto", rounding: Rounding = "once", dry_run: bool = False) -> Report:
+def patch(
+    model: nn.Module,
+    *,
+    fuse: Fuse = "auto",
+    rounding: Rounding = "once",
+    precision: Precision = "model",
+    samples: Any = None,
+    dry_run: bool = False,
+) -> Report:
     """Let ops of fusec compute what they can of a model, in place; weights are shared, and `unpatch` undoes it.
 
     Decoder layers become four products and attention; norms and gated MLPs elsewhere are taken one by one. A module is
@@ -23,22 +36,46 @@ def patch(model: nn.Module, *, fuse: Fuse = "auto", rounding: Rounding = "once",
     `rounding="once"` rounds where a fused op does, once; `rounding="model"` replaces norms alone and rounds them where
     the model does. With `dry_run` nothing is changed.
 
+    `precision="fp8"` multiplies in FP8 in layers and MLPs, those of f16 and bf16: the report has a table of `errors`,
+    of each linear layer on what reaches it, where `samples` (as `fusec.convert` has them) or random tokens are run
+    through the model. The weights of the model stay beside those of FP8.
+
     Raises `ValueError` where a part of the model is in training mode (our ops have no gradients yet), or is patched
-    already.
+    already, and `DeviceError` where kernels cannot run on its device.
     """
+    if precision == "fp8" and rounding == "model":
+        raise ValueError('rounding="model" replaces norms alone, and precision="fp8" products: choose one of them')
     training = [name or type(module).__name__ for name, module in model.named_modules() if module.training]
     if training:
         raise ValueError(f"{training[0]} is in training mode, and ops of fusec have no gradients yet: model.eval()")
     if any(is_patched(module) for module in model.modules()):
         raise ValueError("this model is patched already: fusec.unpatch(model) first")
-    found = Search(model, "norms" if rounding == "model" else fuse, rounding == "model").found()
+    found = Search(model, "norms" if rounding == "model" else fuse, rounding == "model", precision == "fp8").found()
+    errors = _errors(model, found, samples) if precision == "fp8" else None
     for module, stand, _ in found:
         if stand is not None and not dry_run:
             put_in(module, stand)
-            if isinstance(stand, FusedLayer):
-                # Now, and not in the first call, which may be traced or captured.
-                stand.layer.attention.projection.both()
-    return Report(tuple(entry for _, _, entry in found), dry_run)
+            _prepare(stand)
+    return Report(tuple(entry for _, _, entry in found), dry_run, errors)
+
+
+def _errors(model: nn.Module, found: list[Found], samples: Any) -> Conversion:
+    """What FP8 costs each linear layer that is to be multiplied in it."""
+    stands = [stand for _, stand, _ in found if isinstance(stand, Fp8Layer | Fp8Mlp)]
+    chosen = {layer for stand in stands for each in stand.quantised for layer in each.stacked.layers}
+    if samples is None:
+        tokens = torch.arange(64).view(2, 32) * 7919 % model.get_input_embeddings().num_embeddings  # type: ignore[operator]
+        samples = {"input_ids": tokens.to(next(model.parameters()).device)}
+    return convert(model, ops.FP8Linear, lambda _, layer: layer in chosen, samples=samples, dry_run=True)
+
+
+def _prepare(stand: Stand) -> None:
+    """Make now what calls read, and not in the first call, which may be traced or captured."""
+    if isinstance(stand, FusedLayer):
+        stand.layer.attention.projection.both()
+    if isinstance(stand, Fp8Layer | Fp8Mlp):
+        for each in stand.quantised:
+            each.values()
 
 
 def unpatch(model: nn.Module) -> int:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from statistics import median
+
+from fusec.conversion.report import Conversion, size
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +27,14 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All modules that were looked at. `dry` says that nothing was changed."""
+    """All modules that were looked at. `dry` says that nothing was changed.
+
+    `errors` has a line for every linear layer that is multiplied in FP8, where that was asked for.
+    """
 
     entries: tuple[Entry, ...]
     dry: bool
+    errors: Conversion | None = None
 
     @property
     def patched(self) -> tuple[Entry, ...]:
@@ -56,9 +63,25 @@ class Report:
         else:
             lines = [f"{head}, {self.before} launches for a token before and {self.after} now:"]
             lines += _grouped((each.kind, f"{each.before} -> {each.after}", each.ops) for each in self.patched)
+        if self.errors is not None:
+            lines += _errors(self.errors)
         if self.left:
             lines += ["left as they are:", *_grouped((each.kind, each.left) for each in self.left)]
         return "\n".join(lines)
+
+
+def _errors(found: Conversion) -> list[str]:
+    """The linear layers of FP8 in two lines; those that stay for another reason than that nobody asked in one each."""
+    known = [layer for layer in found.converted if layer.error is not None]
+    if not known:
+        return ["no linear layer is of FP8"]
+    worst = max(known, key=lambda layer: layer.error or 0.0)
+    added = sum(layer.after for layer in known) - sum(layer.before for layer in known)
+    middle = median(layer.error or 0.0 for layer in known)
+    return [
+        f"{len(known)} linear layers in FP8, which take {size(added)} more (print .errors for all):",
+        f"  error {middle:.2%} in the middle, {worst.error:.2%} at most, of {worst.names[0]}",
+    ]
 
 
 def _grouped(rows: Iterable[tuple[str, ...]]) -> list[str]:

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
 from torch import nn
 
+from fusec import ops
+from fusec.conversion import convert
 from fusec.models import parts
 from fusec.models.calls import calls_of
 from fusec.models.fused import FusedMlp, FusedNorm
+from fusec.models.fused_fp8 import Fp8Layer, Fp8Mlp
 from fusec.models.fused_layer import FusedLayer
 from fusec.models.layers import Layer, layer
 from fusec.models.parts import Norm, Unfit
 from fusec.models.places import Stand, own_forward
 from fusec.models.report import Entry
 from fusec.models.rotation import ROTATIONS, Rotation
-from fusec.models.trial import Trial, trial_of, trial_of_layer
+from fusec.models.trial import Trial, trial_of, trial_of_layer, unchanged
 from fusec.runtime.errors import DeviceError
 
 Fuse = Literal["auto", "layers", "mlps", "norms"]
@@ -30,11 +34,15 @@ Found = tuple[nn.Module, Stand | None, Entry]
 
 @dataclass(slots=True)
 class Search:
-    """A look for what to `fuse`. Norms are `rounded` where the model rounds them, if that is asked for."""
+    """A look for what to `fuse`.
+
+    Norms are `rounded` where the model rounds them, if that is asked for; products are of `fp8`, if that is.
+    """
 
     model: nn.Module
     fuse: Fuse
     rounded: bool
+    fp8: bool = False
     _trials: dict[tuple[object, ...], Trial] = field(default_factory=dict)
 
     def found(self) -> list[Found]:
@@ -55,6 +63,8 @@ class Search:
                 stand, trial = answer
                 stand.name = name
                 yield module, stand, Entry(name, kind, ", ".join(trial.ops), before=trial.before, after=trial.after)
+                if trial.note:
+                    yield module, None, Entry(name, kind, left=trial.note)
                 if isinstance(stand, FusedLayer) and isinstance(stand.layer.mlp, nn.Module):
                     yield from self._within(stand.layer.mlp, f"{name}.mlp")
                 return
@@ -95,13 +105,24 @@ class Search:
         if found is None:
             return None
 
-        def build(copy: nn.Module) -> FusedMlp:
-            mlp = parts.gated_mlp(copy)
-            assert mlp is not None
-            return FusedMlp(mlp)
-
         width = found.gate.weight.shape[1]
-        return FusedMlp(found), _sound(self._tried(_kind(module), lambda: trial_of(module, build, width)))
+        stand: type[FusedMlp]
+        note = ""
+        for stand in (Fp8Mlp, FusedMlp) if self.fp8 else (FusedMlp,):
+
+            def build(copy: nn.Module, stand: type[FusedMlp] = stand) -> FusedMlp:
+                mlp = parts.gated_mlp(copy)
+                assert mlp is not None
+                return stand(mlp)
+
+            def run(build: Callable[[nn.Module], FusedMlp] = build, stand: type[FusedMlp] = stand) -> Trial:
+                return trial_of(module, build, width, in_fp8 if stand is Fp8Mlp else unchanged)
+
+            trial = self._tried((stand, *_kind(module)), run)
+            if not trial.fault:
+                return stand(found), replace(trial, note=note)
+            note = f"not in FP8: {trial.fault}"
+        raise Unfit(trial.fault)
 
     def _layer(self, module: nn.Module) -> tuple[FusedLayer, Trial] | None:
         found = layer(module)
@@ -125,9 +146,26 @@ class Search:
 
             trial = self._tried((rotation, *_kind(module), extra), run)
             if not trial.fault:
-                return FusedLayer(found, calls, rotation, own_forward(module)), trial
+                return self._in_fp8(FusedLayer(found, calls, rotation, own_forward(module)), trial, rotary)
             faults.append(trial.fault)
         raise Unfit(faults[0])
+
+    def _in_fp8(self, stand: FusedLayer, trial: Trial, rotary: Callable[..., Any]) -> tuple[FusedLayer, Trial]:
+        """What stands in for a layer with its products in FP8, if that is asked for and right."""
+        found, calls, rotation, module = stand.layer, stand.calls, stand.rotation, stand.layer.module
+        if not self.fp8:
+            return stand, trial
+
+        def build(copy: nn.Module) -> Fp8Layer:
+            return Fp8Layer(_like(found, copy), calls, rotation, own_forward(copy))
+
+        def run() -> Trial:
+            return trial_of_layer(module, build, found.attention.projection.inputs, rotary, calls.cache, in_fp8)
+
+        again = self._tried(("fp8", rotation, *_kind(module), repr(calls.extra)), run)
+        if again.fault:
+            return stand, replace(trial, note=f"not in FP8: {again.fault}")
+        return Fp8Layer(found, calls, rotation, stand.original), again
 
     def _rotary(self, attention: nn.Module) -> Callable[..., Any]:
         """What makes the tables of angles for an attention. Raises `Unfit`."""
@@ -151,10 +189,11 @@ class Search:
         return self._trials[key]
 
 
-def _sound(trial: Trial) -> Trial:
-    if trial.fault:
-        raise Unfit(trial.fault)
-    return trial
+def in_fp8(copy: nn.Module) -> nn.Module:
+    """A copy of a module whose linear layers are of FP8, each by itself."""
+    made = deepcopy(copy)
+    convert(made, ops.FP8Linear)
+    return made
 
 
 def _like(found: Layer, copy: nn.Module) -> Layer:

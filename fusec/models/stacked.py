@@ -16,6 +16,7 @@ class Stacked:
 
     Their parameters become views of one buffer, so that nothing is held twice.
     Whatever moves them apart again, `model.to(...)` say, or gives one of them other storage, is seen at the next call.
+    What `both` returned holds what was `written` last, an equal value for equal contents.
     """
 
     def __init__(self, layers: Sequence[nn.Linear]) -> None:
@@ -25,6 +26,7 @@ class Stacked:
     def _forget(self) -> None:
         self._places: list[int] = []
         self._versions: list[int] = []
+        self.written: object = None
         self._weight: Tensor | None = None
         self._bias: Tensor | None = None
 
@@ -53,32 +55,33 @@ class Stacked:
 
     def both(self) -> tuple[Tensor, Tensor | None]:
         """The matrix of all of them, and their biases; None where they have none."""
-        first = self.layers[0]
-        if len(self.layers) == 1:
-            return first.weight, first.bias
         if torch.compiler.is_compiling():
             return self._traced()
         weights = [layer._parameters["weight"] for layer in self.layers]
         biases = [layer._parameters["bias"] for layer in self.layers]
         params = [param for param in (*weights, *biases) if param is not None]
         places = [param.data_ptr() for param in params]
-        if places != self._places:
+        is_moved = places != self._places
+        if is_moved:
             self._weight = _joined([weight for weight in weights if weight is not None])
             self._bias = _joined([bias for bias in biases if bias is not None]) if biases[0] is not None else None
             self._places = [param.data_ptr() for param in params]
         # Those made in inference mode count no writes.
         versions = [0 if param.is_inference() else param._version for param in params]
-        if versions != self._versions:
+        if is_moved or versions != self._versions:
             # The buffer does not know that a view of it was written to under another name.
-            if self._versions:
+            if self._versions and len(self.layers) > 1:
                 weights_changed()
             self._versions = versions
+            self.written = (*self._places, *versions)
         assert self._weight is not None
         return self._weight, self._bias
 
     def _traced(self) -> tuple[Tensor, Tensor | None]:
         """The same in a graph, where no address is known: the buffer, unless the layers are others by now."""
         first, weight = self.layers[0].weight, self._weight
+        if len(self.layers) == 1:
+            return first, self.layers[0].bias
         if weight is not None and weight.dtype == first.dtype and weight.device == first.device:
             return weight, self._bias
         joined = torch.cat([layer.weight for layer in self.layers])
@@ -87,6 +90,8 @@ class Stacked:
 
 def _joined(params: Sequence[Tensor]) -> Tensor:
     """One buffer of all of them, of which they become views; what was made in inference mode stays so."""
+    if len(params) == 1:
+        return params[0]
     with torch.inference_mode(params[0].is_inference()), torch.no_grad():
         buffer = torch.cat([param.detach() for param in params])
         start = 0

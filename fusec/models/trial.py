@@ -25,27 +25,46 @@ BATCH, LENGTH, FIRST = 2, 6, 3
 Build = Callable[[nn.Module], Any]
 """From a module what is to stand in for it."""
 
+Change = Callable[[nn.Module], nn.Module]
+"""From a copy of a module one whose error is what is allowed: of fewer bits, say."""
+
+
+def unchanged(copy: nn.Module) -> nn.Module:
+    """The module, whose own rounding is what is allowed."""
+    return copy
+
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What is wrong with a stand-in, or nothing; our ops, and launches for one token before and after."""
+    """What is wrong with a stand-in, or nothing; our ops, and launches for one token before and after.
+
+    A `note` says what was asked for and is not done.
+    """
 
     fault: str = ""
     before: int = 0
     after: int = 0
     ops: tuple[str, ...] = ()
+    note: str = ""
 
 
-def trial_of(module: nn.Module, build: Build, width: int) -> Trial:
+def trial_of(module: nn.Module, build: Build, width: int, change: Change = unchanged) -> Trial:
     """Try a stand-in for a module of one argument [..., width]."""
     with _tried(module) as (copy, wide), torch.no_grad():
         x = _random((BATCH, LENGTH, width), _dtype(copy), _device(copy), 1)
         stand, own = build(copy), _forward(copy)
-        fault = _compared(_forward(wide)(x.float()), own(x), stand.forward(x))
+        fault = _compared(_forward(wide)(x.float()), _forward(change(copy))(x), stand.forward(x))
         return Trial(fault) if fault else _counted(lambda: own(x[:1, :1]), lambda: stand.forward(x[:1, :1]))
 
 
-def trial_of_layer(module: nn.Module, build: Build, width: int, rotary: Callable[..., Any], cache: str) -> Trial:
+def trial_of_layer(
+    module: nn.Module,
+    build: Build,
+    width: int,
+    rotary: Callable[..., Any],
+    cache: str,
+    change: Change = unchanged,
+) -> Trial:
     """The same of a decoder layer: a prompt of two sequences behind a mask, and a token behind it, through a cache."""
     with _tried(module) as (copy, wide), torch.no_grad():
         dtype, device = _dtype(copy), _device(copy)
@@ -53,7 +72,7 @@ def trial_of_layer(module: nn.Module, build: Build, width: int, rotary: Callable
         positions = torch.arange(LENGTH + 1, device=device) + torch.tensor([[0], [FIRST]], device=device)
         stand, own = build(copy), _forward(copy)
         runs = []
-        for forward, given in ((_forward(wide), x.float()), (own, x), (stand.forward, x)):
+        for forward, given in ((_forward(wide), x.float()), (_forward(change(copy)), x), (stand.forward, x)):
             call = _Through(forward, given, positions, rotary, cache)
             runs.append([call(slice(0, LENGTH)), call(slice(LENGTH, LENGTH + 1))])
         if odd := next((found for run in runs for found in run if not isinstance(found, Tensor)), None):

@@ -11,8 +11,8 @@ import torch
 
 pytest.importorskip("transformers")
 
-from benchmarks.models import llama  # noqa: E402
-from benchmarks.models.run import main  # noqa: E402
+from benchmarks.models import llama
+from benchmarks.models.run import main
 
 
 def test_a_run_writes_what_it_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: torch.device) -> None:

@@ -123,7 +123,7 @@ LAYERS = (
     ),
     Layer("cli", ("__version__", "commands"), ("typer",)),
     # A live model: it reads the source of its modules, and calls what the model itself would.
-    Layer("models", ("ops", "runtime"), ("torch",)),
+    Layer("models", ("ops", "conversion", "runtime"), ("torch",)),
     Layer("extra"),
     # The package of ops: in a wheel it stands in the place of this module.
     Layer("ops", (), ("generated",)),
