@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,7 @@ def page(path: Path) -> Iterator[str]:
     yield from _used(path, source)
 
 
+@cache
 def graphs(name: str) -> tuple[Graph, ...]:
     path = ROOT / "specs" / f"{name}.fuse"
     return tuple(elaborate(load(Source(path.name, path.read_text(encoding="utf-8")), path.parent)))

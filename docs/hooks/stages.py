@@ -14,7 +14,7 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 from prose import line, prose
 
-from fusec.commands.explain import chosen
+from fusec.commands.explain import call_of, chosen
 from fusec.commands.explain_steps import show
 from fusec.diagnostics import Source
 from fusec.driver.compile import Compiled, compile_source
@@ -120,6 +120,14 @@ def function(start: str) -> str:
     return found[0]
 
 
+def call(rows: str, columns: str) -> str:
+    """What a call of the example does, as its `plan` tells it."""
+    path = ROOT / "specs" / f"{EXAMPLE}.fuse"
+    wanted = {"sizes": [f"M={rows}", f"N={columns}"], "device": "h200"}
+    source = Source(path.name, path.read_text(encoding="utf-8"))
+    return call_of(source, path.parent, compiled(EXAMPLE).graph, wanted)[0]
+
+
 STAGES = (
     Stage(
         *("syntax", "Text to syntax tree", ("lang",)),
@@ -151,7 +159,7 @@ STAGES = (
         "The graph of an op with contractions is cut into steps, in several ways: all in one kernel, the norm "
         "before the product, the product left to the vendor's library. Each way is a partition, and calls choose "
         "among them.",
-        lambda: step("partition", CONTRACTION),
+        lambda: step("partition", CONTRACTION).split("\n\npartition ")[0],
         of=CONTRACTION,
     ),
     Stage(
@@ -191,8 +199,7 @@ STAGES = (
         *("runtime", "A call", ("runtime", "runtime/select")),
         "A call that was seen before is launched at once. Another one is checked, finds its plan by rules, "
         "figures of the chip and tuned tables, and is remembered.",
-        lambda: function(r"rmsnorm_quantize\("),
-        "python",
+        lambda: call("16384", "4096"),
     ),
     Stage(
         *("interpreter", "Without a GPU", ("interpreter",)),
