@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -18,23 +18,19 @@ import triton
 import typer
 
 from fusec import __version__
-from fusec.commands import peers, sizes
-from fusec.commands.bench_cases import SUITE, suite_of
+from fusec.commands import peers
+from fusec.commands.bench_cases import SUITE
 from fusec.commands.bench_measure import measure
+from fusec.commands.bench_ops import Ready, op_calls, suite_calls
 from fusec.commands.bench_table import CANDIDATES, LIMITS, OPS, candidates, limit_row, ops
-from fusec.commands.find import SpecsOption, find_op
+from fusec.commands.find import SpecsOption
 from fusec.commands.limits import Limit, Timer
 from fusec.commands.limits import limits as best
 from fusec.commands.outcome import DebugOption, Exit, JsonOption, UsageError, print_json, reporting
 from fusec.commands.pairs import DTYPES, pairs
 from fusec.commands.table import print_table
 from fusec.commands.timing import time_calls
-from fusec.driver.compile import compile_file
-from fusec.driver.load import load_module
-from fusec.driver.store import default_folder
-from fusec.ir.graph import Graph
 from fusec.report.results import JSON, OWN, FormatError, Measured, Run, read, to_json
-from fusec.testing.cases import Case
 
 EPILOG = """[bold]Examples[/bold]
 
@@ -154,34 +150,8 @@ def taken(path: Path) -> Run:
         raise UsageError(str(error)) from None
 
 
-Ready = tuple[Callable[..., object], Callable[..., object], Graph, Case]
-"""An op, its reference, its graph and a call."""
-
-
-def op_calls(op: str, specs: Path, size: list[str], dtypes: Mapping[str, str]) -> Iterator[Ready]:
-    """One op at one size."""
-    for function, reference, graph in _loaded(op, specs):
-        yield function, reference, graph, sizes.choose(graph, size, dtypes)
-
-
-def suite_calls(asked: Sequence[str], specs: Path, dtypes: Mapping[str, str]) -> Iterator[Ready]:
-    """Some ops of the suite at all their sizes."""
-    for op in asked:
-        for function, reference, graph in _loaded(op, specs):
-            known = {variable.name for variable in graph.variables}
-            wanted = {name: dtype for name, dtype in dtypes.items() if name in known}
-            for case in suite_of(graph, wanted):
-                yield function, reference, graph, case
-
-
-def _loaded(op: str, specs: Path) -> Iterator[tuple[Callable[..., object], Callable[..., object], Graph]]:
-    _, source, graph = find_op(op, specs)
-    module = load_module(source, specs if specs.is_dir() else specs.parent, compile_file, default_folder())
-    yield getattr(module, op), getattr(module, f"reference_{op}"), graph
-
-
 def measured(
-    calls: Iterator[Ready],
+    calls: Iterable[Ready],
     timer: Timer,
     compile: str,
     made: Mapping[str, str],

@@ -16,13 +16,16 @@ import torch
 from conftest import Fusec
 from torch.nn import functional
 
-from fusec.commands import bench, peers_installed, peers_torch
+import generated
+from fusec.commands import bench, bench_ops, peers_installed, peers_torch
 from fusec.commands.bench_cases import SUITE, suite_of
 from fusec.commands.bench_measure import alike, bits, flops, hold, listed, measure
+from fusec.commands.bench_ops import module_of, op_calls
 from fusec.commands.find import find_op
 from fusec.commands.outcome import Exit
 from fusec.commands.peers_torch import Arguments, Call
 from fusec.commands.timing import Timing
+from fusec.diagnostics import Source
 from fusec.ir.graph import ChoiceParam, Graph
 from fusec.reference.evaluate import evaluate
 from fusec.report.results import OWN, Run, Step, from_json, to_json
@@ -270,11 +273,9 @@ def test_what_a_library_has_no_kernel_for_is_told() -> None:
 
 def test_a_whole_run_on_any_device(device: torch.device, fusec: Fusec, tmp_path: Path) -> None:
     """Our op itself, timed by a false clock, with products, limits and a model: every picture is drawn."""
-    calls = (
-        (function, reference, graph, Case(op="softmax", seed=0, extents={"N": size}, lead=(2,), dtypes={"T": "bf16"}))
-        for function, reference, graph in bench._loaded("softmax", SPECS)
-        for size in (32, 40)
-    )
+    softmax = next(op_calls("softmax", SPECS, [], {}))
+    lines = Case(op="softmax", seed=0, extents={"N": 32}, lead=(2,), dtypes={"T": "bf16"})
+    calls = [softmax._replace(case=replace(lines, extents={"N": size})) for size in (32, 40)]
     told: list[Run] = []
     run = bench.measured(calls, clock, "off", {"device": "a clock"}, told.append, str(device))
     assert [len(found.cases) for found in told] == [1, 2]
@@ -284,3 +285,13 @@ def test_a_whole_run_on_any_device(device: torch.device, fusec: Fusec, tmp_path:
     path.write_text(to_json(Run(run.about, run.cases, 1e12, {"bf16": 500.0}, steps)))
     assert fusec("bench", "--from", path, "--report", tmp_path).exit_code == 0
     assert "Whole models" in (tmp_path / "report.html").read_text()
+
+
+def test_the_shipped_op_is_timed_where_its_spec_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[str] = []
+    monkeypatch.setattr(bench_ops, "load_module", lambda source, *_: built.append(source.text))
+    path, source, _ = find_op("softmax", SPECS)
+    assert module_of(path, source).softmax is generated.softmax
+    assert built == []
+    module_of(path, Source(source.name, f"{source.text}\n"))
+    assert built == [f"{source.text}\n"]

@@ -133,7 +133,7 @@ LAYERS = (
 """The first entry whose place fits a module is its layer. `codegen.gate_worker` is a process of its own."""
 
 CALLING = (
-    *("bench", "bench_cases", "bench_measure", "sizes", "tune", "tune_shapes", "tune_worker"),
+    *("bench", "bench_cases", "bench_measure", "bench_ops", "sizes", "tune", "tune_shapes", "tune_worker"),
     *("verify", "verify_worker", "verify_package_worker"),
 )
 """The parts of the command line that call ops, on arguments that `testing` draws."""
