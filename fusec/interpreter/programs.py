@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from threading import RLock
 from types import SimpleNamespace
 from typing import Any, Protocol, TypeAlias
@@ -118,10 +119,7 @@ def launcher(order: Order = in_order, observer: Observer | None = None) -> Calla
         if observer:
             given = inspect.getcallargs(executor.fn, *args, **kwargs)
             observer.begin(executor.fn.__name__, abs(given.get(VECTOR, 0)))
-        scope = stock._patch_lang(_EVERYTHING)
-        # Triton's turns all dimensions round, also that of programs side by side.
-        scope.set_attr(tl.core.tensor, "T", property(tl.trans))
-        scope.set_attr(tl, "range", abreast.staged_rounds)
+        scope = _interpreted()
         try:
             bound = inspect.getcallargs(executor.fn, *args, **kwargs)
             bound = {name: _argument(executor, observer, name, value) for name, value in bound.items()}
@@ -200,6 +198,27 @@ def _is_descriptor(argument: Any) -> bool:
 def _call(function: Any, *args: Any, **kwargs: Any) -> Any:
     """A call of a device function. Triton's own looks through all of the language again for what it has to replace."""
     return function.rewrite()(*args, **kwargs)
+
+
+def _interpreted() -> Any:
+    """Enters what all of the language is in the interpreter; what it was is there again once this is restored."""
+    scope = stock._LangPatchScope()
+    for owner, name, value in _meanings(stock._patch_lang_tensor):
+        scope.set_attr(owner, name, value)
+    return scope
+
+
+@cache
+def _meanings(_of_tensors: object) -> tuple[tuple[Any, str, Any], ...]:
+    """What Triton puts in the place of its language, found once for each way of its tensors: it looks through all."""
+    scope = stock._patch_lang(_EVERYTHING)
+    # Triton's turns all dimensions round, also that of programs side by side.
+    scope.set_attr(tl.core.tensor, "T", property(tl.trans))
+    scope.set_attr(tl, "range", abreast.staged_rounds)
+    changed = dict.fromkeys((owner, name) for owner, name, _ in scope._changes)
+    found = tuple((owner, name, inspect.getattr_static(owner, name)) for owner, name in changed)
+    scope.restore()
+    return found
 
 
 _EVERYTHING = SimpleNamespace(__globals__={"tl": tl, "core": tl.core})

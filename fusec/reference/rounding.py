@@ -54,8 +54,8 @@ def round_to(values: Tensor, dtype: DType) -> Tensor:
         return values != 0
     if dtype.kind is Kind.INT:
         return _round_to_integer(values, dtype)
-    if values.dtype == torch.int64 and dtype.name == "f32":
-        # Beyond 2**53 an integer is no f64, so the way through f64 would round twice.
+    if dtype.name == "f32" and values.dtype in (torch.int64, torch.float64):
+        # Processors round so, once. Beyond 2**53 an integer is no f64, so the way through f64 would round twice.
         return values.to(torch.float32).to(torch.float64)
     return _round_to_float(values.to(torch.float64), FLOAT_FORMATS[dtype.name])
 

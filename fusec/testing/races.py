@@ -64,7 +64,9 @@ class Launch:
 
     def stores_again(self, inputs: Collection[Footprint], written: Sequence[Array]) -> Iterator[Fault]:
         """The first element of what a call makes itself that an earlier launch has written."""
-        own = [store for store in self.stores if store.region not in inputs]
+        own = [store for store in self.stores if store.region not in inputs] if written else []
+        if not own:
+            return
         for address in np.intersect1d(_joined(own)[0], np.concatenate([*written, NOTHING]))[:1]:
             region = next(store.region for store in own if address in store.addresses)
             what = f"`{self.kernel}` stores {region.position(address)}, which an earlier launch has stored"

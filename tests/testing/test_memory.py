@@ -6,13 +6,14 @@ import re
 from contextlib import nullcontext
 
 import handwritten as kernels
+import numpy as np
 import pytest
 import torch
 
 from fusec.interpreter import interpreting
 from fusec.interpreter.programs import in_order, sampled, shuffled
 from fusec.testing.buffers import guarded, guarded_allocations, reserved, reserved_allocations
-from fusec.testing.memory import MemoryFaultError, watched
+from fusec.testing.memory import MemoryFaultError, _without, watched
 
 pytestmark = pytest.mark.skipif(not interpreting(), reason="accesses are seen in the interpreter alone")
 
@@ -315,3 +316,14 @@ def test_guards_notice_what_no_hook_sees() -> None:
     assert held.disturbed() is None
     held.tensor.as_strided((1,), (1,), held.tensor.storage_offset() + 4).fill_(0.0)
     assert "beside `y` changed, the first 16 bytes from its start" in str(held.disturbed())
+
+
+@pytest.mark.parametrize("apart", [1, 4, 300, 1 << 33])
+def test_what_is_missing_is_found_however_far_elements_lie_apart(apart: int) -> None:
+    addresses = np.arange(100, dtype=np.uint64) * np.uint64(apart) + np.uint64(1 << 40)
+    missing = addresses[[3, 50, 99]]
+    elsewhere = np.array([0, 2**63, (1 << 40) - 1], np.uint64)
+    written = np.concatenate([np.setdiff1d(addresses, missing), elsewhere])
+    assert _without(addresses[::-1], written).tolist() == missing.tolist()
+    assert _without(addresses, addresses).size == 0
+    assert _without(addresses, elsewhere).tolist() == addresses.tolist()
