@@ -18,8 +18,9 @@ def _norm(kind: str) -> Callable[[Any, Arguments], Call]:
         x = arguments["x"]
         rows = x.reshape(-1, x.shape[-1], 1, 1)
         parts = {"scale": arguments["weight"], "bias": arguments.get("bias")}
-        wide = {name: part.float().view(1, -1, 1, 1) for name, part in parts.items() if part is not None}
-        return _built(cudnn, kind, rows, wide, arguments["eps"], x.shape)
+        dtype = torch.float32 if kind == "layernorm" else x.dtype  # as NVIDIA's own functions have them
+        flat = {name: part.to(dtype).view(1, -1, 1, 1) for name, part in parts.items() if part is not None}
+        return _built(cudnn, kind, rows, flat, arguments["eps"], x.shape)
 
     return maker
 

@@ -9,27 +9,25 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
 from conftest import Fusec
-from torch.nn import functional
 
 import generated
-from fusec.commands import bench, bench_ops, peers_installed, peers_torch
-from fusec.commands.bench_cases import SUITE, suite_of
-from fusec.commands.bench_measure import alike, bits, flops, hold, listed, measure
+from fusec.commands import bench, bench_ops
+from fusec.commands.bench_cases import SUITE, Sizes, suite_of
+from fusec.commands.bench_measure import bits, flops, measure
 from fusec.commands.bench_ops import module_of, op_calls
 from fusec.commands.find import find_op
+from fusec.commands.limits import Limit
 from fusec.commands.outcome import Exit
 from fusec.commands.peers_torch import Arguments, Call
 from fusec.commands.timing import Timing
 from fusec.diagnostics import Source
-from fusec.ir.graph import ChoiceParam, Graph
-from fusec.reference.evaluate import evaluate
+from fusec.ir.graph import Graph
 from fusec.report.results import OWN, Run, Step, from_json, to_json
-from fusec.testing.cases import Case, build
+from fusec.testing.cases import Case
 
 SPECS = Path(__file__).resolve().parents[2] / "specs"
 
@@ -131,146 +129,6 @@ def test_without_matplotlib_there_are_no_pictures(
     assert "pip install 'fusec[report]'" in result.stderr
 
 
-SMALL: dict[str, Case] = {
-    **{
-        op: Case(op=op, seed=1, extents={"N": 24}, lead=(2, 3), dtypes={"T": "f32", "W": "f32"})
-        for op in ("rmsnorm", "rmsnorm_unit_offset", "add_rmsnorm", "layernorm", "softmax", "gated_activation")
-    },
-    **{
-        op: Case(op=op, seed=1, extents={"N": 24}, lead=(5,), dtypes={"T": "f32", "W": "f32"})
-        for op in ("rmsnorm_gradient", "layernorm_gradient")
-    },
-    **{
-        op: Case(op=op, seed=1, extents={"K": 32, "N": 16}, lead=(5,), dtypes=dict.fromkeys("TWV", "f32"))
-        for op in (
-            "linear",
-            "linear_activation",
-            "linear_residual",
-            "rmsnorm_linear",
-            "fused_gated_mlp",
-            "rmsnorm_gated_mlp",
-            "linear_add_rmsnorm",
-        )
-    },
-    "rope_qk": Case(
-        op="rope_qk",
-        seed=1,
-        extents={"B": 2, "S": 3, "P": 3, "Hq": 4, "Hk": 2, "D": 8},
-        dtypes={"T": "f32", "C": "f32", "I": "i64"},
-        omitted=("position_ids",),
-    ),
-}
-"""A call of every op that PyTorch, or a stand-in for a library, can do on any machine."""
-
-
-def arguments_of(op: str) -> tuple[dict[str, Any], tuple[torch.Tensor, ...]]:
-    """Arguments, and the results in f64."""
-    graph = graph_of(op)
-    dtypes = {each.name: SMALL[op].dtypes[each.name] for each in graph.variables}
-    picks = {each.name: str(each.default) for each in graph.params if isinstance(each, ChoiceParam)}
-    case = replace(SMALL[op], dtypes=dtypes, picks=picks)
-    arguments = alike(build(graph, case).arguments)
-    return arguments, tuple(evaluate(graph, arguments).values())
-
-
-@pytest.mark.parametrize("op", [op for op in SMALL if op in {**peers_torch.WRITTEN, **peers_torch.OTHERS}])
-def test_pytorch_does_the_same(op: str) -> None:
-    arguments, exact = arguments_of(op)
-    if op in peers_torch.WRITTEN:
-        assert hold(listed(peers_torch.WRITTEN[op][1](**arguments)), exact) < 1e-5
-    for maker in peers_torch.OTHERS.get(op, {}).values():
-        if op != "rmsnorm_gradient":  # PyTorch has that for GPUs alone
-            assert hold(listed(maker(arguments)()), exact) < 1e-5
-
-
-class Liger:
-    """What Liger has, with its signatures and its habit of turning q and k in place, in PyTorch."""
-
-    LigerRMSNormFunction = SimpleNamespace(
-        apply=lambda x, w, eps, offset, mode, in_place: functional.rms_norm(x, w.shape, w + offset, eps)
-    )
-    LigerFusedAddRMSNormFunction = SimpleNamespace(
-        apply=lambda x, r, w, eps, offset, mode, in_place: (functional.rms_norm(x + r, w.shape, w, eps), x + r)
-    )
-    LigerLayerNormFunction = SimpleNamespace(apply=lambda x, w, b, eps: functional.layer_norm(x, w.shape, w, b, eps))
-    LigerSoftmaxFunction = SimpleNamespace(apply=lambda x: torch.softmax(x, -1))
-    LigerSiLUMulFunction = SimpleNamespace(apply=lambda a, b: functional.silu(a) * b)
-    LigerRopeFunction = SimpleNamespace(
-        apply=lambda q, k, cos, sin: tuple(each.copy_(turned(each, cos, sin)) for each in (q, k))
-    )
-
-
-def turned(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    """Heads before tokens, as Hugging Face turns them."""
-    left, right = x.chunk(2, -1)
-    return x * cos + torch.cat((-right, left), -1) * sin
-
-
-class Quack:
-    """What quack has: one function for norms, and one whose weights are of f32."""
-
-    @staticmethod
-    def rmsnorm(
-        x: Any, weight: Any, residual: Any = None, eps: float = 0, prenorm: bool = False, weight_offset: float = 0
-    ) -> Any:
-        total = x if residual is None else x + residual
-        out = functional.rms_norm(total, weight.shape, weight + weight_offset, eps)
-        return (out, total) if prenorm else out
-
-    @staticmethod
-    def layernorm_fwd(x: Any, weight: Any, bias: Any, eps: float) -> Any:
-        assert weight.dtype == bias.dtype == torch.float32
-        return functional.layer_norm(x, weight.shape, weight, bias, eps)
-
-    softmax = staticmethod(lambda x: torch.softmax(x, -1))
-
-
-class FlashInfer:
-    """What FlashInfer has: adds in place, reads gate and up side by side, and positions with half tables."""
-
-    rmsnorm = staticmethod(lambda x, w, eps: functional.rms_norm(x, w.shape, w, eps))
-    gemma_rmsnorm = staticmethod(lambda x, w, eps: functional.rms_norm(x, w.shape, w + 1, eps))
-    layernorm = staticmethod(lambda x, w, b, eps: functional.layer_norm(x, w.shape, w, b, eps))
-    gelu_and_mul = gelu_tanh_and_mul = None
-
-    @staticmethod
-    def silu_and_mul(packed: torch.Tensor) -> torch.Tensor:
-        gate, up = packed.chunk(2, -1)
-        return functional.silu(gate) * up
-
-    @staticmethod
-    def fused_add_rmsnorm(x: torch.Tensor, residual: torch.Tensor, w: torch.Tensor, eps: float) -> None:
-        residual += x
-        x.copy_(functional.rms_norm(residual, w.shape, w, eps))
-
-    @staticmethod
-    def apply_rope_with_cos_sin_cache(positions: Any, q: Any, k: Any, width: int, table: Any) -> Any:
-        cos, sin = (torch.cat((half, half), -1)[positions][:, None] for half in table.chunk(2, -1))
-        return tuple(turned(each.view(len(each), -1, width), cos, sin).reshape(each.shape) for each in (q, k))
-
-
-@pytest.mark.parametrize(("library", "calls"), [
-    (Liger, peers_installed.LIGER), (Quack, peers_installed.QUACK), (FlashInfer, peers_installed.FLASHINFER),
-])  # fmt: skip
-def test_libraries_are_called_for_the_same(library: Any, calls: Mapping[str, peers_installed.Maker]) -> None:
-    for op, (_, maker) in calls.items():
-        arguments, exact = arguments_of(op)
-        before = {name: value.clone() for name, value in arguments.items() if isinstance(value, torch.Tensor)}
-        call = maker(library, arguments)
-        assert hold(listed(call()), exact) < 1e-5, op
-        call()
-        assert all(torch.equal(arguments[name], value) for name, value in before.items()), op
-
-
-def test_what_a_library_has_no_kernel_for_is_told() -> None:
-    gated, _ = arguments_of("gated_activation")
-    with pytest.raises(peers_installed.UnfitError, match="for silu alone"):
-        peers_installed.LIGER["gated_activation"][1](Liger, gated | {"activation": "relu"})()
-    rope, _ = arguments_of("rope_qk")
-    with pytest.raises(peers_installed.UnfitError, match="positions"):
-        peers_installed.LIGER["rope_qk"][1](Liger, rope | {"position_ids": torch.zeros(2, 3)})
-
-
 def test_a_whole_run_on_any_device(device: torch.device, fusec: Fusec, tmp_path: Path) -> None:
     """Our op itself, timed by a false clock, with products, limits and a model: every picture is drawn."""
     softmax = next(op_calls("softmax", SPECS, [], {}))
@@ -295,3 +153,46 @@ def test_the_shipped_op_is_timed_where_its_spec_is_the_same(monkeypatch: pytest.
     assert built == []
     module_of(path, Source(source.name, f"{source.text}\n"))
     assert built == [f"{source.text}\n"]
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch, device: torch.device) -> None:
+    """A machine with a GPU, as the command sees it, whose clock is false: calls run where tests do."""
+    monkeypatch.setattr(bench, "torch", SimpleNamespace(
+        cuda=SimpleNamespace(is_available=lambda: True, get_device_name=lambda: "a GPU"),
+        compiler=torch.compiler, __version__=torch.__version__,
+    ))  # fmt: skip
+    monkeypatch.setattr(bench, "time_calls", lambda calls, rounds: clock(calls))
+    monkeypatch.setattr(bench, "measured", partial(bench.measured, device=str(device)))
+    monkeypatch.setattr(
+        bench, "best", lambda timer, kinds: [Limit("copy", "TB/s", 4.0), Limit("bf16", "TFLOP/s", 800.0)]
+    )
+    monkeypatch.setitem(SUITE, "softmax", Sizes(("...=2 N=32", "...=2 N=40")))
+
+
+@pytest.mark.usefixtures("machine")
+def test_the_command_tells_and_keeps_what_it_measures(fusec: Fusec, tmp_path: Path) -> None:
+    one = fusec("bench", "softmax", "--size", "...=3", "--size", "N=24", "--compile", "off", "--specs", SPECS)
+    assert (one.exit_code, one.stderr) == (0, "")
+    told = [line.split()[0] for line in one.stdout.splitlines()]
+    assert told[:5] == ["candidate", "fusec", "eager", "torch.nn.functional", "a"]
+    out = tmp_path / "new" / "figures.json"
+    many = fusec("bench", "softmax", "--suite", "--compile", "off", "--specs", SPECS, "--out", out, "--json")
+    assert many.exit_code == 0, many.stderr
+    assert many.stdout == f"{out.read_text()}\n"
+    found = from_json(out.read_text(), "figures")
+    assert (found.copy_rate, found.ceilings, found.about["device"]) == (4e12, {"bf16": 800.0}, "a GPU")
+    assert [case.size for case in found.cases] == ["2x32", "2x40"]
+    wrong = fusec("bench", "rmsnorm_rounded", "--suite", "--specs", SPECS)
+    assert (wrong.exit_code, "is not in the suite, which has rmsnorm" in wrong.stderr) == (Exit.USAGE, True)
+    assert fusec("bench", "softmax", "--compile", "fast").exit_code == Exit.USAGE
+
+
+@pytest.mark.usefixtures("machine")
+def test_an_op_that_is_wrong_is_no_result(fusec: Fusec, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = generated.softmax
+    module = SimpleNamespace(softmax=lambda x: right(x) * 2, reference_softmax=lambda x: torch.softmax(x, -1))
+    monkeypatch.setattr(bench_ops, "module_of", lambda *_: module)
+    result = fusec("bench", "softmax", "--suite", "--compile", "off", "--specs", SPECS)
+    assert result.exit_code == Exit.FAILED
+    assert "softmax 2x32: fusec: ValueError: another result" in result.stdout
