@@ -18,6 +18,9 @@ RESULTS = (
 )
 """Raw results whose cases are named by the op. Of a case that is in several, the last counts."""
 
+GRADIENTS = "benchmarks/results/h200-2026-11-30-columns.json"
+"""Those of the gradients of norms, whose cases are named by the norm."""
+
 CALLED = {"rmsnorm_rope": "fused_rmsnorm_rope", "gated_mlp": "fused_gated_mlp"}
 """Ops that the benchmarks call otherwise."""
 
@@ -52,6 +55,10 @@ def measured() -> dict[str, list[Figure]]:
         for result in json.loads((ROOT / source).read_text(encoding="utf-8"))["results"]:
             if "fusec" in result["times"]:
                 cases[result["case"]] = _figure(result, source)
+    for case, result in json.loads((ROOT / GRADIENTS).read_text(encoding="utf-8"))["cases"].items():
+        op, _, size = case.partition(" ")
+        times = {who: time for who, time in result["microseconds"].items() if who != "copy"}
+        cases[f"{op}_gradient {size}"] = Figure(size, times, GRADIENTS, None)
     found: dict[str, list[Figure]] = {}
     for case, figure in cases.items():
         name = case.partition(" ")[0]

@@ -15,6 +15,7 @@ from filelock import FileLock
 
 from fusec.diagnostics import Source
 from fusec.driver.compile import compile_source
+from generated.rmsnorm import _rmsnorm_resident
 
 ROOT = Path(__file__).parents[2]
 RECIPES = re.findall(r"^```fuse\n(.*?)^```", (ROOT / "docs/cookbook.md").read_text(encoding="utf-8"), re.DOTALL | re.M)
@@ -40,13 +41,20 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
             command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(built)]
             surroundings = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": str(ROOT)}
             made = subprocess.run(command, cwd=ROOT, env=surroundings, capture_output=True, text=True, check=False)
-            assert (made.returncode, made.stdout + made.stderr) == (0, "")
+            assert made.returncode == 0, made.stdout + made.stderr
     return built
 
 
 @pytest.mark.parametrize("text", RECIPES, ids=lambda text: re.search(r"^op (\w+)", text, re.M)[1])
 def test_a_recipe_builds(text: str) -> None:
     assert compile_source(Source("recipe.fuse", text), None)
+
+
+def test_what_is_known_to_the_kernel_that_debugging_compiles() -> None:
+    text = (ROOT / "docs" / "debugging.md").read_text(encoding="utf-8")
+    (known,) = re.findall(r"^known = \{(.*)\}$", text, re.MULTILINE)
+    types = _rmsnorm_resident.fn.__annotations__
+    assert re.findall(r'"(\w+)":', known) == [name for name, type in types.items() if "constexpr" in str(type)]
 
 
 def test_nothing_is_fetched_from_elsewhere(site: Path) -> None:
