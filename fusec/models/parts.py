@@ -95,6 +95,10 @@ def norm(module: nn.Module) -> Norm | None:
     held = dict([*module.named_parameters(), *module.named_buffers()])
     if not isinstance(eps, float) or not {"weight"} <= held.keys() <= {"weight", "bias"}:
         return None
+    for name, each in held.items():
+        if type(each.data) is not Tensor:
+            raise Unfit(f"its {name} is a {type(each.data).__name__}")
+        require_data(name, each)
     return Norm(module, eps) if all(each.ndim == 1 for each in held.values()) else None
 
 
@@ -163,9 +167,14 @@ def plain_linear(name: str, module: nn.Module) -> nn.Linear:
         raise Unfit(f"{name} is a {type(module).__name__} of {type(module).__module__}")
     if reason := why_not_plain(module, hooked=True):
         raise Unfit(f"{name}: {reason}")
-    if module.weight.device.type == "meta":
-        raise Unfit(f"{name} has no data (it is on the device `meta`)")
+    require_data(name, module.weight)
     return module
+
+
+def require_data(name: str, tensor: Tensor) -> None:
+    """That a tensor has data, which those have not that are elsewhere until they are asked for. Raises `Unfit`."""
+    if tensor.is_meta:
+        raise Unfit(f"{name} has no data (it is on the device `meta`)")
 
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {

@@ -163,6 +163,18 @@ def test_what_is_more_than_its_parts_is_left(device: torch.device) -> None:
     }
 
 
+def test_parts_without_data_or_elsewhere_are_left(device: torch.device) -> None:
+    model = model_of("Llama", torch.float32, device)
+    model.model.layers[0].to("meta")
+    model.model.layers[1].mlp.to("meta")
+    report = fusec.patch(model, dry_run=True)
+    norms = {f"model.layers.1.{name}_layernorm" for name in ("input", "post_attention")}
+    assert {entry.name for entry in report.patched} == {"model.norm", *norms}
+    told = {entry.name: entry.left for entry in report.left}
+    assert told["model.layers.0"] == "q_proj has no data (it is on the device `meta`)"
+    assert told["model.layers.1"] == "its parts are on several devices"
+
+
 def test_training_is_refused(device: torch.device) -> None:
     model = model_of("Llama", torch.float32, device)
     with pytest.raises(ValueError, match=r"LlamaForCausalLM is in training mode.*model\.eval\(\)"):
