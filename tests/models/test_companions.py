@@ -7,8 +7,9 @@ import torch
 
 pytest.importorskip("transformers")
 
-import fusec
 from small_models import PROMPT, logits, model_of
+
+import fusec
 
 
 @pytest.mark.parametrize("order", [("hooks", "patch"), ("patch", "hooks")])
