@@ -6,11 +6,11 @@ outputs share what they read; and blocks of the innermost axis, which take every
 
 from __future__ import annotations
 
-from fusec.ir.expressions import Load, position_axes
+from fusec.ir.expressions import Load
 from fusec.ir.flow import LEAD_AXES
 from fusec.ir.schedule import Elementwise, Schedule, Tile
 from fusec.ir.types import Axis, without
-from fusec.passes.schedule.survey import Survey, live
+from fusec.passes.schedule.survey import Survey, live, written_axes
 
 
 def elementwise(facts: Survey, label: str) -> tuple[Schedule, ...]:
@@ -30,7 +30,7 @@ def one_tile(facts: Survey, label: str) -> tuple[Tile, ...]:
 def _common_rows(facts: Survey) -> tuple[Axis, ...]:
     """The outermost axes that all major stores begin with and no reduction removes."""
     rows: list[Axis] = []
-    for axes in zip(*(position_axes(store.positions) for store in facts.majors), strict=False):
+    for axes in zip(*(written_axes(facts.flow, store) for store in facts.majors), strict=False):
         if len(set(axes)) > 1 or axes[0] in facts.reduced:
             break
         rows.append(axes[0])

@@ -63,7 +63,7 @@ def _majors(flow: Flow) -> tuple[Store, ...]:
 
 
 def _memory_order(flow: Flow) -> tuple[Axis, ...]:
-    accesses = [_written_axes(flow, store) for store in flow.stores]
+    accesses = [written_axes(flow, store) for store in flow.stores]
     accesses += [position_axes(node.expr.positions) for node in live(flow) if isinstance(node.expr, Load)]
     accesses.sort(key=len, reverse=True)
     order: list[Axis] = []
@@ -73,7 +73,7 @@ def _memory_order(flow: Flow) -> tuple[Axis, ...]:
     return tuple(order)
 
 
-def _written_axes(flow: Flow, store: Store) -> tuple[Axis, ...]:
+def written_axes(flow: Flow, store: Store) -> tuple[Axis, ...]:
     """The axes that tell where a store goes, those of an index where it stands among the positions."""
     positions = store.positions
     return union(*(flow.nodes[p.index].type.axes if isinstance(p, Lookup) else p.axes for p in positions))
