@@ -13,12 +13,16 @@ from torch.nn.functional import layer_norm
 from generated import (
     linear_qkv_norm_rope,
     linear_qkv_rope,
+    linear_softcap,
     qkv_norm_rope,
     qkv_rope,
     qkv_rope_interleaved,
     qkv_rope_partial,
     rmsnorm_add,
     rmsnorm_add_rmsnorm,
+    rmsnorm_linear,
+    rope_append_kv_cache,
+    rope_append_paged_kv_cache,
 )
 
 
@@ -155,3 +159,46 @@ def test_projections_with_their_rotation_are_those_of_models(form: str, device: 
     found = op(*placed, position_ids=ROWS.to(device), **chosen)
     for own, right in zip(found, expected, strict=True):
         torch.testing.assert_close(own.cpu(), right, rtol=1e-4, atol=1e-4)
+
+
+def test_logits_are_capped_as_those_of_gemma(device: torch.device) -> None:
+    expected = torch.tanh(X @ WEIGHT.T / 5.0) * 5.0
+    torch.testing.assert_close(linear_softcap(X.to(device), WEIGHT.to(device), 5.0).cpu(), expected)
+
+
+def test_a_gain_may_be_stored_as_its_distance_from_one(device: torch.device) -> None:
+    x, gain, weight = (each.to(device) for each in (X, GAIN, WEIGHT))
+    for rows in (x, x[:1, :1]):  # One row is a launch of its own.
+        found = rmsnorm_linear(rows, gain, weight, norm="unit_offset").cpu()
+        torch.testing.assert_close(found, (unit(rows.cpu()) * (1 + GAIN)) @ WEIGHT.T, rtol=1e-4, atol=1e-4)
+
+
+LONG, PAGE = 8, 2
+
+
+def test_keys_and_values_go_to_a_contiguous_cache(device: torch.device) -> None:
+    q, k, v = projected(X)
+    keys, values = (drawn(B, LONG, HK, D, seed=seed, dtype=torch.float32) for seed in (13, 14))
+    at = torch.arange(B)[:, None], ROWS
+    right = [each.clone() for each in (keys, values)]
+    right[0][at], right[1][at] = TURN(k), v
+    placed = [each.to(device) for each in (q, k, v, *FULL, ROWS, keys, values)]
+    torch.testing.assert_close(rope_append_kv_cache(*placed).cpu(), TURN(q))
+    # Of two tokens for one place, as those of the second sequence, one stays.
+    torch.testing.assert_close(placed[-2][0].cpu(), right[0][0])
+    torch.testing.assert_close(placed[-1][0].cpu(), right[1][0])
+
+
+def test_keys_and_values_go_to_pages(device: torch.device) -> None:
+    q, k, v = (each.flatten(0, 1) for each in projected(X))
+    pages = [drawn(LONG, PAGE, HK, D, seed=seed, dtype=torch.float32) for seed in (15, 16)]
+    slots = torch.tensor([5, 9, -1, 0, 15, 2], dtype=torch.int32)
+    right = [each.clone() for each in pages]
+    turned = [TURN(each.unflatten(0, (B, S))).flatten(0, 1) for each in (q, k)]
+    written = slots >= 0
+    right[0].flatten(0, 1)[slots[written]] = turned[1][written]
+    right[1].flatten(0, 1)[slots[written]] = v[written]
+    placed = [each.to(device) for each in (q, k, v, *FULL, ROWS.flatten(), slots, *pages)]
+    torch.testing.assert_close(rope_append_paged_kv_cache(*placed).cpu(), turned[0])
+    for own, expected in zip(placed[-2:], right, strict=True):
+        torch.testing.assert_close(own.cpu(), expected)

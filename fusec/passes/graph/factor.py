@@ -12,7 +12,6 @@ from fusec.ir.bottom_up import BottomUp
 from fusec.ir.builder import GraphBuilder
 from fusec.ir.expressions import (
     Cast,
-    Choose,
     Dot,
     Elementwise,
     Extent,
@@ -107,10 +106,13 @@ def weights_of(graph: Graph) -> frozenset[str]:
 
 
 def follows_from(nodes: Nodes, value: NodeId, weights: frozenset[str]) -> bool:
-    """Whether a value follows from `weights` and numbers of the spec alone: no argument, extent or choice of a call."""
+    """Whether a value follows from `weights` and numbers of the spec alone, and from choices, known at compile time.
+
+    No argument, number or extent of a call is in it.
+    """
     for number in reachable(nodes, (value,)):
         match nodes[number].expr:
-            case Input(param) | Gather(param) | Choose(selector=param) if param not in weights:
+            case Input(param) | Gather(param) if param not in weights:
                 return False
             case Scalar() | Index() | Extent():
                 return False
