@@ -13,6 +13,7 @@ from fusec.ir.schedule import SHORT_ROW, Resident, RowLoop, Rows, Schedule
 from fusec.ir.types import Axis, without
 from fusec.passes.schedule.column_sums import column_sums
 from fusec.passes.schedule.known import Known
+from fusec.passes.schedule.long_rows import is_of_a_matrix
 from fusec.passes.schedule.split_rows import split_rows
 from fusec.passes.schedule.survey import Survey
 
@@ -35,7 +36,7 @@ def rows(facts: Survey, known: Known, label: str) -> tuple[Schedule, ...]:
     rest = without(inner, (outer,))
     if outside or block:
         plans.append(RowLoop(f"row_loop{label}", flow, order, outside, rest, block, (outer,)))
-        if not rest and outer in known.matrices:
+        if not rest and is_of_a_matrix(outer, known.matrices):
             return tuple(plans)
     return (*plans, split_rows(facts, outside, known.extents, label))
 
