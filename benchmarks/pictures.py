@@ -13,29 +13,25 @@ from benchmarks import raw_results
 from fusec.report import page
 from fusec.report.copy_share import copy_share
 from fusec.report.picture import Picture
+from fusec.report.results import Measured, Run
 
 PICTURES = Path(__file__).resolve().parents[1] / "docs" / "pictures"
 
-README = (
-    ("rmsnorm_rope", "4x4096x8192 D=128"),
-    ("rmsnorm_quantize", "16384x8192"),
-    ("quantize_fp8_rows", "16384x8192"),
-    ("rmsnorm", "16384x8192"),
-    ("add_rmsnorm", "16384x8192"),
-    ("layernorm", "16384x8192"),
-    ("softmax", "16384x8192"),
-    ("gated_activation", "16384x14336"),
-    ("rope_qk", "1x8192x32x128"),
-    ("rmsnorm_gradient", "16384x4096"),
-    ("layernorm_gradient", "16384x4096"),
-)
-"""What the picture of the README shows."""
+
+def largest(run: Run) -> list[tuple[str, str]]:
+    """The largest size of every row op, those first that others are furthest behind in."""
+    found: dict[str, Measured] = {}
+    for case in sorted(run.row_ops, key=lambda case: case.bytes):
+        if case.peers:
+            found[case.op] = case
+    ahead = {case.op: min(map(case.times, (who for who in case.peers if who != "eager"))) for case in found.values()}
+    return [(op, found[op].size) for op in sorted(found, key=lambda op: -ahead[op])]
 
 
 def pictures() -> Iterator[Picture]:
     """Every picture that is committed."""
     run = raw_results.run()
-    front = copy_share(run, "readme", "Row ops on an H200, beside a plain copy", README)
+    front = copy_share(run, "readme", "Row ops on an H200, beside a plain copy", largest(run))
     assert front is not None
     yield front
     yield from page.pictures(run)

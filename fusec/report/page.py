@@ -24,13 +24,13 @@ STYLE = """
 }
 body { font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Arial, sans-serif; color: var(--ink);
        background: var(--page); max-width: 76rem; margin: 2rem auto; padding: 0 1rem }
-h1 { font-size: 1.5rem } h2 { font-size: 1.1rem; margin-top: 2.5rem }
+h1 { font-size: 1.5rem } h2 { font-size: 1.2rem; margin-top: 2.5rem } h3 { font-size: 1rem; margin: 1.6rem 0 0.3rem }
 svg { max-width: 100%; height: auto; display: block; margin: 1.5rem 0 }
 .wide { overflow-x: auto }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 0.85rem }
 th, td { padding: 0.2rem 0.7rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap }
 th { color: var(--muted); font-weight: 600 }
-th:first-child, td:first-child, th:nth-child(2), td:nth-child(2), .words td { text-align: left }
+th:first-child, td:first-child, .words th, .words td { text-align: left }
 .own { color: var(--own); font-weight: 600 }
 .words td { white-space: normal } .muted { color: var(--muted) }
 """
@@ -65,7 +65,7 @@ def page(run: Run) -> str:
         _table(("", ""), [(name, str(value)) for name, value in run.about.items()], "words"),
         _how(run),
         *(picture.svg() for picture in pictures(run)),
-        "<h2>Figures</h2>",
+        f"<h2>Figures</h2>\n<p class=muted>The times of every round are in {JSON}, which lies beside this page.</p>",
         *_figures(run),
         *_failures(run.cases),
     ]
@@ -91,18 +91,20 @@ def _how(run: Run) -> str:
 
 
 def _figures(run: Run) -> Iterator[str]:
-    """A table for each op: a line for every size, a column for every candidate."""
+    """A table for each op: a line for every size, a column for every candidate; columns of nothing are left out."""
     for op in dict.fromkeys(case.op for case in run.cases if case.device):
         cases = [case for case in run.cases if case.op == op and case.device]
         who = list(dict.fromkeys(each for case in cases for each in case.device))
-        head = ("op", "size", *(f"{each} us" for each in who), "of a copy", "TFLOP/s", "host us", "error")
-        yield f'<div class="wide">{_table(head, [_line(run, case, who) for case in cases])}</div>'
+        head = ("size", *(f"{each} us" for each in who), "of a copy", "TFLOP/s", "host us", "error")
+        rows = [_line(run, case, who) for case in cases]
+        kept = [at for at in range(len(head)) if any(row[at] for row in rows)]
+        table = _table([head[at] for at in kept], [[row[at] for at in kept] for row in rows])
+        yield f'<h3>{escape(op)}</h3>\n<div class="wide">{table}</div>'
 
 
 def _line(run: Run, case: Measured, who: Iterable[str]) -> tuple[str, ...]:
     own = case.device.get(OWN)
     return (
-        case.op,
         case.size,
         *(_cell(case, each) for each in who),
         f"{run.share(case, OWN):.2f}" if own and (run.copy_rate or COPY in case.device) else "",
