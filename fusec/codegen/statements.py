@@ -120,8 +120,10 @@ class StatementPrinter:
                 return [f"{tiles.text} = {tiles.text} + ({tile.text},)"]
             case Kept(name, tiles, size):
                 return [f"{name.text} = {tiles.text}[start // {size}]"]
-            case Lanes(name, size):
+            case Lanes(name, size, ""):
                 return [f"{name.text} = tl.arange(0, {size})"]
+            case Lanes(name, size, first):
+                return [f"{name.text} = ({first} + tl.arange(0, {size})).to(INDEX)"]
             case Let(name, mask):
                 return [f"{name.text} = {self._values.mask(mask, name.dims)}"]
             case Branch(cases):
@@ -228,7 +230,7 @@ class StatementPrinter:
 
     def _load(self, load: LoadTile) -> str:
         text = self._loaded(load)
-        if load.address.pair is not None:
+        if len(load.names) > 1:
             text = f"tl.split({text})"
         return f"{', '.join(name.text for name in load.names)} = {text}"
 
@@ -255,7 +257,7 @@ class StatementPrinter:
             arguments = [self._address(load.address)]
             arguments += [f"mask={mask}", f"other={fill}"] if load.mask else []
             arguments += [f"eviction_policy={_cache(load.cache)}"] if load.cache else []
-            text = f"tl.load({', '.join(arguments)})"
+            text = _reshaped(f"tl.load({', '.join(arguments)})", load.shape)
         if load.storage is not None:
             text = self._values.widened(text, load.storage, load.bits)
         return text

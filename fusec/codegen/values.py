@@ -116,10 +116,11 @@ class ValuePrinter:
                 return f"device.by_turns({both}, {dims.index(over)})"
             case Exactly(arg, low, high, dtype, less=None):
                 return f"device.exactly({self._lanes(arg, 0)}, {low}, {high}, {self._target(dtype)})"
-            case Exactly(arg, _, high, dtype, dims, less=less):
+            case Exactly(arg, _, high, dtype, dims, less=less, digit=digit):
                 assert less is not None
                 both = ", ".join(self._whole(each, dims) for each in (arg, less))
-                return f"device.exact_difference({both}, {high}, {self._target(dtype)})"
+                name = "exact" if digit is None else ("low_digit", "high_digit")[digit]
+                return f"device.{name}_difference({both}, {high}, {self._target(dtype)})"
             case Turned(arg):
                 return f"{self.text(arg, ATOM)}.T"
             case Masked(arg, mask, fill, dims, kind):

@@ -131,7 +131,8 @@ def _wanted(program: Program, length: int, count: int, least: int) -> dict[str, 
     vectors = (group for partition in program.partitions if partition.name == VECTOR for group in partition.groups)
     for group in (*program.groups, *vectors, *program.last_groups):
         stage = next(group.all_plans()).stages[0]
-        inner = [axis for axis in stage.order if axis not in stage.rows]
+        inner = [axis for axis in stage.order if axis not in stage.rows and axis != stage.block]
+        inner += [stage.block] if stage.block is not None and stage.block not in stage.rows else []
         free = [n for n in dict.fromkeys(symbols_in([product_extent((a,)) for a in inner])) if n in solved]
         free = [name for name in free if name not in known]
         rows = [n for n in dict.fromkeys(symbols_in([product_extent((a,)) for a in stage.rows])) if n in solved]

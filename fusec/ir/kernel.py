@@ -87,11 +87,15 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """A loop over all tiles of an axis, of the same `size`, and that for each of the `outer` positions of others."""
+    """A loop over all tiles of an axis, of the same `size`, and that for each of the `outer` positions of others.
+
+    A `whole` tile has all of the axis.
+    """
 
     outer: sympy.Expr | None
     extent: sympy.Expr
     size: str
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +141,8 @@ class RowLoop:
     """One row per program, walked in a loop, once for every reduction that waits for another one.
 
     With a compile-time HELD above 0 the tiles that several sweeps load stay in registers, if it `may_hold` any. Where a
-    row is `stored` it may begin anywhere: with a compile-time VECTOR tiles begin where whole vectors of it do.
+    row is `stored` it may begin anywhere: with a compile-time VECTOR tiles begin where whole vectors of it do. If it is
+    `staged`, the loads of STAGES steps are under way at once.
     """
 
     template: ClassVar[str] = "row_loop"
@@ -149,6 +154,7 @@ class RowLoop:
     sweeps: tuple[Sweep, ...]
     results: Results
     may_hold: bool
+    staged: bool
 
 
 @dataclass(frozen=True, slots=True)

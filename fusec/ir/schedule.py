@@ -107,6 +107,13 @@ class RowLoop(_Rowwise):
     block: Axis | None = None
     loop: tuple[Axis, ...] = ()
 
+    @property
+    def walks_groups(self) -> bool:
+        """Whether a step takes groups that are whole in registers, for a block of rows, which come first in a tile."""
+        return (
+            bool(self.tile) and self.block is not None and self.order.index(self.block) < self.order.index(self.loop[0])
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class PartialRows(Stage):
@@ -206,6 +213,11 @@ class GemmStage(Stage):
     @property
     def loop(self) -> tuple[Axis, ...]:
         return self.k
+
+    @property
+    def takes_groups(self) -> bool:
+        """Whether a step of the loop has all that a dot contracts, which is a group of what is added up."""
+        return any(set(self.flow.nodes[number].type.axes) & set(self.loop) for number in self.dots)
 
     @property
     def spread(self) -> tuple[Axis, ...]:

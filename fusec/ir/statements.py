@@ -49,7 +49,8 @@ class LoadTile:
     """Reads one tile, or two neighbouring ones (`names` has two) with one wide access, and widens it, maybe by `bits`.
 
     A workspace of partial results has no `storage`: its elements are what arithmetic takes. With a stride between
-    `splits` it is a product, which SPLITS programs may have left a part of each, and adds these.
+    `splits` it is a product, which SPLITS programs may have left a part of each, and adds these. Of axes that are read
+    as one the tile has that `shape`.
     """
 
     names: tuple[Name, ...]
@@ -61,6 +62,7 @@ class LoadTile:
     bits: bool = False
     splits: sympy.Symbol | None = None
     vectors: Vectors | None = None
+    shape: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +118,11 @@ class Put:
 
 @dataclass(frozen=True, slots=True)
 class Lanes:
-    """`name` counts the lanes of a dimension of `size`."""
+    """`name` counts the lanes of a dimension of `size`, maybe from a `first` one on."""
 
     name: Name
     size: str
+    first: str = ""
 
 
 @dataclass(frozen=True, slots=True)

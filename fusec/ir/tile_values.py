@@ -160,7 +160,8 @@ class ByTurns:
 class Exactly:
     """`arg`, integers from `low` to `high`, in a type that holds them: a storage type, or that of arithmetic.
 
-    With something `less` it is their difference, and both are from 0 to `high`.
+    With something `less` it is their difference, and both are from 0 to `high`. Where `arg` is a byte, it stands for
+    its low `digit`, 0, or its high one, 1, of four bits.
     """
 
     arg: Value
@@ -170,6 +171,7 @@ class Exactly:
     dims: Dims
     kind: Kind = Kind.REAL
     less: Value | None = None
+    digit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

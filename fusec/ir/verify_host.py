@@ -108,8 +108,8 @@ def _pointers(kernel: Kernel) -> tuple[str, ...]:
 def _blocks(plan: Schedule) -> set[str]:
     """The compile-time arguments that a schedule sets for its kernels."""
     match plan:
-        case Gemv(of=of):
-            return _blocks(of) | {"EVICT"}
+        case Gemv(of=of, narrow=narrow):
+            return _blocks(of) | {"EVICT", *(["STAGES"] if narrow else [])}
         case SplitRows(partials, combine):
             parts = [_blocks_of(partial, ("SPLITS",)) for partial in partials]
             return {"SPLITS"}.union(_blocks(combine), *parts)

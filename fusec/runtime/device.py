@@ -7,9 +7,11 @@ import triton.language as tl
 
 from fusec.runtime.row_vectors import ahead, inside, load_row, load_shared, load_written_row, store_row
 from fusec.runtime.special import erfc, expm1, log1p, tanh
+from fusec.runtime.unpacking import exact_difference, exactly, high_digit_difference, low_digit_difference
 
 __all__ = ["ahead", "inside", "load_row", "load_shared", "load_written_row", "store_row"]
 __all__ += ["erfc", "expm1", "log1p", "tanh"]
+__all__ += ["exact_difference", "exactly", "high_digit_difference", "low_digit_difference"]
 
 
 @triton.jit
@@ -132,36 +134,6 @@ def by_turns(even, odd, dim: tl.constexpr):
         return tl.join(even.T, odd.T).reshape(even.shape[1], 2 * even.shape[0]).T
     else:
         return tl.join(even, odd).reshape(even.shape[0], 2 * even.shape[1])
-
-
-@triton.jit
-def exactly(x, low: tl.constexpr, high: tl.constexpr, dtype: tl.constexpr):
-    """Integers from `low` to `high` in a type that holds them all. There is a short way from i8 to bf16."""
-    if dtype.is_int() or (dtype == tl.bfloat16 and x.dtype == tl.int8):
-        return x.to(dtype)
-    else:
-        least: tl.constexpr = -low if low < 0 else 0
-        return exact_difference(x.to(tl.int32) + least, tl.full([], least, tl.int32), high + least, dtype)
-
-
-@triton.jit
-def exact_difference(a, b, most: tl.constexpr, dtype: tl.constexpr):
-    """a - b, integers from 0 to `most`, in a type that holds all differences. What is made of `b` alone is made once.
-
-    `a` becomes the last digits of a power of two, from which that and `b` are subtracted, two numbers of 16 bits at a
-    time: conversions have an instruction of their own, which is four times as slow.
-    """
-    if dtype.is_int():
-        return (a - b).to(dtype)
-    elif dtype == tl.float16 and most < 1024:
-        digits = (a.to(tl.int32) + 0x6400).to(tl.int16)
-        return digits.to(dtype, bitcast=True) - (b.to(tl.float32) + 1024.0).to(dtype)
-    elif dtype == tl.bfloat16 and most < 128:
-        digits = (a.to(tl.int32) + 0x4300).to(tl.int16)
-        return digits.to(dtype, bitcast=True) - (b.to(tl.float32) + 128.0).to(dtype)
-    else:
-        digits = a.to(tl.int32) + 0x4B000000
-        return (digits.to(tl.float32, bitcast=True) - (b.to(tl.float32) + 8388608.0)).to(dtype)
 
 
 @triton.jit

@@ -41,9 +41,10 @@ OTHER_FIGURES: dict[str, dict[float, str]] = {
     "passes/schedule/split_rows.py": {1024: "the same for axes"},
     "passes/schedule/registers.py": {32: "bits of a register, and what a sine takes of them"},
     "passes/host/schedules.py": {32: "bits of a word"},
+    "passes/kernel/blocks.py": {32: "products that a tensor core takes at once, at least as many as of any type"},
     "passes/kernel/integers.py": {32: "bits of an index"},
     "passes/kernel/outside.py": {2.0**-126: "the least normal f32"},
-    "passes/kernel/values.py": {32: "bits of an index", 2**22: "half of the integers that f32 holds"},
+    "passes/kernel/values.py": {32: "bits of an index", 2**22: "half of the integers that f32 holds", 256: "bytes"},
     "codegen/gate.py": {48: "jobs worth a worker", 120: "seconds for a compiler"},
     "commands/explain.py": {1e3: "milliseconds of a second"},
     "commands/tune.py": {300: "seconds for a step of a search"},
@@ -75,7 +76,7 @@ OTHER_FIGURES: dict[str, dict[float, str]] = {
 }
 """By file the numbers that are no figures of a chip, and what they are."""
 
-ARITHMETIC = ("runtime/device.py", "runtime/row_vectors.py", "runtime/special.py")
+ARITHMETIC = ("runtime/device.py", "runtime/row_vectors.py", "runtime/special.py", "runtime/unpacking.py")
 """What kernels call: limits of formats and coefficients of polynomials."""
 
 

@@ -7,11 +7,11 @@ import inspect
 import pytest
 import triton.language as tl
 
-from fusec.runtime import device, special
+from fusec.runtime import device, special, unpacking
 
 FUNCTIONS = {
     name: function
-    for module in (device, special)
+    for module in (device, special, unpacking)
     for name, function in vars(module).items()
     if inspect.isfunction(getattr(function, "fn", None))
 }

@@ -127,7 +127,7 @@ def _row_tiles(first: Tiled, chip: Chip) -> list[dict[str, int]]:
     for factors in product((1, 0.5, 2), repeat=len(own)):
         tile = {name: int(size * factor) for (name, size), factor in zip(own.items(), factors, strict=True)}
         if all(0 < size <= most.get(name, size) for name, size in tile.items()) and tile != own:
-            found.append((sum(factor != 1 for factor in factors), {**tile, "num_stages": 1}))
+            found.append((sum(factor != 1 for factor in factors), {**tile, "num_stages": first.options["num_stages"]}))
     return [tile for _, tile in sorted(found, key=lambda each: each[0])]
 
 

@@ -61,6 +61,20 @@ def decoded(write: Writer, code: NodeId, dtype: DType) -> NodeId:
     return _from_e8m0(write, code) if dtype.bits == 8 else _from_e2m1(write, code)
 
 
+def both_decoded(write: Writer, byte: NodeId, dtype: DType) -> tuple[NodeId, NodeId]:
+    """The two numbers of four bits that share a byte."""
+    if dtype.kind is Kind.INT and limits(dtype)[0] < 0:
+        # As in `decoded`, of both at once.
+        low, high = _digits(write, write.by("bitxor", byte, 0x88))
+        return write.by("sub", low, 8), write.by("sub", high, 8)
+    low, high = _digits(write, byte)
+    return decoded(write, low, dtype), decoded(write, high, dtype)
+
+
+def _digits(write: Writer, byte: NodeId) -> tuple[NodeId, NodeId]:
+    return write.by("bitand", byte, 15), write.by("rshift", byte, 4)
+
+
 def encoded(write: Writer, value: NodeId, dtype: DType) -> NodeId:
     """The digits of the number of `dtype` nearest to `value`, ties to even; beyond the largest number that one's.
 

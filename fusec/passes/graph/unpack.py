@@ -31,7 +31,7 @@ from fusec.ir.expressions import (
 from fusec.ir.graph import Graph, Node, Output, Param, ScalarParam, Scatter, TensorParam
 from fusec.ir.type_rules import TypeFault, part_axes
 from fusec.ir.types import Axis, Computed, Dim, DType, Kind, ValueType, product_text, union
-from fusec.passes.graph.codes import BYTE, Writer, decoded, encoded, rounded, unsigned
+from fusec.passes.graph.codes import BYTE, Writer, both_decoded, decoded, encoded, rounded, unsigned
 
 
 def unpack(graph: Graph) -> Graph:
@@ -137,9 +137,7 @@ class _Unpacker:
         byte = self._byte(write, tensor, expr)
         if not _share(tensor):
             return decoded(write, byte, _dtype(tensor))
-        both = (write.by("bitand", byte, 15), write.by("rshift", byte, 4))
-        numbers = tuple(decoded(write, code, _dtype(tensor)) for code in both)
-        return write.add(Merge(numbers, tensor.dims[-1][-1], Layout.PAIRS))
+        return write.add(Merge(both_decoded(write, byte, _dtype(tensor)), tensor.dims[-1][-1], Layout.PAIRS))
 
     # --- From numbers to bytes -----------------------------------------------------------------------------------
 

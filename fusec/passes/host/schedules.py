@@ -264,7 +264,7 @@ class Scheduler:
             dots=len(dots),
             most=_most(stage),
             in_parts=any(sums_of(stage.flow.nodes, dot) is Sums.PARTS for dot in dots),
-            grouped=_is_grouped(stage),
+            grouped=tile.takes_groups,
             beside=_reads_beside(stage, tile),
             tf32=all(dot.precision == "tf32" for dot in dots),
             unpacked=self._keys.axis(unpacked) if (unpacked := _unpacked(stage, tile)) else "",
@@ -362,11 +362,6 @@ def _is_unpacked(flow: Flow, dot: Dot, operand: NodeId) -> bool:
     read = [one.type.element for one in below if isinstance(one.expr, Load) and set(dot.axes) <= set(one.type.axes)]
     bits = [widest(element) for element in read]
     return bool(bits) and (node.type.kind is Kind.INT or max(bits) < widest(types[operand != dot.a]))
-
-
-def _is_grouped(stage: Stage) -> bool:
-    """Whether a step of the loop has all that a dot contracts."""
-    return any(set(stage.flow.nodes[n].type.axes) & set(stage.loop) for n in stage.dots)
 
 
 def _each(names: list[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fusec.ir.axis_words import block_name, even_name
 from fusec.ir.expressions import Affine, Load, Partial
 from fusec.ir.fixed_extents import known_extent
-from fusec.ir.schedule import ColumnSums, GemmRoles, GemmStage, GemmTile, GemmTma
+from fusec.ir.schedule import ColumnSums, GemmRoles, GemmStage, GemmTile, GemmTma, RowLoop
 from fusec.ir.sizes import symbols_in
 from fusec.ir.stage import Stage
 from fusec.ir.types import Axis, without
@@ -29,13 +29,16 @@ SWAP_AB = "SWAP_AB"
 """The compile-time flag of a gemm of few rows, which are the columns of its accumulators."""
 
 STAGES = "STAGES"
-"""The compile-time number of rows whose loads are under way at once."""
+"""The compile-time number of rows, or of steps of a loop, whose loads are under way at once."""
 
 SPLIT_K = "SPLIT_K"
 """The compile-time number of programs that share a tile of a gemm."""
 
 OVERLAP = "OVERLAP"
 """The compile-time flag of a kernel that waits for the one before it, and lets the next one of a call begin early."""
+
+_LEAST_STEP = 32
+"""Products of a step that a tensor core takes, whatever their type: no step of a gemm is shorter."""
 
 OP = "OP"
 """The compile-time flag that says for which op a kernel of several is launched."""
@@ -64,6 +67,8 @@ def block_sizes(stage: Stage, known: dict[str, int], adds: bool = False) -> tupl
         names.append("SPLITS")
     match stage:
         case ColumnSums():
+            names.append(STAGES)
+        case RowLoop() if stage.walks_groups:
             names.append(STAGES)
         case GemmTile():
             names += [SWAP_AB, *([SPLIT_K] if stage.sums else [])]
@@ -94,7 +99,10 @@ def block_text(axis: Axis, stage: Stage, known: dict[str, int]) -> str:
 def fitting_extent(axis: Axis, stage: Stage, known: dict[str, int]) -> int | None:
     """The extent of an axis that a tile holds with no lane left over: a power of two, as the sizes of tiles are."""
     extent = known_extent(axis, known)
-    return extent if axis in stage.tile and extent is not None and _is_power_of_two(extent) else None
+    if extent is None or not _is_power_of_two(extent):
+        return None
+    whole = isinstance(stage, GemmTile) and stage.takes_groups and axis == stage.loop[-1] and extent >= _LEAST_STEP
+    return extent if whole or axis in stage.tile else None
 
 
 def _is_power_of_two(value: int) -> bool:

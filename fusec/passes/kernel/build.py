@@ -160,7 +160,8 @@ class _KernelBuilder:
         if family is RowLoop:
             is_plain = not grid.tile and grid.block is None
             sweeps = held_tiles(sweeps, self._names) if is_plain else sweeps
-            loop = RowLoop(*about, grid.tile, None, sweeps, self._results(self._outside()), is_held(sweeps))
+            staged = isinstance(stage := self._facts.stage, schedule.RowLoop) and stage.walks_groups
+            loop = RowLoop(*about, grid.tile, None, sweeps, self._results(self._outside()), is_held(sweeps), staged)
             return with_vectors(loop, self._target) if is_plain else loop
         assert family is SplitRows or family is ColumnSums
         return family(*about, grid.tile, sweeps, self._results(self._outside()))

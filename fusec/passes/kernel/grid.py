@@ -14,7 +14,7 @@ from fusec.ir.flow import Store, store_axes
 from fusec.ir.kernel import RowIndex, Rows, Walk
 from fusec.ir.layout import sum_strides
 from fusec.ir.multiply import F32
-from fusec.ir.schedule import Elementwise, GemmRoles, GemmStage, GemmTma
+from fusec.ir.schedule import Elementwise, GemmRoles, GemmStage, GemmTile, GemmTma, RowLoop
 from fusec.ir.sizes import symbols_in
 from fusec.ir.stage import Stage
 from fusec.ir.statements import AxisIndex, Corner, Cut, FirstPrograms, Lanes, Let
@@ -85,7 +85,8 @@ class Grid:
         *outer, inner = stage.loop
         if not outer and not stage.is_split and not isinstance(stage, GemmTma | GemmRoles):
             return None
-        return Walk(product_extent(tuple(outer)) if outer else None, extent(inner), self.size_of(inner))
+        whole = isinstance(stage, GemmTile) and stage.takes_groups
+        return Walk(product_extent(tuple(outer)) if outer else None, extent(inner), self.size_of(inner), whole)
 
     def step(self, body: Scope) -> tuple[tuple[RowIndex, ...], AxisIndex]:
         """The indices of the axes of a loop in its body."""
@@ -99,9 +100,37 @@ class Grid:
         if not any(isinstance(node.expr, Load) and walks_both(node.expr, inner) for node in self._live):
             return None
         name = Name(self._loop_name(f"{index_name(inner)}_both", inner), (str(inner),), Kind.INT)
+        if fitting_extent(inner, self._stage, self._known) is not None:
+            return AxisIndex(name, f"2 * {self.size_of(inner)}", None)
         mask = MaskName(self._loop_name(f"{name.text}_mask", inner), (str(inner),))
         inside = InRange(name, 2 * extent(inner), tail=self.walk() is None)
         return AxisIndex(name, f"2 * {self.size_of(inner)}", Let(mask, (inside,)))
+
+    @property
+    def groups(self) -> tuple[Axis, Axis, int] | None:
+        """The groups that a step takes for a block of rows, the axis that each has whole, and its extent."""
+        stage = self._stage
+        if not isinstance(stage, RowLoop) or not stage.walks_groups or len(stage.tile) > 1:
+            return None
+        (groups,), (within,) = stage.loop, stage.tile
+        size = fitting_extent(within, stage, self._known)
+        return None if size is None else (groups, within, size)
+
+    def joined(self, times: int, scope: Scope) -> tuple[Name, MaskName]:
+        """The index along all that the groups of a step have, `times` elements at each position, and its mask."""
+        assert self.groups is not None
+        groups, within, size = self.groups
+        home = next(around for around in scope.around() if groups in around.indices)
+        if times not in home.joined:
+            text = f"{index_name(groups)}{index_name(within)}{'' if times == 1 else '_both'}"
+            name = Name(self._loop_name(text, within), (str(within),), Kind.INT)
+            mask = MaskName(self._loop_name(f"{name.text}_mask", within), name.dims)
+            each = times * size
+            inside = InRange(name, extent(groups) * each, tail=self.walk() is None)
+            home.statements.append(Lanes(name, f"{self.size_of(groups)} * {each}", f"{START.text} * {each}"))
+            home.statements.append(Let(mask, (inside,)))
+            home.joined[times] = name, mask
+        return home.joined[times]
 
     def split_lanes(self, scope: Scope) -> Name:
         """The index over the partial results of one row."""
@@ -170,6 +199,8 @@ class Grid:
             # The dimensions of a tile are in the order that tensor cores want, not in that of memory.
             stored = [axis for store in stage.flow.stores for axis in position_axes(store.positions)]
             inside = tuple(axis for axis in stored if axis in (stage.m, stage.n))
+        if isinstance(stage, RowLoop) and stage.walks_groups:
+            return stage.block
         return inside[-1] if inside else None
 
     # Tiles that go through tensor maps

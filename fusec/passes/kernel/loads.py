@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import nan
 
+import sympy
+
 from fusec.diagnostics import InternalError
 from fusec.ir.expressions import BOTH, Affine, Load, NodeId, Partial, operands
+from fusec.ir.fixed_extents import known_size
 from fusec.ir.layout import split_stride, sum_strides
 from fusec.ir.ops import REDUCTIONS
 from fusec.ir.statements import Assign, LoadTile
-from fusec.ir.tile_values import Address, Condition, Fold, Masked, Name, Value
+from fusec.ir.tile_values import Condition, Dims, Fold, Masked, Name, Value
 from fusec.ir.types import Kind
 from fusec.passes.kernel.addresses import Access, Addresses
 from fusec.passes.kernel.blocks import EVICT
@@ -42,18 +45,21 @@ class Loads:
         axes = self._facts.nodes[number].type.axes if written else None
         if load.pair is not None and load.pair.index == BOTH:
             return self._both(number, load, indices, scope)
+        if (place := self._groups_at(load)) is not None:
+            return self._joined(number, load, place, indices, scope)
         access = self._addresses.access(load.param, load.positions, indices, scope, axes)
         if load.pair is not None:
             return self._pair(number, load, access, scope)
         return self._plain(number, load, access, scope)
 
-    def _plain(self, number: NodeId, load: Load, access: Access, scope: Scope) -> Value:
-        """The elements of an access, one at each position."""
+    def _plain(self, number: NodeId, load: Load, access: Access, scope: Scope, joined: Dims = ()) -> Value:
+        """The elements of an access, one at each position. What is read as one axis has the dimensions `joined`."""
         # The tensor core takes elements as they are stored.
         stored = self._target.graph.tensor(load.param).element if self._facts.is_multiplied(number) else None
         bits = stored is not None and number in self._facts.apart
-        name = Name(self._naming.of(number, scope), access.address.dims, self._kind(number), stored, bits)
-        self._read(number, load, (name,), access.address, access, scope)
+        dims = joined or access.address.dims
+        name = Name(self._naming.of(number, scope), dims, self._kind(number), stored, bits)
+        self._read(number, load, (name,), access, scope, self._grid.shape(joined))
         return _guarded(name, access.looked, scope)
 
     def partial(self, number: NodeId, partial: Partial, scope: Scope) -> Value:
@@ -93,26 +99,58 @@ class Loads:
         scope.statements += inner.taken()
         return self._plain(number, plain, access, scope)
 
-    def _pair(self, number: NodeId, load: Load, access: Access, scope: Scope) -> Value:
+    def _groups_at(self, load: Load) -> int | None:
+        """The position of a load at which groups of a step lie one behind the other, each with all that it has."""
+        groups, pair = self._grid.groups, load.pair
+        if groups is None or self._target.graph.tensor(load.param).mutable:
+            return None
+        outer, within, size = groups
+        for place, at in enumerate(load.positions):
+            factors = {outer: sympy.S.Zero, **dict(at.terms)} if isinstance(at, Affine) else {}
+            each = 1 if pair is None else 2 if pair.dim == place and pair.step == 1 else 0
+            if factors.get(within) == each and known_size(factors[outer], self._target.known) == each * size:
+                return place
+        return None
+
+    def _joined(self, number: NodeId, load: Load, place: int, indices: Mapping[NodeId, Value], scope: Scope) -> Value:
+        """What lies one behind the other, read as one axis.
+
+        Triton gives threads that are neighbours what is contiguous along one dimension of a tile. Which of the others
+        comes next, groups or rows, depends on its version; here it is always the groups.
+        """
+        assert self._grid.groups is not None
+        outer, within, _ = self._grid.groups
+        at, times = load.positions[place], 1 if load.pair is None else 2
+        assert isinstance(at, Affine)
+        name, mask = self._grid.joined(times, scope)
+        inner = Scope(scope, indices={within: name}, masks={within: mask})
+        terms = tuple((axis, sympy.S.One if axis == within else factor) for axis, factor in at.terms if axis != outer)
+        positions = (*load.positions[:place], replace(at, terms=terms), *load.positions[place + 1 :])
+        access = self._addresses.access(load.param, positions, indices, inner)
+        scope.statements += inner.taken()
+        dims = self._grid.order({*access.address.dims, str(outer)})
+        return (self._pair if load.pair else self._plain)(number, load, access, scope, dims)
+
+    def _pair(self, number: NodeId, load: Load, access: Access, scope: Scope, joined: Dims = ()) -> Value:
         """Two neighbours with one wide access: both are known from then on."""
         assert load.pair is not None
-        at = access.address
-        wide = Address(at.pointer, at.along, at.dims, load.pair.step * self._target.strides(load.param)[load.pair.dim])
+        apart = load.pair.step * self._target.strides(load.param)[load.pair.dim]
+        wide = access if joined else replace(access, address=replace(access.address, pair=apart))
         twins = [self._facts.twin(load, index) for index in (0, 1)]
         hints = [f"{load.param}_{word}" for word in _NEIGHBOURS]
         texts = [
             self._naming.names.fresh(hint) if twin is None else self._naming.of(twin, scope, hint)
             for twin, hint in zip(twins, hints, strict=True)
         ]
-        both = tuple(Name(text, at.dims, self._kind(number)) for text in texts)
-        self._read(number, load, both, wide, access, scope)
+        both = tuple(Name(text, joined or access.address.dims, self._kind(number)) for text in texts)
+        self._read(number, load, both, wide, scope, (*self._grid.shape(joined), "2") if joined else ())
         for twin, name in zip(twins, both, strict=True):
             if twin is not None:
                 scope.values[twin] = _guarded(name, access.looked, scope)
         return scope.values[number]
 
     def _read(
-        self, number: NodeId, load: Load, names: tuple[Name, ...], address: Address, access: Access, scope: Scope
+        self, number: NodeId, load: Load, names: tuple[Name, ...], access: Access, scope: Scope, shape: tuple[str, ...]
     ) -> None:
         fill = self._fill(number) if access.conditions else None
         storage = None if names[0].storage is not None else self._target.graph.tensor(load.param).element
@@ -122,7 +160,8 @@ class Loads:
         splits = split_stride(load.param) if load.param in self._grid.split_products else None
         if splits is not None:
             storage, cache, fill = None, None, 0.0
-        scope.statements.append(LoadTile(names, address, access.conditions, fill, storage, cache, bits, splits))
+        about = (access.address, access.conditions, fill, storage, cache, bits, splits)
+        scope.statements.append(LoadTile(names, *about, shape=shape))
 
     def _is_of_block(self, number: NodeId) -> bool:
         """Whether what is read is of one block of rows alone, if programs take blocks; the others are in the cache."""

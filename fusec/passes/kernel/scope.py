@@ -50,6 +50,7 @@ class Scope:
     pointers: dict[object, Name] = field(default_factory=dict)
     combined: dict[tuple[str, ...], MaskName] = field(default_factory=dict)
     looked: dict[tuple[Name, sympy.Expr], MaskName] = field(default_factory=dict)
+    joined: dict[int, tuple[Name, MaskName]] = field(default_factory=dict)
 
     def taken(self) -> tuple[Statement, ...]:
         """The statements so far, which are then no longer in the scope: they fill a slot."""

@@ -30,6 +30,7 @@ from fusec.ir.expressions import (
 from fusec.ir.graph import ScalarParam
 from fusec.ir.multiply import F32, F64, multiplied_as, sums_of
 from fusec.ir.ops import ELEMENTWISE
+from fusec.ir.ranges import Range
 from fusec.ir.schedule import GemmStage
 from fusec.ir.statements import Assign, Branch, Chosen, Early, Given, Statement, Test
 from fusec.ir.tile_values import (
@@ -199,8 +200,12 @@ class Values:
             ranges = [inside(arg) for arg in expr.args]
             if all(found.within(0, _SHORT) for found in ranges):
                 high = max(int(found.high) for found in ranges)
-                return Exactly(value.args[0], 0, high, dtype, value.dims, kind, value.args[1])
+                arg, digit = _digit(value.args[0], ranges[0])
+                return Exactly(arg, 0, high, dtype, value.dims, kind, value.args[1], digit)
         found = inside(number)
+        arg, digit = _digit(value, found)
+        if digit is not None:
+            return Exactly(arg, 0, int(found.high), dtype, value.dims, kind, Number(0, (), Kind.INT), digit)
         whole = value if isinstance(value, Name) else widened(value)
         return Exactly(whole, int(found.low), int(found.high), dtype, value.dims, kind)
 
@@ -341,6 +346,19 @@ def widened(value: Value) -> Value:
     if isinstance(value, Name) and value.storage is not None:
         return Widened(Name(value.text, value.dims, value.kind), value.storage, value.dims, value.kind, value.bits)
     return value
+
+
+def _digit(value: Value, inside: Range) -> tuple[Value, int | None]:
+    """The byte that `value` is a digit of, of four bits, and which; else the value itself.
+
+    Told by what the operation makes of every byte.
+    """
+    match value:
+        case Apply(op, (byte, Number(place))) if inside.within(0, 15) and byte.dims and (at := ELEMENTWISE[op].at):
+            for digit in (0, 1):
+                if all(at(code, place) == code >> 4 * digit & 15 for code in range(256)):
+                    return byte, digit
+    return value, None
 
 
 def _test(selector: str, case: str) -> Test:

@@ -60,7 +60,10 @@ def _several_rows(facts: Survey, expanded: Survey, name: str) -> RowLoop | None:
     rows = without(expanded.kept, (block,))
     outer = next(axis for axis in expanded.inner if axis in expanded.reduced)
     rest = without(expanded.inner, (outer,))
-    return RowLoop(name, expanded.flow, (*rows, outer, *rest, block), rows, tile=rest, block=block, loop=(outer,))
+    # Triton gives threads that are neighbours the last dimensions: of groups those along which a row of the matrix is
+    # contiguous, so that a thread has a part of the vector once, for all rows of a program.
+    order = (block, outer, *rest) if rest else (outer, block)
+    return RowLoop(name, expanded.flow, (*rows, *order), rows, tile=rest, block=block, loop=(outer,))
 
 
 def _is_narrow(flow: Flow, dot: Dot, block: Axis) -> bool:

@@ -163,9 +163,10 @@ class Chip:
     vector_thread: int = 64
     """Bytes of these rows that it takes at a time, and a thread of it."""
     vector_group_rows: int = 16
-    vector_group_step: int = 16384
-    vector_group_thread: int = 128
-    """The same where groups of what is contracted are added up before they are scaled."""
+    vector_group_step: int = 8192
+    vector_group_thread: int = 64
+    vector_group_stages: int = 3
+    """The same where groups of what is contracted are added up before they are scaled, and steps under way at once."""
     most_again: int = 1
     """How often the matrix may be read for that."""
 

@@ -48,14 +48,18 @@ def unpacked_tile(contraction: Contraction, chip: Chip, is_first: bool, each: in
 def narrow_rows(plan: RowLoop, call: Call) -> list[Launch]:
     """Several rows of a matrix to a program, multiplied by one vector by threads: some bytes of each at a time."""
     chip, wide, size = call.chip, call.padded(plan.tile), call.size(plan.loop)
-    most, step, thread = chip.vector_rows, chip.vector_step, chip.vector_thread
+    most, step, thread, stages = chip.vector_rows, chip.vector_step, chip.vector_thread, 1
     if plan.tile:
         most, step, thread = chip.vector_group_rows, chip.vector_group_step, chip.vector_group_thread
+        stages = chip.vector_group_stages
     high = min(padded(call.count(plan.block)), most)
     chunk = min(padded(size), max(step // (high * wide), 1))
-    options = rows.launch_options(chip, rows.warps(chip, high * wide * chunk, thread=thread))
+    warps = rows.warps(chip, high * wide * chunk, thread=thread)
+    options = tuple({**each, "num_stages": stages} for each in rows.launch_options(chip, warps))
     taken = call.chosen(narrow_rows.__name__, {"row": padded(size)}, RowTile(options, rows=high, block=chunk))
     blocks = {**call.tile_blocks(plan.tile), block_name(plan.block): taken.rows, block_name(plan.loop): taken.block}
     blocks |= {**rows.loop_steps(size, taken.block), "HELD": 0, "VECTOR": 0, "EVICT": "evict_first"}
+    if plan.tile:
+        blocks["STAGES"] = taken.options[0]["num_stages"]
     programs = call.count(plan.rows) * cdiv(call.count(plan.block), taken.rows)
     return call.launch(plan.kernel, programs, taken.options, blocks)
