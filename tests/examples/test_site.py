@@ -57,6 +57,11 @@ def test_what_is_known_to_the_kernel_that_debugging_compiles() -> None:
     assert re.findall(r'"(\w+)":', known) == [name for name, type in types.items() if "constexpr" in str(type)]
 
 
+def test_no_mark_of_markdown_is_left(site: Path) -> None:
+    left = re.compile(r"<code>[^<]*\\\|[^<]*</code>|\{\{ \w+")
+    assert [path.name for path in sorted(site.rglob("*.html")) if left.search(path.read_text(encoding="utf-8"))] == []
+
+
 def test_nothing_is_fetched_from_elsewhere(site: Path) -> None:
     """`mkdocs build --strict` has held the links of the pages to each other; this is what they load."""
     pages = sorted(site.rglob("*.html"))
