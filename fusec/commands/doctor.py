@@ -30,7 +30,10 @@ fusec doctor --json
 
 0 ops can be built and run here · 3 something needed does not work · 4 a fault of fusec"""
 
-PACKAGES = ("torch", "triton", "numpy", "sympy", "lark", "jinja2", "hypothesis", "liger-kernel")
+PACKAGES = (
+    *("torch", "triton", "numpy", "sympy", "lark", "jinja2", "hypothesis", "matplotlib"),
+    *("liger-kernel", "quack-kernels", "flashinfer-python", "nvidia-cudnn-frontend"),
+)
 
 KERNEL = """
 import triton
