@@ -22,7 +22,7 @@ from fusec.codegen.package import SPEC
 from fusec.codegen.prepare import prepared_lines
 from fusec.codegen.registration import call_lines, fitted, registration_lines
 from fusec.codegen.shared_plans import with_shared
-from fusec.codegen.signature import documentation, literal, parameter, quoted, returns, sequence
+from fusec.codegen.signature import documentation, literal, parameters, quoted, returns, sequence
 from fusec.codegen.wrap import LIMIT, filled, wrapped
 from fusec.ir.arguments import extent_names, layout_arguments
 from fusec.ir.graph import Graph
@@ -104,7 +104,7 @@ def _op_view(
         names=names,
         kernels=tuple(kernel for kernel in kernel_views(program) if kernel.name in names.kernels),
         reference=functions[names.reference].rstrip() + "\n",
-        signature=tuple(wrapped(f"def {graph.name}({', '.join(map(parameter, graph.params))}) -> {returns(graph)}:")),
+        signature=tuple(wrapped(f"def {graph.name}({', '.join(parameters(graph.params))}) -> {returns(graph)}:")),
         doc=tuple(quoted(documentation(graph)).split("\n")),
         layout=", ".join(layout_arguments(spelled)),
         call=fitted(call_lines(graph, names.constant, imports), {}),

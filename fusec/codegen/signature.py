@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from textwrap import dedent, fill, indent
 
 from fusec.ir.formats import TORCH_NAMES
@@ -47,6 +48,14 @@ def sequence(items: Iterable[str]) -> str:
     """A tuple as Python text."""
     listed = list(items)
     return f"({', '.join(listed)}{',' if len(listed) == 1 else ''})"
+
+
+def parameters(params: Iterable[Param]) -> Iterator[str]:
+    """All parameters. Python wants a default behind one: a tensor that must be given has None, which calls refuse."""
+    behind = False
+    for param in params:
+        behind = behind or (isinstance(param, TensorParam) and param.optional)
+        yield parameter(replace(param, optional=True) if behind and isinstance(param, TensorParam) else param)
 
 
 def parameter(param: Param) -> str:

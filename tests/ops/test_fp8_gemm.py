@@ -58,14 +58,32 @@ def test_outputs(dtype: torch.dtype, ops: SimpleNamespace, device: torch.device)
     assert ops.fp8_gemm(a, b).dtype == torch.float16
 
 
-@pytest.mark.parametrize(("a_kind", "b_kind"), [("e4m3", "e4m3"), ("bytes", "e4m3"), ("e5m2", "f16"), ("bytes", "f32")])
+STORED = ("e4m3", "e5m2", "bytes")
+
+
+@pytest.mark.parametrize("side", ["a", "b"])
+@pytest.mark.parametrize("kind", STORED)
+@pytest.mark.parametrize("other", ["f16", "bf16", "f32", *STORED])
 def test_the_scale_of_what_is_quantised_has_to_be_given(
-    a_kind: str, b_kind: str, ops: SimpleNamespace, device: torch.device
+    side: str, kind: str, other: str, ops: SimpleNamespace, device: torch.device
 ) -> None:
-    a, _, _ = held(torch.randn(M, K, device=device), a_kind)
-    b, b_scale, _ = held(torch.randn(K, N, device=device), b_kind)
-    with pytest.raises(ArgumentError, match="`a_scale` should be a tensor, but is None"):
-        ops.fp8_gemm(a, b, None, b_scale)
+    """By its name or not at all: 1 would be taken in silence for what nobody said."""
+    a, a_scale, _ = held(torch.randn(M, K, device=device), kind if side == "a" else other)
+    b, b_scale, _ = held(torch.randn(K, N, device=device), kind if side == "b" else other)
+    scales = {"a_scale": a_scale, "b_scale": b_scale, f"{side}_scale": None}
+    with pytest.raises(ArgumentError, match=f"`{side}_scale` should be a tensor, but is None"):
+        ops.fp8_gemm(a, b, **scales)
+    del scales[f"{side}_scale"]
+    with pytest.raises(ArgumentError, match=f"`{side}_scale` should be a tensor, but is None"):
+        ops.fp8_gemm(a, b, **scales)
+
+
+def test_an_overload_says_itself_what_it_needs(ops: SimpleNamespace, device: torch.device) -> None:
+    """A tensor that it needs stands behind one that may be left out, as it does for the op."""
+    a, (b, b_scale, _) = torch.randn(M, K, device=device), held(torch.randn(K, N, device=device), "e4m3")
+    assert torch.equal(ops.fp8_gemm_stored_b(a, b, b_scale=b_scale), ops.fp8_gemm(a, b, None, b_scale))
+    with pytest.raises(ArgumentError, match="`b_scale` should be a tensor, but is None"):
+        ops.fp8_gemm_stored_b(a, b)
 
 
 def test_operands_that_do_not_fit(ops: SimpleNamespace, device: torch.device) -> None:

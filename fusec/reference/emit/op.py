@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from textwrap import wrap
 from typing import assert_never
 
@@ -78,7 +78,10 @@ def _apart(name: str, taken: frozenset[str]) -> str:
 
 
 def _signature(graph: Graph, name: str) -> list[str]:
-    params = [_parameter(param) for param in graph.params]
+    params, behind = [], False
+    for param in graph.params:
+        behind = behind or (isinstance(param, TensorParam) and param.optional)
+        params.append(_parameter(replace(param, optional=True) if behind and isinstance(param, TensorParam) else param))
     count = len(graph.outputs)
     result = "None" if not count else "torch.Tensor" if count == 1 else f"tuple[{', '.join(['torch.Tensor'] * count)}]"
     return _head(name, params, f" -> {result}")

@@ -70,7 +70,8 @@ class _Op:
         self._op = op
         self._report = report
         self._before = len(report)
-        self._signature = read_signature(op, report)
+        overloads = frozenset(each.name.text for each in program.file.overloads)
+        self._signature = read_signature(op, overloads, report)
         self._context = Context(
             program,
             report,

@@ -51,8 +51,11 @@ class Signature:
     defaults: dict[str, syntax.Expr] = field(default_factory=dict)
 
 
-def read_signature(op: syntax.Op, report: Report) -> Signature:
-    """The header of `op`; every mistake in it is reported."""
+def read_signature(op: syntax.Op, overloads: frozenset[str], report: Report) -> Signature:
+    """The header of `op`; every mistake in it is reported.
+
+    One of the `overloads` takes what another op does, so what it needs may stand behind what may be left out.
+    """
     reader = _Reader(report)
     reader.signature.variables = read_variables(op.conditions, report)
     for param in op.params:
@@ -66,7 +69,8 @@ def read_signature(op: syntax.Op, report: Report) -> Signature:
         ]
         check_variables(reader.signature.variables, reader.signature.params.values(), stored, read, report)
     reader.check_axes()
-    check_order(((param.name, param.default is not None) for param in op.params), report)
+    if op.name.text not in overloads:
+        check_order(((param.name, param.default is not None) for param in op.params), report)
     reader.check_count(op)
     return reader.signature
 
