@@ -17,7 +17,7 @@ import torch
 Call: TypeAlias = Callable[[], Any]
 
 CACHE_BYTES = 256 * 2**20
-"""Written between two calls: more than the second-level cache of any GPU."""
+"""Read or written between two calls: more than the second-level cache of any GPU."""
 
 HOST_CALLS = 200
 
@@ -38,12 +38,13 @@ class Timing:
 
 def time_calls(calls: Mapping[str, Call], rounds: int = 7, repeats: int = 15) -> dict[str, Timing]:
     """The timing of every call, all on the current device. Their results are allocated and dropped."""
-    flush = torch.empty(CACHE_BYTES, dtype=torch.uint8, device="cuda")
+    # What was written would still have to go to memory while the call runs; what was read is dropped.
+    swept = torch.ones(CACHE_BYTES // 4, device="cuda")
     replays = {name: capture(call) for name, call in calls.items()}
     found: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
-            found[name].append(median(device_times(replays[name] or call, flush, repeats)))
+            found[name].append(median(device_times(replays[name] or call, swept.sum, repeats)))
     return {
         name: Timing(tuple(found[name]), _host_time(call), replays[name] is not None) for name, call in calls.items()
     }
@@ -67,11 +68,11 @@ def capture(call: Call) -> Call | None:
     return graph.replay
 
 
-def device_times(call: Call, flush: torch.Tensor, repeats: int) -> list[float]:
-    """Microseconds of the device for each of so many calls, before each of which `flush` is written."""
+def device_times(call: Call, sweep: Call, repeats: int) -> list[float]:
+    """Microseconds of the device for each of so many calls, before each of which `sweep` clears the cache."""
     starts, ends = _events(repeats), _events(repeats)
     for start, end in zip(starts, ends, strict=True):
-        flush.zero_()
+        sweep()
         start.record()
         call()
         end.record()

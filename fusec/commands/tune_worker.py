@@ -168,8 +168,8 @@ def cold(subject: Subject, choice: Choice | None) -> Turn:
     replay = subject.replay(choice)
 
     def turn() -> float:
-        (once,) = device_times(replay, _flush(), 1)
-        return median(device_times(replay, _flush(), max(1, min(REPEATS, int(TURN / max(once, 1.0))))))
+        (once,) = device_times(replay, _flush().zero_, 1)
+        return median(device_times(replay, _flush().zero_, max(1, min(REPEATS, int(TURN / max(once, 1.0))))))
 
     return turn
 
