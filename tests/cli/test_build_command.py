@@ -146,7 +146,7 @@ def test_warnings_of_specs_are_told_by_every_build(fusec: Fusec, specs: Path) ->
 
 
 def test_a_kernel_that_spills_fails_a_strict_build_and_is_a_warning_of_any_other(fusec: Fusec, specs: Path) -> None:
-    (specs / "one.fuse").write_text("alpha 16384\n")
+    (specs / "one.fuse").write_text("alpha 2048 32\n")
     result = fusec("build", "--strict", "--target", "sm_90")
     assert result.exit_code == Exit.FAILED
     first, last = result.stderr.splitlines()

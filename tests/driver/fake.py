@@ -1,4 +1,7 @@
-"""A compiler for tests of what stands around it: a line of a spec is an op, `NAME [BLOCK]` or `NAME unknown`."""
+"""A compiler for tests of what stands around it: a line of a spec is an op.
+
+It is `NAME [BLOCK [REGISTERS]]`, of so many elements and at most so many registers of a thread, or `NAME unknown`.
+"""
 
 from __future__ import annotations
 
@@ -81,14 +84,15 @@ def figures(job: dict[str, Any], folder: Path) -> Mapping[str, object]:
     return job["telling"] if "telling" in job else gate_worker.figures(job, folder)
 
 
-def _variant(name: str, block: str = "256") -> Variant:
+def _variant(name: str, block: str = "256", registers: str = "") -> Variant:
+    most = (("maxnreg", int(registers)),) if registers else ()
     return Variant(
         f"{name} f32",
         "double",
         (("x", "*fp32"), ("y", "*fp32"), ("n", "i32"), ("BLOCK", "constexpr")),
         (("BLOCK", int(block)),),
         ("x", "y"),
-        options=((("num_warps", 1), ("num_stages", 1)),),
+        options=((("num_warps", 1), ("num_stages", 1), *most),),
     )
 
 

@@ -199,7 +199,7 @@ def test_checking_writes_nothing(specs: Path) -> None:
 
 
 def test_a_kernel_that_spills_is_told_and_written_unless_strict(specs: Path, tmp_path: Path) -> None:
-    (specs / "one.fuse").write_text("alpha 16384\n")
+    (specs / "one.fuse").write_text("alpha 2048 32\n")
     store = Store(tmp_path / "store")
     for strict in (True, False):
         report = build(specs, targets=(TARGETS["sm_80"], TARGETS["sm_90"]), jobs=2, store=store, strict=strict)

@@ -175,8 +175,8 @@ def test_a_choice_is_a_compile_time_text() -> None:
 
 
 def test_a_spill_fails_the_variant() -> None:
-    one_warp = ((("num_warps", 1), ("num_stages", 1)),)
-    wide = replace(DOUBLE, label="wide", constexprs=(("BLOCK", 16384), ("INDEX", "tl.int32")), options=one_warp)
+    few = ((("num_warps", 1), ("num_stages", 1), ("maxnreg", 32)),)
+    wide = replace(DOUBLE, label="wide", constexprs=(("BLOCK", 2048), ("INDEX", "tl.int32")), options=few)
     (verdict,) = measure([job(wide)], workers=1)
     assert verdict.resources is not None
     assert verdict.resources.spills > 0
