@@ -46,10 +46,16 @@ if TYPE_CHECKING:
     from .linear import linear_activation as linear_activation
     from .linear import linear_residual as linear_residual
     from .linear_add_rmsnorm import linear_add_rmsnorm as linear_add_rmsnorm
+    from .linear_softcap import linear_softcap as linear_softcap
     from .norm_gradients import layernorm_gradient as layernorm_gradient
     from .norm_gradients import rmsnorm_gradient as rmsnorm_gradient
     from .qk_norm_rope import qk_norm_rope as qk_norm_rope
+    from .qkv_rope import linear_qkv_norm_rope as linear_qkv_norm_rope
+    from .qkv_rope import linear_qkv_rope as linear_qkv_rope
+    from .qkv_rope import qkv_norm_rope as qkv_norm_rope
     from .qkv_rope import qkv_rope as qkv_rope
+    from .qkv_rope import qkv_rope_interleaved as qkv_rope_interleaved
+    from .qkv_rope import qkv_rope_partial as qkv_rope_partial
     from .quantize_fp8 import quantize_fp8 as quantize_fp8
     from .quantize_fp8 import quantize_fp8_blocks as quantize_fp8_blocks
     from .quantize_fp8 import quantize_fp8_groups as quantize_fp8_groups
@@ -61,6 +67,8 @@ if TYPE_CHECKING:
     from .rmsnorm import rmsnorm as rmsnorm
     from .rmsnorm import rmsnorm_rounded as rmsnorm_rounded
     from .rmsnorm import rmsnorm_unit_offset as rmsnorm_unit_offset
+    from .rmsnorm_add import rmsnorm_add as rmsnorm_add
+    from .rmsnorm_add import rmsnorm_add_rmsnorm as rmsnorm_add_rmsnorm
     from .rmsnorm_gated_mlp import rmsnorm_gated_mlp as rmsnorm_gated_mlp
     from .rmsnorm_linear import RMSNormLinear as RMSNormLinear
     from .rmsnorm_linear import rmsnorm_linear as rmsnorm_linear
@@ -71,6 +79,8 @@ if TYPE_CHECKING:
     from .rope import rope_half as rope_half
     from .rope import rope_heads_first as rope_heads_first
     from .rope import rope_interleaved as rope_interleaved
+    from .rope_append_kv_cache import rope_append_kv_cache as rope_append_kv_cache
+    from .rope_append_kv_cache import rope_append_paged_kv_cache as rope_append_paged_kv_cache
     from .rope_qk import rope_qk as rope_qk
     from .rope_qk import rope_qk_batched as rope_qk_batched
     from .rope_qk import rope_qk_half as rope_qk_half
@@ -134,9 +144,15 @@ __all__ = [
     "linear",
     "linear_activation",
     "linear_add_rmsnorm",
+    "linear_qkv_norm_rope",
+    "linear_qkv_rope",
     "linear_residual",
+    "linear_softcap",
     "qk_norm_rope",
+    "qkv_norm_rope",
     "qkv_rope",
+    "qkv_rope_interleaved",
+    "qkv_rope_partial",
     "quantize_fp8",
     "quantize_fp8_blocks",
     "quantize_fp8_groups",
@@ -148,6 +164,8 @@ __all__ = [
     "quantize_int8_asymmetric",
     "quantize_int8_rows",
     "rmsnorm",
+    "rmsnorm_add",
+    "rmsnorm_add_rmsnorm",
     "rmsnorm_fp8_linear",
     "rmsnorm_gated_mlp",
     "rmsnorm_gradient",
@@ -158,6 +176,8 @@ __all__ = [
     "rmsnorm_rounded",
     "rmsnorm_unit_offset",
     "rope",
+    "rope_append_kv_cache",
+    "rope_append_paged_kv_cache",
     "rope_half",
     "rope_heads_first",
     "rope_interleaved",
@@ -223,9 +243,15 @@ serve(
         "linear": "linear",
         "linear_activation": "linear",
         "linear_add_rmsnorm": "linear_add_rmsnorm",
+        "linear_qkv_norm_rope": "qkv_rope",
+        "linear_qkv_rope": "qkv_rope",
         "linear_residual": "linear",
+        "linear_softcap": "linear_softcap",
         "qk_norm_rope": "qk_norm_rope",
+        "qkv_norm_rope": "qkv_rope",
         "qkv_rope": "qkv_rope",
+        "qkv_rope_interleaved": "qkv_rope",
+        "qkv_rope_partial": "qkv_rope",
         "quantize_fp8": "quantize_fp8",
         "quantize_fp8_blocks": "quantize_fp8",
         "quantize_fp8_groups": "quantize_fp8",
@@ -237,6 +263,8 @@ serve(
         "quantize_int8_asymmetric": "quantize_fp8",
         "quantize_int8_rows": "quantize_fp8",
         "rmsnorm": "rmsnorm",
+        "rmsnorm_add": "rmsnorm_add",
+        "rmsnorm_add_rmsnorm": "rmsnorm_add",
         "rmsnorm_fp8_linear": "fp8_linear",
         "rmsnorm_gated_mlp": "rmsnorm_gated_mlp",
         "rmsnorm_gradient": "norm_gradients",
@@ -247,6 +275,8 @@ serve(
         "rmsnorm_rounded": "rmsnorm",
         "rmsnorm_unit_offset": "rmsnorm",
         "rope": "rope",
+        "rope_append_kv_cache": "rope_append_kv_cache",
+        "rope_append_paged_kv_cache": "rope_append_kv_cache",
         "rope_half": "rope",
         "rope_heads_first": "rope",
         "rope_interleaved": "rope",
@@ -272,31 +302,34 @@ serve(
 # adc80f81bd77f637f90e210bcc5076847235ba352a7039b727cf5ef96b3c42b4 add_rmsnorm.py
 # a3609ce518d4c7d5b0867995cebcf54bbb535e3e135203f86b8ef84e27c1042d add_rmsnorm_linear.py
 # 25ef6ba00dab6eb61f7b1b0be5909acfe701093fdddb146a532275208d568446 add_rmsnorm_quantize.py
-# 417a2c5a9200580271d2c812f99746d812e4cd422726b76da010aa66b904c8a4 block_scaled_mm.py
+# deb340ada4423878da8aef7cc6a42db9d91d91b3872336817e40178054d0dddd block_scaled_mm.py
 # 899fd783147110a45b5be33baa01a7c34b075451fd859da230433277917e19d5 bmm.py
 # f7905b584956a4ff51a6f9fc2797469d62c4ca61230d6d3656d15620a84890bb dequantize_fp8.py
-# 599cc43f1746e71d14f218cd96ac5f0cc86f14d71a2b5d79215929beb912578a fp8_gemm.py
+# 01f40a6769049995dca0a101d552f4321291292287ce1e339573ff8996ed1107 fp8_gemm.py
 # ec4c0842d9c699443920654a52cc648d333c96f9798bbdd506678849ac365846 fp8_linear.py
 # da62ede7661f4e4535cb32f2e907a961360b62c8b4b08e9b8d31de80f2710a90 fused_gated_mlp.py
 # d62aba5d0e4e427b471d6f642d88a263e0c31c4a367268056a8e3894e9bfdffa fused_rmsnorm_rope.py
 # 99728b4ff15e1704bc7a8dfafa7f4b03eebf5c820fad440bd380b4bb8fe89f83 gated_activation.py
 # 638f7329d689c74b682756e2c91749796a38698b1c652fa18037fe12ea9add65 gated_activation_quantize.py
-# 5610a917d7f756621ceb4fefcf5457b0186a1b3d323196286640f3bdfe4aae0a int4_linear.py
+# b57ee00d756e94b36001ce27a88eb5570fc5b67ce9f125418be56e88bfae63cf int4_linear.py
 # c18c08ddcc9465b503b81d0a0a242375ca299ea69d90115b759f8d850289f282 layernorm.py
 # c1162fbfa2a2ed702fda53e5e3da8e4cc806da7ca914dfd297aa19d2be3a5468 linear.py
 # 714585e9bf5cac58c7c3d7016d0ed915a4016a58b38e49d3d74c85e6753bb86a linear_add_rmsnorm.py
+# 3d526cd1fda1519d4fb6f19fafdf5751fa43a62035406a680b4f153732361665 linear_softcap.py
 # af612737830a7c43672d6e330e970ab44323a8a7b4f2823fb6cc46330356573d norm_gradients.py
 # e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 py.typed
 # 58789210641c378fb3ecd7a553a75e2a817437b38f4749408f838132b4eebf1c qk_norm_rope.py
-# 2b78cf457605e5008d2a925b00012b6516620bb56d8e6c870c88b480afa086a8 qkv_rope.py
+# 63b551203e5c6335614fe9f8f4b7711d786449dc1117bddc57e945e1c4bc947d qkv_rope.py
 # 851bbfc75d2b8f282bfc07d7f3e4b79e0964b712a4d23c59d4662893b66501c0 quantize_fp8.py
 # 13e6d556570f22e91070c1581f0b87a6ac71a080f13a82579d096d77ad5560af rmsnorm.py
+# 34126c97cccdf956e9ea280c4275ebe51adb7a117c985422603834040c7c281f rmsnorm_add.py
 # 9758b6584f9fcee72846fdd69ec450dcd321db1efa7a3eb11844a35840f907bf rmsnorm_gated_mlp.py
-# 50a1d0b5096c2afbc99b7c1d3e251a82d2ac3a4ccae7c355ba599d11f82e6852 rmsnorm_linear.py
+# fc067bece01b677996279970d024724e27baed67a7f5902c552d0e3a9bd1ae70 rmsnorm_linear.py
 # e7b4aa2f69a4c06cb277159b9d6f5574d0d61a14718b4a731b9d80616709af1c rmsnorm_quantize.py
 # 5b7f30f84dc3dcbbb19d155958bfd73b163726f629969e79226b129d0dc464c9 rope.py
+# 64f4307cb36825eb40fb963fd2fd12b56064562fd0d317870cd7f052249ad320 rope_append_kv_cache.py
 # fccc7880377385bd60b53bd12ed372356b7ea065c977f23f0c177d1af466462f rope_qk.py
 # c9db6305aa2bcf334d65a10e205d4685de85d67721580750295129de43a57b6e scaled_mm.py
-# 8ad6a998aba182b3260b9f7962724b35ad1bc80474e943fa567733f7f6d0c0c7 scaled_mm_int4.py
+# 8250e58907bc4b97880bd75b8095a73bb7c7234a82a234515503257658143421 scaled_mm_int4.py
 # 82e77e975352bb4443987b6cb1cc79a839335c7ffa5564342ff2539a35057d27 softmax.py
 # 928ebd2557bfe843423bca0549327d87f21776289974eed23bab0dfee8ee462e weight_only_linear.py

@@ -45,8 +45,8 @@ def _block_scaled_mm_gemm(
     a_ptr, b_ptr, a_scale_ptr, b_scale_ptr, y_ptr, lead1, R, P, G, a_stride_lead0, a_stride_GL, a_stride_lead1,
     b_stride_PR, b_stride_GL, a_scale_stride_lead0, a_scale_stride_G, a_scale_stride_lead1, b_scale_stride_P,
     b_scale_stride_G, y_stride_lead0, y_stride_PR, y_stride_lead1,
-    L: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_L: tl.constexpr, SWAP_AB: tl.constexpr,
-    INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
+    L: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_R: tl.constexpr, SWAP_AB: tl.constexpr, INDEX: tl.constexpr,
+    VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """A tile of ... by R per program, G, L in a loop; with SWAP_AB R by a few ...."""
     device.enter(OVERLAP)
@@ -62,18 +62,13 @@ def _block_scaled_mm_gemm(
     r = tile_n.to(INDEX) * BLOCK_R + tl.arange(0, BLOCK_R)
     r_mask = r < R // VEC * VEC
     y = tl.full([BLOCK_LEAD1, BLOCK_R], 0.0, tl.float32)
-    for step in range(0, G * tl.cdiv(tl.cast(L, INDEX), BLOCK_L), 1):
-        outer = tl.where(G == 1, 0, tl.cast(step // tl.cdiv(tl.cast(L, INDEX), BLOCK_L), INDEX))
-        g = outer
-        start = (step - outer * tl.cdiv(tl.cast(L, INDEX), BLOCK_L)) * BLOCK_L
-        l = (start + tl.arange(0, BLOCK_L)).to(INDEX)
-        l_mask = l < L
+    for step in range(0, G, 1):
+        g = tl.cast(step, INDEX)
+        l = tl.arange(0, 128).to(INDEX)
         a_row = a_ptr + i0 * a_stride_lead0 + g * L * a_stride_GL
-        mask_i1_l = i1_mask[:, None] & l_mask[None, :]
-        a = tl.load(a_row + i1[:, None] * a_stride_lead1 + l[None, :] * a_stride_GL, mask=mask_i1_l, other=0.0)
+        a = tl.load(a_row + i1[:, None] * a_stride_lead1 + l[None, :] * a_stride_GL, mask=i1_mask[:, None], other=0.0)
         b_row = b_ptr + p * R * b_stride_PR + g * L * b_stride_GL
-        mask_r_l = r_mask[None, :] & l_mask[:, None]
-        b = tl.load(b_row + r[None, :] * b_stride_PR + l[:, None] * b_stride_GL, mask=mask_r_l, other=0.0)
+        b = tl.load(b_row + r[None, :] * b_stride_PR + l[:, None] * b_stride_GL, mask=r_mask[None, :], other=0.0)
         product = device.dot_in_parts(b.T, a.T, 0.0).T if SWAP_AB else device.dot_in_parts(a, b, 0.0)
         a_scale_row = a_scale_ptr + i0 * a_scale_stride_lead0 + g * a_scale_stride_G
         a_scale = tl.load(a_scale_row + i1 * a_scale_stride_lead1, mask=i1_mask, other=0.0).to(tl.float32)
@@ -313,8 +308,8 @@ def _block_scaled_linear_gemm_y(
     weight_ptr, weight_scale_ptr, q_ptr, scale_ptr, y_ptr, lead1, R, P, G, q_stride_lead0, q_stride_G, q_stride_lead1,
     q_stride_L, weight_stride_PR, weight_stride_GL, scale_stride_lead0, scale_stride_G, scale_stride_lead1,
     weight_scale_stride_P, weight_scale_stride_G, y_stride_lead0, y_stride_PR, y_stride_lead1,
-    L: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_L: tl.constexpr, SWAP_AB: tl.constexpr,
-    INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
+    L: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_R: tl.constexpr, SWAP_AB: tl.constexpr, INDEX: tl.constexpr,
+    VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """A tile of ... by R per program, G, L in a loop; with SWAP_AB R by a few ...."""
     device.enter(OVERLAP)
@@ -330,19 +325,14 @@ def _block_scaled_linear_gemm_y(
     r = tile_n.to(INDEX) * BLOCK_R + tl.arange(0, BLOCK_R)
     r_mask = r < R // VEC * VEC
     y = tl.full([BLOCK_LEAD1, BLOCK_R], 0.0, tl.float32)
-    for step in range(0, G * tl.cdiv(tl.cast(L, INDEX), BLOCK_L), 1):
-        outer = tl.where(G == 1, 0, tl.cast(step // tl.cdiv(tl.cast(L, INDEX), BLOCK_L), INDEX))
-        g = outer
-        start = (step - outer * tl.cdiv(tl.cast(L, INDEX), BLOCK_L)) * BLOCK_L
-        l = (start + tl.arange(0, BLOCK_L)).to(INDEX)
-        l_mask = l < L
+    for step in range(0, G, 1):
+        g = tl.cast(step, INDEX)
+        l = tl.arange(0, 128).to(INDEX)
         q_row = q_ptr + i0 * q_stride_lead0 + g * q_stride_G
-        mask_i1_l = i1_mask[:, None] & l_mask[None, :]
-        q = tl.load(q_row + i1[:, None] * q_stride_lead1 + l[None, :] * q_stride_L, mask=mask_i1_l, other=0.0)
+        q = tl.load(q_row + i1[:, None] * q_stride_lead1 + l[None, :] * q_stride_L, mask=i1_mask[:, None], other=0.0)
         weight_row = weight_ptr + p * R * weight_stride_PR + g * L * weight_stride_GL
-        mask_r_l = r_mask[None, :] & l_mask[:, None]
-        weight = tl.load(weight_row + r[None, :] * weight_stride_PR + l[:, None] * weight_stride_GL, mask=mask_r_l,
-                         other=0.0)
+        weight = tl.load(weight_row + r[None, :] * weight_stride_PR + l[:, None] * weight_stride_GL,
+                         mask=r_mask[None, :], other=0.0)
         product = device.dot_in_parts(weight.T, q.T, 0.0).T if SWAP_AB else device.dot_in_parts(q, weight, 0.0)
         scale_row = scale_ptr + i0 * scale_stride_lead0 + g * scale_stride_G
         scale = tl.load(scale_row + i1 * scale_stride_lead1, mask=i1_mask, other=0.0).to(tl.float32)
@@ -567,8 +557,8 @@ def _block_scaled_mm_int8_gemm(
     a_ptr, b_ptr, a_scale_ptr, b_scale_ptr, y_ptr, lead1, R, P, G, a_stride_lead0, a_stride_GL, a_stride_lead1,
     b_stride_PR, b_stride_GL, a_scale_stride_lead0, a_scale_stride_G, a_scale_stride_lead1, b_scale_stride_P,
     b_scale_stride_G, y_stride_lead0, y_stride_PR, y_stride_lead1,
-    L: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_L: tl.constexpr, SWAP_AB: tl.constexpr,
-    INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
+    L: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_R: tl.constexpr, SWAP_AB: tl.constexpr, INDEX: tl.constexpr,
+    VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """A tile of ... by R per program, G, L in a loop; with SWAP_AB R by a few ...."""
     device.enter(OVERLAP)
@@ -584,18 +574,13 @@ def _block_scaled_mm_int8_gemm(
     r = tile_n.to(INDEX) * BLOCK_R + tl.arange(0, BLOCK_R)
     r_mask = r < R // VEC * VEC
     y = tl.full([BLOCK_LEAD1, BLOCK_R], 0.0, tl.float32)
-    for step in range(0, G * tl.cdiv(tl.cast(L, INDEX), BLOCK_L), 1):
-        outer = tl.where(G == 1, 0, tl.cast(step // tl.cdiv(tl.cast(L, INDEX), BLOCK_L), INDEX))
-        g = outer
-        start = (step - outer * tl.cdiv(tl.cast(L, INDEX), BLOCK_L)) * BLOCK_L
-        l = (start + tl.arange(0, BLOCK_L)).to(INDEX)
-        l_mask = l < L
+    for step in range(0, G, 1):
+        g = tl.cast(step, INDEX)
+        l = tl.arange(0, 128).to(INDEX)
         a_row = a_ptr + i0 * a_stride_lead0 + g * L * a_stride_GL
-        mask_i1_l = i1_mask[:, None] & l_mask[None, :]
-        a = tl.load(a_row + i1[:, None] * a_stride_lead1 + l[None, :] * a_stride_GL, mask=mask_i1_l, other=0)
+        a = tl.load(a_row + i1[:, None] * a_stride_lead1 + l[None, :] * a_stride_GL, mask=i1_mask[:, None], other=0)
         b_row = b_ptr + p * R * b_stride_PR + g * L * b_stride_GL
-        mask_r_l = r_mask[None, :] & l_mask[:, None]
-        b = tl.load(b_row + r[None, :] * b_stride_PR + l[:, None] * b_stride_GL, mask=mask_r_l, other=0)
+        b = tl.load(b_row + r[None, :] * b_stride_PR + l[:, None] * b_stride_GL, mask=r_mask[None, :], other=0)
         product = tl.dot(b.T, a.T, out_dtype=tl.int32).T if SWAP_AB else tl.dot(a, b, out_dtype=tl.int32)
         a_scale_row = a_scale_ptr + i0 * a_scale_stride_lead0 + g * a_scale_stride_G
         a_scale = tl.load(a_scale_row + i1 * a_scale_stride_lead1, mask=i1_mask, other=0.0).to(tl.float32)

@@ -48,8 +48,8 @@ def _int4_linear_gemv(
     x_ptr, weight_ptr, scale_ptr, zero_ptr, bias_ptr, y_ptr, N, lead0, G, x_stride_lead1, x_stride_lead0, x_stride_GL,
     weight_stride_N, weight_stride_GL_2, zero_stride_G, zero_stride_N, scale_stride_G, scale_stride_N, bias_stride_N,
     y_stride_lead1, y_stride_lead0, y_stride_N,
-    L: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_G: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr,
-    INDEX: tl.constexpr, EVICT: tl.constexpr, VEC: tl.constexpr,
+    L: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_G: tl.constexpr, STAGES: tl.constexpr, FULL_STEPS: tl.constexpr,
+    TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, EVICT: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per ..., G in a loop."""
     pid = tl.program_id(0)
@@ -60,31 +60,34 @@ def _int4_linear_gemv(
     n_mask = n < N // VEC * VEC
     l = tl.arange(0, 64).to(INDEX)
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    product_3 = tl.full([BLOCK_G, BLOCK_N], 0.0, tl.float32)
+    product_3 = tl.full([BLOCK_N, BLOCK_G], 0.0, tl.float32)
     for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
-        for start in range(TAIL * FULL_STEPS * BLOCK_G, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_G, BLOCK_G):
+        for start in tl.range(TAIL * FULL_STEPS * BLOCK_G, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_G, BLOCK_G,
+                              num_stages=STAGES):
             g = (start + tl.arange(0, BLOCK_G)).to(INDEX)
             g_mask = (g < G) | (TAIL == 0)
-            x, x_2 = tl.split(tl.load(x_row + (g[:, None, None] * L + l[None, :, None] * 2) * x_stride_GL
-                                      + tl.arange(0, 2)[None, None, :] * x_stride_GL, mask=g_mask[:, None, None],
-                                      other=0.0).to(tl.float32))
-            mask_n_g = n_mask[None, :] & g_mask[:, None]
-            weight = tl.load(weight_ptr + n[None, None, :] * weight_stride_N
-                             + (g[:, None, None] * (L // 2) + l[None, :, None]) * weight_stride_GL_2,
-                             mask=mask_n_g[:, None, :], other=0, eviction_policy=EVICT).to(tl.int32)
-            mask_g_n = g_mask[:, None] & n_mask[None, :]
-            zero = tl.load(zero_ptr + g[:, None] * zero_stride_G + n[None, :] * zero_stride_N, mask=mask_g_n, other=0,
-                           eviction_policy=EVICT).to(tl.int32) if zero_ptr is not None else tl.full([BLOCK_G, BLOCK_N],
+            gl_both = (start * 128 + tl.arange(0, BLOCK_G * 128)).to(INDEX)
+            gl_both_mask = (gl_both < 128 * G) | (TAIL == 0)
+            x, x_2 = tl.split(tl.load(x_row + gl_both * x_stride_GL, mask=gl_both_mask,
+                                      other=0.0).reshape(BLOCK_G, 64, 2).to(tl.float32))
+            gl = (start * 64 + tl.arange(0, BLOCK_G * 64)).to(INDEX)
+            gl_mask = (gl < 64 * G) | (TAIL == 0)
+            mask_n_gl = n_mask[:, None] & gl_mask[None, :]
+            weight = tl.load(weight_ptr + n[:, None] * weight_stride_N + gl[None, :] * weight_stride_GL_2,
+                             mask=mask_n_gl, other=0, eviction_policy=EVICT).reshape(BLOCK_N, BLOCK_G, 64).to(tl.int32)
+            mask_g_n = g_mask[None, :] & n_mask[:, None]
+            zero = tl.load(zero_ptr + g[None, :] * zero_stride_G + n[:, None] * zero_stride_N, mask=mask_g_n, other=0,
+                           eviction_policy=EVICT).to(tl.int32) if zero_ptr is not None else tl.full([BLOCK_N, BLOCK_G],
                                                                                                     8, tl.int64)
             minimum = device.minimum(zero, 16)
-            product = tl.sum(x[:, :, None] * device.exact_difference(weight & 15, minimum[:, None, :], 16, tl.float32),
-                             1)
-            product_2 = tl.sum(x_2[:, :, None] * device.exact_difference(weight >> 4, minimum[:, None, :], 16,
-                                                                         tl.float32), 1)
-            scale = tl.load(scale_ptr + g[:, None] * scale_stride_G + n[None, :] * scale_stride_N, mask=mask_g_n,
+            product = tl.sum(x[None, :, :] * device.low_digit_difference(weight, minimum[:, :, None], 16, tl.float32),
+                             2)
+            product_2 = tl.sum(x_2[None, :, :] * device.high_digit_difference(weight, minimum[:, :, None], 16,
+                                                                              tl.float32), 2)
+            scale = tl.load(scale_ptr + g[None, :] * scale_stride_G + n[:, None] * scale_stride_N, mask=mask_g_n,
                             other=0.0, eviction_policy=EVICT).to(tl.float32)
-            product_3 += tl.where(g_mask[:, None], (product + product_2) * scale, 0.0)
-    product_3 = tl.sum(product_3, 0)
+            product_3 += tl.where(g_mask[None, :], (product + product_2) * scale, 0.0)
+    product_3 = tl.sum(product_3, 1)
     y = _int4_linear_epilogue(product_3, n, n_mask, bias_ptr, bias_stride_N)
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row + n * y_stride_N, y, mask=n_mask)
@@ -95,8 +98,8 @@ def _int4_linear_gemm(
     x_ptr, weight_ptr, scale_ptr, zero_ptr, bias_ptr, y_ptr, partial_product_y_ptr, lead1, N, G, lead0, x_stride_lead0,
     x_stride_GL, x_stride_lead1, weight_stride_GL_2, weight_stride_N, zero_stride_G, zero_stride_N, scale_stride_G,
     scale_stride_N, y_stride_lead0, bias_stride_N, y_stride_lead1, y_stride_N,
-    L: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_L_2: tl.constexpr, SWAP_AB: tl.constexpr,
-    SPLIT_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
+    L: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, SWAP_AB: tl.constexpr, SPLIT_K: tl.constexpr,
+    INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """A tile of ... by N per program, G, L/2 in a loop; with SWAP_AB N by a few ...; SPLIT_K programs leave sums."""
     device.enter(OVERLAP)
@@ -112,27 +115,21 @@ def _int4_linear_gemm(
     n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
     product_2 = tl.full([BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for step in range(split, G * tl.cdiv(tl.cast(L // 2, INDEX), BLOCK_L_2), SPLIT_K):
-        outer = tl.where(G == 1, 0, tl.cast(step // tl.cdiv(tl.cast(L // 2, INDEX), BLOCK_L_2), INDEX))
-        g = outer
-        start = (step - outer * tl.cdiv(tl.cast(L // 2, INDEX), BLOCK_L_2)) * BLOCK_L_2
-        l = (start + tl.arange(0, BLOCK_L_2)).to(INDEX)
-        l_mask = l < L // 2
-        l_both = (2 * start + tl.arange(0, 2 * BLOCK_L_2)).to(INDEX)
-        l_both_mask = l_both < 2 * (L // 2)
+    for step in range(split, G, SPLIT_K):
+        g = tl.cast(step, INDEX)
+        l = tl.arange(0, 64).to(INDEX)
+        l_both = tl.arange(0, 2 * 64).to(INDEX)
         x_row = x_ptr + i0 * x_stride_lead0 + g * L * x_stride_GL
-        mask_i1_l_both = i1_mask[:, None] & l_both_mask[None, :]
-        x = tl.load(x_row + i1[:, None] * x_stride_lead1 + l_both[None, :] * x_stride_GL, mask=mask_i1_l_both,
+        x = tl.load(x_row + i1[:, None] * x_stride_lead1 + l_both[None, :] * x_stride_GL, mask=i1_mask[:, None],
                     other=0.0)
         weight_row = weight_ptr + g * (L // 2) * weight_stride_GL_2
-        mask_n_l = n_mask[None, :] & l_mask[:, None]
-        weight = tl.load(weight_row + n[None, :] * weight_stride_N + l[:, None] * weight_stride_GL_2, mask=mask_n_l,
-                         other=0).to(tl.int32)
+        weight = tl.load(weight_row + n[None, :] * weight_stride_N + l[:, None] * weight_stride_GL_2,
+                         mask=n_mask[None, :], other=0).to(tl.int32)
         zero = tl.load(zero_ptr + g * zero_stride_G + n * zero_stride_N, mask=n_mask,
                        other=0).to(tl.int32) if zero_ptr is not None else tl.full([BLOCK_N], 8, tl.int64)
         minimum = device.minimum(zero, 16)
-        difference = device.exact_difference(weight & 15, minimum[None, :], 16, x_ptr.dtype.element_ty)
-        difference_2 = device.exact_difference(weight >> 4, minimum[None, :], 16, x_ptr.dtype.element_ty)
+        difference = device.low_digit_difference(weight, minimum[None, :], 16, x_ptr.dtype.element_ty)
+        difference_2 = device.high_digit_difference(weight, minimum[None, :], 16, x_ptr.dtype.element_ty)
         difference_by_turns = device.by_turns(difference, difference_2, 0)
         product = tl.dot(
             difference_by_turns.T, x.T, input_precision="ieee", max_num_imprecise_acc=1,

@@ -58,8 +58,9 @@ def _scaled_mm_int4_gemv(
             a, a_2 = tl.split(tl.load(a_row + k[:, None] * 2 * a_stride_K + tl.arange(0, 2)[None, :] * a_stride_K,
                                       mask=k_mask[:, None], other=0, eviction_policy="evict_first").to(tl.int32))
             b = tl.load(b_row + k * b_stride_K_2, mask=k_mask, other=0, eviction_policy="evict_first").to(tl.int32)
-            product += (a * ((b & 15 ^ 8) - 8)).to(tl.int64)
-            product_2 += (a_2 * ((b >> 4 ^ 8) - 8)).to(tl.int64)
+            bitxor = b ^ 136
+            product += (a * ((bitxor & 15) - 8)).to(tl.int64)
+            product_2 += (a_2 * ((bitxor >> 4) - 8)).to(tl.int64)
     product = tl.sum(product, 0)
     product_2 = tl.sum(product_2, 0)
     a_scale = tl.load(a_scale_ptr + i1 * a_scale_stride_lead1 + i0 * a_scale_stride_lead0,
@@ -105,8 +106,9 @@ def _scaled_mm_int4_gemm(
             mask_n_k = n_mask[None, :] & k_mask[:, None]
             b = tl.load(b_ptr + n[None, :] * b_stride_N + k[:, None] * b_stride_K_2, mask=mask_n_k,
                         other=0).to(tl.int32)
-            difference = device.exact_difference(b & 15 ^ 8, tl.full([], 8, tl.int32), 15, tl.int8)
-            difference_2 = device.exact_difference(b >> 4 ^ 8, tl.full([], 8, tl.int32), 15, tl.int8)
+            bitxor = b ^ 136
+            difference = device.low_digit_difference(bitxor, tl.full([], 8, tl.int32), 15, tl.int8)
+            difference_2 = device.high_digit_difference(bitxor, tl.full([], 8, tl.int32), 15, tl.int8)
             difference_by_turns = device.by_turns(difference, difference_2, 0)
             if SWAP_AB:
                 product = tl.dot(difference_by_turns.T, a.T, product, out_dtype=tl.int32)
@@ -136,8 +138,8 @@ def reference_scaled_mm_int4(
     a_scale = a_scale.to(real)[..., None]  # [..., 1]
     b_scale = b_scale.to(real)  # [N]
     bias = 0 if bias is None else bias.to(real)  # [N]
-    difference = (b & 15 ^ 8) - 8  # [N, K/2]
-    difference2 = (b >> 4 ^ 8) - 8  # [N, K/2]
+    difference = ((b ^ 136) & 15) - 8  # [N, K/2]
+    difference2 = ((b ^ 136) >> 4) - 8  # [N, K/2]
     merge = torch.stack((difference.transpose(-2, -1), difference2.transpose(-2, -1)), dim=-2).flatten(-3, -2)  # [K, N]
     y = torch.einsum("...k,kn->...n", a, merge).to(real) * a_scale * b_scale + bias  # [..., N]
     return y.to(T)
@@ -328,8 +330,9 @@ def _int4_int8_linear_gemv_y(
                                       mask=k_mask[:, None], other=0, eviction_policy="evict_first").to(tl.int32))
             weight = tl.load(weight_row + k * weight_stride_K_2, mask=k_mask, other=0,
                              eviction_policy="evict_first").to(tl.int32)
-            product += (q * ((weight & 15 ^ 8) - 8)).to(tl.int64)
-            product_2 += (q_2 * ((weight >> 4 ^ 8) - 8)).to(tl.int64)
+            bitxor = weight ^ 136
+            product += (q * ((bitxor & 15) - 8)).to(tl.int64)
+            product_2 += (q_2 * ((bitxor >> 4) - 8)).to(tl.int64)
     product = tl.sum(product, 0)
     product_2 = tl.sum(product_2, 0)
     scale = tl.load(scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0,
@@ -349,12 +352,13 @@ def reference_int4_int8_linear(
     real = torch.float64 if T == torch.float64 else torch.float32
     x = x.to(real)  # [..., K]
     weight = weight.long()  # [N, K/2]
+    bitxor = weight ^ 136  # [N, K/2]
     weight_scale = weight_scale.to(real)  # [N]
     bias = 0 if bias is None else bias.to(real)  # [N]
     scale = x.abs().amax(-1, keepdim=True).clamp(min=2.0**-96) / 127  # [..., 1]
     q = (x / scale).round().clamp(-128, 127).to(torch.int8).long()  # [..., K]
-    difference = (weight & 15 ^ 8) - 8  # [N, K/2]
-    difference2 = (weight >> 4 ^ 8) - 8  # [N, K/2]
+    difference = (bitxor & 15) - 8  # [N, K/2]
+    difference2 = (bitxor >> 4) - 8  # [N, K/2]
     merge = torch.stack((difference.transpose(-2, -1), difference2.transpose(-2, -1)), dim=-2).flatten(-3, -2)  # [K, N]
     y = torch.einsum("...k,kn->...n", q, merge).to(real) * scale * weight_scale + bias  # [..., N]
     return y.to(T)
