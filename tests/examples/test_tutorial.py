@@ -48,7 +48,7 @@ def test_the_kernel_and_the_plans_are_those_of_the_corrected_spec() -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the tutorial shows what the interpreter computes")
-def test_the_errors_are_those_that_come_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_built_and_packed_is_told_as_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)  # the tutorial has the whole table
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("fusec.commands.build.default_folder", lambda: tmp_path / "store")
@@ -60,6 +60,10 @@ def test_the_errors_are_those_that_come_out(tmp_path: Path, monkeypatch: pytest.
     *table, verified, changes = CliRunner().invoke(application(words), words).stdout.splitlines()
     assert [verified, changes] == wanted[-2:]
     assert list(map(without_the_gate, table)) == list(map(without_the_gate, wanted[:-3]))
+    command, said = block("$ fusec package").splitlines()
+    words = command.split()[2:]
+    assert CliRunner().invoke(application(words), words).stdout == f"{said}\n"
+    assert (tmp_path / said.partition(":")[0]).is_file()
 
 
 def without_the_gate(line: str) -> str:
