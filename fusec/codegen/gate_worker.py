@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,6 +28,7 @@ from fusec.runtime.select.chip import WARP
 from fusec.workers import answer
 
 _REGISTERS = re.compile(r"Used (\d+) registers")
+_BLOCK_SIZE = re.compile(r"^\.reqntid .*$", re.MULTILINE)
 _STACK = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
 
 
@@ -66,12 +67,15 @@ def load(name: str, text: str, folder: Path) -> ModuleType:
 def resources(kernel: Any, variant: dict[str, Any], chip: dict[str, Any]) -> dict[str, int]:
     """Registers, spilled bytes, stack and shared memory of a variant, with the first options that fit a chip."""
     source, target = _source(kernel, variant), _target(chip)
+    texts: dict[object, _Lowered] = {}
     for each in variant["options"]:
         options = dict(each)
         most = options.pop("most_registers", None)
-        with redirect_stdout(io.StringIO()) as log:
-            shared = compiled(source, target, options)["shared"]
-        found = {**usage(log.getvalue()), "shared": shared}
+        cap = None if kernel.is_gluon() else options.pop("maxnreg", None)
+        key = tuple(options.items())
+        if key not in texts:
+            texts[key] = lowered(source, target, options)
+        found = texts[key].assembled(cap)
         if fits(found["spills"], found["registers"], most) and found["shared"] <= chip["shared_limit"]:
             break
     return found
@@ -81,12 +85,31 @@ def in_triton_ir(kernel: Any, variant: dict[str, Any], chip: dict[str, Any]) -> 
     """Nothing, for a variant that Triton's front end takes: its types and shapes are checked then."""
     options = dict(variant["options"][0])
     options.pop("most_registers", None)
-    compiled(_source(kernel, variant), _target(chip), options, front=True)
+    lowered(_source(kernel, variant), _target(chip), options, front=True)
     return {}
 
 
-def compiled(source: ASTSource, target: GPUTarget, options: dict[str, int], front: bool = False) -> dict[str, Any]:
-    """What Triton notes of a kernel while it compiles it, or its `front` end does; the assembler prints its report.
+@dataclass(frozen=True, slots=True)
+class _Lowered:
+    """A kernel in `text` for the assembler, the stage that runs this, and what Triton noted of the kernel."""
+
+    text: Any
+    assemble: Callable[[Any, dict[str, Any]], Any]
+    noted: dict[str, Any]
+
+    def capped(self, cap: int | None) -> Any:
+        """The text for so many registers to a thread at most: no stage before the assembler looks at that."""
+        return self.text if cap is None else _BLOCK_SIZE.sub(rf"\g<0>\n.maxnreg {cap}", self.text, count=1)
+
+    def assembled(self, cap: int | None) -> dict[str, int]:
+        """What the kernel needs with such a cap."""
+        with redirect_stdout(io.StringIO()) as log:
+            self.assemble(self.capped(cap), dict(self.noted))
+        return {**usage(log.getvalue()), "shared": self.noted["shared"]}
+
+
+def lowered(source: ASTSource, target: GPUTarget, options: dict[str, int], front: bool = False) -> _Lowered:
+    """What Triton makes of a kernel before it is assembled, or in its `front` end alone.
 
     This is what `triton.compile` does, but nothing is looked up, hashed or written, which takes as long as a tenth of
     the rest.
@@ -102,9 +125,10 @@ def compiled(source: ASTSource, target: GPUTarget, options: dict[str, int], fron
     functions, modules = backend.get_codegen_implementation(parsed), backend.get_module_map()
     made = source.make_ir(target, parsed, functions, modules, context)
     noted = {"hash": "", "target": target, **parsed.__dict__}
-    for stage in () if front else stages.values():
+    *before, assemble = stages.values()
+    for stage in () if front else before:
         made = stage(made, noted)
-    return noted
+    return _Lowered(made, assemble, noted)
 
 
 def _source(kernel: Any, variant: dict[str, Any]) -> ASTSource:

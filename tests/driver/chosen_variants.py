@@ -1,11 +1,15 @@
-"""A process of its own, where kernels are not interpreted: prints the types of pointers of every variant of an op."""
+"""A process of its own, where kernels are not interpreted: prints the types of pointers of every variant of an op.
+
+Then, for chips, whether a cap on registers changes nothing of a kernel's text but the line that says it.
+"""
 
 from __future__ import annotations
 
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
-from fusec.codegen.gate_worker import load
+from fusec.codegen.gate_worker import _source, _target, load, lowered
 from fusec.codegen.launched import variants
 from fusec.diagnostics import Source
 from fusec.driver.compile import compile_source
@@ -22,3 +26,10 @@ if __name__ == "__main__":
         chosen = load("chosen", op.text, Path(folder))
         for variant in variants(chosen, "chosen", telling_calls(op.program)):
             print(*(kind for name, kind in variant.signature if name == "y_ptr"))
+        kernel, plain = getattr(chosen, variant.kernel), asdict(variant)
+        for capability in (80, 90):
+            free, capped = (
+                lowered(_source(kernel, plain), _target({"capability": capability}), {"num_warps": 4, **cap})
+                for cap in ({}, {"maxnreg": 64})
+            )
+            print(f"sm_{capability}", free.text != capped.text == free.capped(64))

@@ -279,8 +279,10 @@ def test_a_kernel_overlaps_others_only_where_the_chip_can() -> None:
     assert [verdict.failure for verdict in verdicts] == [None, None]
 
 
-def test_every_dtype_that_a_caller_may_choose_is_compiled() -> None:
+def test_every_dtype_that_a_caller_may_choose_is_compiled_and_a_cap_is_a_line_of_text() -> None:
     script = Path(__file__).with_name("chosen_variants.py")
     environment = {**os.environ, "TRITON_INTERPRET": "0"}
     found = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=True)
-    assert set(found.stdout.split()) == {"*fp16", "*bf16", "*fp32"}
+    *kinds, first, second = found.stdout.splitlines()
+    assert set(kinds) == {"*fp16", "*bf16", "*fp32"}
+    assert (first, second) == ("sm_80 True", "sm_90 True")
