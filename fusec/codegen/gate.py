@@ -170,7 +170,7 @@ def _families(jobs: Sequence[Job], known: Container[int]) -> list[list[int]]:
     families: dict[Hashable, list[int]] = {}
     for place, job in enumerate(jobs):
         if place not in known:
-            chip = job.target if job.variant.multiplies else None
+            chip = job.target if job.variant.differs_by_chip else None
             families.setdefault((job.text, chip, job.variant.family), []).append(place)
 
     def weight(place: int) -> tuple[Any, int]:
@@ -186,7 +186,8 @@ def _stands_for(heavy: Job, found: Verdict, light: Job) -> bool:
     most = heavy.variant.registers_to_stand_for(light.variant)
     if heavy.target != light.target:
         most = min(most, MOST_REGISTERS)
-    free = found.resources.shared * 2 <= light.target.shared_limit or heavy.variant.multiplies
+    same = heavy.variant.multiplies and heavy.target == light.target
+    free = found.resources.shared * 2 <= light.target.shared_limit or same
     return free and found.resources.registers <= most
 
 

@@ -38,6 +38,13 @@ _POINTERS = {
     torch.bool: "*i1",
 }
 
+_PRODUCTS = ("tl.dot", "device.dot", "roles.load")
+"""What kernels with products of tiles say."""
+
+_WIDE = {"*fp32", "*i32", "*i64", "*i1"}
+_NARROW = re.compile("tf32|float16|bfloat16|float8|int8|_map")
+"""What kernels say whose tensor cores multiply, though no pointer is of another type than `_WIDE`."""
+
 _FLOAT8 = re.compile(r"tl\.float8(e\w+)")
 
 _Launched: TypeAlias = tuple[Launch, dict[str, torch.dtype]]
@@ -159,7 +166,8 @@ def variant_of(launch: Launch, buffers: Mapping[str, torch.dtype], scalars: Mapp
             for options in launch.options
         ),
         casts=tuple(dict.fromkeys(f"fp8{kind}" for kind in _FLOAT8.findall(text))),
-        multiplies=any(word in text for word in ("tl.dot", "device.dot", "roles.load")),
+        multiplies=any(word in text for word in _PRODUCTS),
+        in_f32={kind for _, kind in signature if kind.startswith("*")} <= _WIDE and not _NARROW.search(text),
     )
 
 

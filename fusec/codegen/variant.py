@@ -5,8 +5,8 @@ variants of a kernel (dtypes, choices, tensors that are omitted, loops of one st
 1.75 at most over the shipped specs, where what tensor cores multiply is the same. So a heavy variant that leaves half
 of the registers free stands for the lighter ones. Variants of the same tile differ by 1.12 at most, and one that leaves
 a quarter free stands for them; f16 and bf16 are one there, which the same instructions move and multiply. Kernels
-without tensor cores are the same on all chips, but for scheduling: sm_80 took between 0.8 and 1.38 times as many
-registers as sm_90, so one that leaves half of them free stands for the other chip, too.
+without tensor cores are the same on all chips, but for scheduling: sm_80 took at most 1.38 times as many registers as
+sm_90, so one that leaves half of them free stands for the other chip, too.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Variant:
     `signature` gives every parameter in order and its Triton type (`*bf16`, `i32`, `fp32`, `constexpr`);
     `constexprs` the values of those, a type as text (`tl.int64`); `divisible` what is known to be a multiple of 16.
     `options` are those of a `Launch`, several ways in order of preference; `casts` the types that the body names;
-    `multiplies` says that it has products of tiles.
+    `multiplies` says that it has products of tiles, `in_f32` that threads make these of numbers of f32.
     """
 
     label: str
@@ -57,6 +57,7 @@ class Variant:
     options: tuple[tuple[tuple[str, int], ...], ...] = ((("num_warps", 4), ("num_stages", 1)),)
     casts: tuple[str, ...] = ()
     multiplies: bool = False
+    in_f32: bool = False
 
     @property
     def family(self) -> Hashable:
@@ -78,6 +79,11 @@ class Variant:
         """Larger where more registers may be needed: elements to a thread, their bytes, steps of loops."""
         steps = prod(max(size, 1) for name, size in self._sizes if not _is_tile(name))
         return self._to_a_thread, sum(_BYTES.get(kind[1:], 1) for _, kind in self.signature), steps
+
+    @property
+    def differs_by_chip(self) -> bool:
+        """Whether it is made of other instructions on each chip."""
+        return self.multiplies and not self.in_f32
 
     def registers_to_stand_for(self, light: Variant) -> int:
         """How many registers this variant may take if it is to stand for another of its family; 0 where it cannot."""

@@ -98,9 +98,11 @@ def test_one_stands_for_others_of_its_kernel_and_file_alone() -> None:
     assert [verdict.like for verdict in measure(jobs, workers=1)] == [None] * 2
 
 
-def test_products_are_measured_on_every_chip() -> None:
+def test_products_of_tensor_cores_are_measured_on_every_chip() -> None:
     jobs = [job(replace(sized(2048), multiplies=True), target) for target in ("sm_80", "sm_90")]
     assert [verdict.like for verdict in measure(jobs, workers=1)] == [None] * 2
+    by_threads = [replace(each, variant=replace(each.variant, in_f32=True)) for each in jobs]
+    assert [verdict.like for verdict in measure(by_threads, workers=1)] == ["2048", None]
 
 
 def test_a_chip_with_little_shared_memory_is_measured_where_another_needs_much() -> None:

@@ -93,9 +93,22 @@ def test_every_kernel_of_the_shipped_specs_has_a_variant() -> None:
     assert {op: kernels for op, kernels in found.items() if kernels} == {}
 
 
-def test_kernels_are_compiled_for_every_kind_of_dtype(tmp_path: Path) -> None:
+def test_kernels_are_compiled_for_every_kind_of_dtype_and_their_products_known(tmp_path: Path) -> None:
     text = "op wide(x: T[M, N]) -> y: T[M]\nwhere T in {f16, f32, f64}:\n    y = sum(x, over=N)\n"
-    found = known([compile_file(Source("wide.fuse", text), tmp_path)])["wide"]
+    for name, word in (("exact", ""), ("cut", ", precision=tf32"), ("short", ", precision=T")):
+        text += f"op {name}(x: T[M, K], w: f32[N, K]) -> y: T[M, N]\nwhere T in {{f16, f32}}:\n"
+        text += f"    y = dot(x, w, over=K{word})\n"
+    every = known([compile_file(Source("wide.fuse", text), tmp_path)])
+    threads = {
+        (name, each.in_f32, dict(each.signature).get("x_ptr"))
+        for name in ("exact", "cut", "short")
+        for each in every[name]
+        if each.multiplies
+    }
+    assert ("exact", True, "*fp32") in threads
+    assert {name for name, in_f32, kind in threads if in_f32 and kind == "*fp32"} == {"exact", "short"}
+    assert {in_f32 for _, in_f32, kind in threads if kind == "*fp16"} == {False}
+    found = every["wide"]
     for kernel in {variant.kernel for variant in found}:
         kinds = {kind for each in found if each.kernel == kernel for name, kind in each.signature if name == "x_ptr"}
         assert kinds == {"*fp16", "*fp32", "*fp64"} or (kernel.endswith("combine") and not kinds)
