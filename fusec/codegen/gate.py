@@ -213,7 +213,7 @@ def _passed(
     alike: dict[Hashable, list[int]] = {}
     for place in light:
         alike.setdefault(_text(jobs[place]), []).append(place)
-    asked = {text: {**_told(jobs[first]), "front": True} for text, (first, *_) in alike.items() if text not in passed}
+    asked = {text: _told_in_front(jobs[first]) for text, (first, *_) in alike.items() if text not in passed}
     answers = pool.do(list(asked.values()), limit, lambda *_: done(1), at_once=_workers(len(jobs)))
     wrong = {
         text: answer
@@ -232,7 +232,7 @@ def _passed(
 
 def _text(job: Job) -> Hashable:
     """What the front end sees of a job."""
-    return job.text, repr(job.variant)
+    return job.text, repr(job.variant.in_front)
 
 
 def _workers(jobs: int) -> int:
@@ -243,6 +243,11 @@ def _workers(jobs: int) -> int:
 def _told(job: Job) -> dict[str, Any]:
     """A job for a worker."""
     return asdict(replace(job, variant=_as_launched(job.variant, job.target)))
+
+
+def _told_in_front(job: Job) -> dict[str, Any]:
+    """A job for the front end of a worker."""
+    return {**_told(replace(job, variant=job.variant.in_front)), "front": True}
 
 
 def _verdict(job: Job, answer: Failed | dict[str, Any]) -> Verdict:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 MOST_REGISTERS = 128
@@ -24,6 +24,9 @@ MOST_OF_ONE_TILE = 192
 
 OP = "OP"
 """The compile-time name of the op that a kernel of several computes for."""
+
+STEPS = "FULL_STEPS"
+"""The compile-time number of whole steps of a loop."""
 
 FLAGS = ("SWAP_AB", "HELD", "VECTOR", OP)
 """Compile-time flags that say what a kernel holds in registers, or for which op it computes."""
@@ -79,6 +82,14 @@ class Variant:
         """Larger where more registers may be needed: elements to a thread, their bytes, steps of loops."""
         steps = prod(max(size, 1) for name, size in self._sizes if not _is_tile(name))
         return self._to_a_thread, sum(_BYTES.get(kind[1:], 1) for _, kind in self.signature), steps
+
+    @property
+    def in_front(self) -> Variant:
+        """A variant that passes the front end where this one does: all steps of a loop behind the first are alike."""
+        fewer = tuple(
+            (name, min(size, 2) if name == STEPS and type(size) is int else size) for name, size in self.constexprs
+        )
+        return replace(self, label="", constexprs=fewer, divisible=())
 
     @property
     def differs_by_chip(self) -> bool:

@@ -33,9 +33,9 @@ _RELATIONS: Mapping[str, Callable[[Any, Any], Any]] = {
 class Formula:
     """A whole number computed from extents, one by one or for many at once."""
 
+    value: sympy.Expr
     names: tuple[str, ...]
     compute: Callable[..., int]
-    compute_many: Callable[..., Numbers]
 
     @classmethod
     def of(cls, value: sympy.Expr) -> Formula:
@@ -49,16 +49,21 @@ class Formula:
         # Floats: they hold whole numbers up to 2**53, and a remainder by 0 is NaN.
         given = (numbers if each == name else np.float64(extents[each]) for each in self.names)
         with np.errstate(all="ignore"):
-            return self.compute_many(*given)
+            found: Numbers = _function(self.value, self.names, "numpy")(*given)
+        return found
 
 
 @lru_cache(maxsize=1 << 14)
 def _formula(value: sympy.Expr) -> Formula:
-    """Writing a function takes a millisecond, and a few expressions come up in every spec."""
     names = tuple(sorted(each.name for each in value.free_symbols))
-    symbols = [symbol(name) for name in names]
-    one, many = (sympy.lambdify(symbols, value, modules=module) for module in ("math", "numpy"))
-    return Formula(names, one, many)
+    return Formula(value, names, _function(value, names, "math"))
+
+
+@lru_cache(maxsize=1 << 14)
+def _function(value: sympy.Expr, names: tuple[str, ...], module: str) -> Callable[..., Any]:
+    """Writing a function takes a millisecond, and a few expressions come up in every spec."""
+    function: Callable[..., Any] = sympy.lambdify([symbol(name) for name in names], value, modules=module)
+    return function
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,6 +162,21 @@ def test_a_light_variant_passes_the_front_end() -> None:
     assert wrong.like is None
 
 
+def test_the_front_end_sees_two_steps_of_many() -> None:
+    text = KERNEL.replace("BLOCK: tl.constexpr", "BLOCK: tl.constexpr, FULL_STEPS: tl.constexpr")
+    text = text.replace("columns =", "tl.static_assert(FULL_STEPS < 3 or BLOCK > 1024)\n    columns =")
+    heavy, light = (sized(block) for block in (2048, 128))
+    signature = (*DOUBLE.signature, ("FULL_STEPS", "constexpr"))
+    of_steps = [
+        replace(each, signature=signature, constexprs=(*each.constexprs, ("FULL_STEPS", 9))) for each in (heavy, light)
+    ]
+    assert [verdict.failure for verdict in measure([job(each, text=text) for each in of_steps], workers=1)] == [
+        None
+    ] * 2
+    one = replace(light, signature=signature, constexprs=(*light.constexprs, ("FULL_STEPS", 1)))
+    assert one.in_front != of_steps[1].in_front
+
+
 def test_a_choice_is_a_compile_time_text() -> None:
     text = KERNEL.replace(
         "INDEX: tl.constexpr):", "INDEX: tl.constexpr, MODE: tl.constexpr):\n    tl.static_assert(MODE == 'a')"
