@@ -1,6 +1,8 @@
 """The pictures of README and documentation, from the committed raw results of an H200; no GPU is needed.
 
-python -m benchmarks.pictures [--to docs/pictures]
+python -m benchmarks.pictures [--to docs/pictures] [--report FOLDER]
+
+With --report, the page of `fusec bench --report` is made of the same results, and no picture is written.
 """
 
 from __future__ import annotations
@@ -37,14 +39,22 @@ def pictures() -> Iterator[Picture]:
     yield from page.pictures(run)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--to", type=Path, default=PICTURES)
-    to = parser.parse_args().to
-    to.mkdir(parents=True, exist_ok=True)
+def drawn(folder: Path) -> Iterator[Path]:
+    """Draw every picture into a folder, which is made if need be."""
+    folder.mkdir(parents=True, exist_ok=True)
     for picture in pictures():
-        (to / f"{picture.name}.svg").write_text(picture.svg(), encoding="utf-8")
-        print(to / f"{picture.name}.svg")
+        path = folder / f"{picture.name}.svg"
+        path.write_text(picture.svg(), encoding="utf-8")
+        yield path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--to", type=Path, default=PICTURES)
+    parser.add_argument("--report", type=Path, metavar="FOLDER")
+    given = parser.parse_args()
+    for path in page.write_report(raw_results.run(), given.report) if given.report else drawn(given.to):
+        print(path)
 
 
 if __name__ == "__main__":
