@@ -1,11 +1,13 @@
 """Products of 8 bits beside the library's: rows and columns scaled, groups scaled, quantised in the call.
 
     python -m benchmarks.low_precision --out low_precision.json [--only NAME ...] [--rounds 9] [--jobs 8]
+    TRITON_INTERPRET=1 python -m benchmarks.low_precision --dry
 
 All candidates of a case are CUDA graphs, replayed by turns with a cold L2; the median of the rounds counts. Each result
 is held to f64 on the tensors that are timed. A candidate with a plan behind its name is our op with that plan forced.
 Scales of groups lie as the library reads them, group by group, unless they lie `by rows`.
-Peers that quantise are compiled by `torch.compile`, with PyTorch's own product of scaled operands.
+Peers that quantise are compiled by `torch.compile`, with PyTorch's own product of scaled operands. `--dry` calls every
+candidate once, of tiny sizes, without a GPU: it says which are right, and which have to be left to one.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -25,6 +27,7 @@ import generated
 from benchmarks.cold import ColdTimer, about, called, captured, interleaved, relative_error
 from fusec.runtime import Op
 
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 F8, BF16 = torch.float8_e4m3fn, torch.bfloat16
 GROUP = 128
 EPS = 1e-6
@@ -35,11 +38,11 @@ Candidates: TypeAlias = tuple[dict[str, Call], torch.Tensor]
 
 
 def drawn(*shape: int) -> torch.Tensor:
-    return torch.randn(*shape, device="cuda")
+    return torch.randn(*shape, device=DEVICE)
 
 
 def scales(*shape: int) -> torch.Tensor:
-    return torch.rand(*shape, device="cuda") + 0.5
+    return torch.rand(*shape, device=DEVICE) + 0.5
 
 
 def planned(function: Callable[..., torch.Tensor], plan: str, *given: Any) -> Call:
@@ -52,6 +55,11 @@ def planned(function: Callable[..., torch.Tensor], plan: str, *given: Any) -> Ca
             return function(*given)
 
     return call
+
+
+def compiled(function: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """A peer as PyTorch compiles it; as it is without a GPU."""
+    return torch.compile(function, dynamic=False) if DEVICE == "cuda" else function
 
 
 def product(a: torch.Tensor, b: torch.Tensor, s: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
@@ -75,9 +83,9 @@ def row_scaled(n: int) -> Candidates:
 
 
 def integers(n: int) -> Candidates:
-    a, b = (torch.randint(-127, 128, (n, n), device="cuda", dtype=torch.int8) for _ in range(2))
+    a, b = (torch.randint(-127, 128, (n, n), device=DEVICE, dtype=torch.int8) for _ in range(2))
     s, t = scales(n), scales(n)
-    scaled = torch.compile(lambda sums: (sums * s[:, None] * t).to(BF16), dynamic=False)
+    scaled = compiled(lambda sums: (sums * s[:, None] * t).to(BF16))
     calls: dict[str, Call] = {
         "_int_mm + compiled": lambda: scaled(torch._int_mm(a, b.T)),
         "fusec": partial(generated.scaled_mm_int8, a, b, s, t),
@@ -119,7 +127,7 @@ def linear(m: int, n: int, k: int = 4096, normed: bool = False) -> Candidates:
         calls["fusec"] = partial(generated.rmsnorm_fp8_linear, x, gain, weight, t, EPS)
         wide = wide * (wide.square().mean(-1, keepdim=True) + EPS).rsqrt() * gain.double()
     if m > 1:
-        calls["torch.compile"] = partial(torch.compile(peer, dynamic=False), x)
+        calls["torch.compile"] = partial(compiled(peer), x)
     q, scale = quantised(wide)
     return calls, product(q, weight, scale[:, 0], t)
 
@@ -150,9 +158,22 @@ def gated(m: int, n: int, k: int = 4096) -> Candidates:
         "fusec": partial(generated.fp8_gated_mlp, x, gate, s, up, t),
         "fusec, tma": planned(generated.fp8_gated_mlp, "tma", x, gate, s, up, t),
         "fusec, library": planned(generated.fp8_gated_mlp, "library", x, gate, s, up, t),
-        "torch.compile": partial(torch.compile(parts, dynamic=False), x),
+        "torch.compile": partial(compiled(parts), x),
     }
     return calls, exact
+
+
+def tiny_cases() -> Iterator[tuple[str, Callable[[], Candidates]]]:
+    """A case of each kind."""
+    yield "row-scaled 256", partial(row_scaled, 256)
+    yield "int8 256", partial(integers, 256)
+    yield "groups 256x256", partial(group_scaled, 256, 256)
+    yield "groups 16x256", partial(group_scaled, 16, 256)
+    for m in (1, 16, 256):
+        yield f"linear {m}x256", partial(linear, m, 256, 256)
+        yield f"linear {m}x256 in bf16", partial(in_bf16, m, 256, 256)
+    yield "linear 256x256 behind rmsnorm", partial(linear, 256, 256, 256, normed=True)
+    yield "gated 256x256", partial(gated, 256, 256, 256)
 
 
 def cases() -> Iterator[tuple[str, Callable[[], Candidates]]]:
@@ -179,38 +200,57 @@ def compile_beforehand(names: list[str], jobs: int) -> None:
         process.wait()
 
 
-def compile_all(makers: Iterable[Callable[[], Candidates]]) -> None:
-    """Call every candidate once."""
-    for make in makers:
-        for call in make()[0].values():
-            call()
+def tried(calls: dict[str, Call], exact: torch.Tensor) -> tuple[dict[str, float], dict[str, str]]:
+    """How wrong each candidate is, and what keeps others from running here."""
+    errors: dict[str, float] = {}
+    failed: dict[str, str] = {}
+    for who, call in calls.items():
+        try:
+            errors[who] = relative_error(call(), exact)
+        except (RuntimeError, NotImplementedError, ValueError) as error:
+            failed[who] = str(error).strip().splitlines()[0]
+    return errors, failed
+
+
+def try_all(makers: dict[str, Callable[[], Candidates]]) -> None:
+    """Call every candidate once, and say how wrong it is, or why it did not run."""
+    for name, make in makers.items():
+        errors, failed = tried(*make())
+        said = {who: f"error {error:.1e}" for who, error in errors.items()} | failed
+        for who, words in said.items():
+            print(f"{name:36} {who:24} {words}", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", required=True)
+    parser.add_argument("--out", default=os.devnull)
+    parser.add_argument("--dry", action="store_true")
     parser.add_argument("--only", nargs="*", default=[""])
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--jobs", type=int, default=8, help="processes that compile everything beforehand")
     arguments = parser.parse_args()
     torch.manual_seed(0)
+    if arguments.dry:
+        try_all(dict(tiny_cases()))
+        return
     asked = {name: make for name, make in cases() if any(word in name for word in arguments.only)}
     if not arguments.rounds:
-        compile_all(asked.values())
+        try_all(asked)
         return
     compile_beforehand(list(asked), arguments.jobs)
     timer, found = ColdTimer(), {}
     for name, make in asked.items():
         calls, exact = make()
-        errors = {who: relative_error(call(), exact) for who, call in calls.items()}
-        graphs = {who: captured(call) for who, call in calls.items()}
+        errors, failed = tried(calls, exact)
+        graphs = {who: captured(calls[who]) for who in errors}
         times = interleaved(graphs, timer, arguments.rounds)
-        found[name] = {"microseconds": times, "errors": errors}
+        found[name] = {"microseconds": times, "errors": errors, "failed": failed}
         for who, us in sorted(times.items(), key=lambda each: each[1]):
             print(f"{name:36} {who:20} {us:9.1f} us  error {errors[who]:.1e}", flush=True)
-    with open(arguments.out, "w") as file:
-        head = about(called("benchmarks.low_precision"), arguments.rounds)
-        json.dump({"about": head, "cases": found}, file, indent=1)
+        # What was measured is there, whatever becomes of the rest.
+        with open(arguments.out, "w") as file:
+            head = about(called("benchmarks.low_precision"), arguments.rounds)
+            json.dump({"about": head, "cases": found}, file, indent=1)
 
 
 if __name__ == "__main__":

@@ -93,8 +93,8 @@ def _compiled(run: Runner, graph: Graph, summed: Graph, waiting: frozenset[str],
         # What the plans compute, with all writes in place.
         fused, undeferred = (_rewritten(run.checked, graph, steps) for steps in (GRAPH_STEPS, _UNDEFERRED))
     forms = ((fused,) if is_whole else ()) + ((undeferred,) if is_cut and not (is_whole and is_same) else ())
-    if LIBRARY in used and (scaled := as_the_library_scales(undeferred)) not in forms:
-        forms += (scaled,)
+    if LIBRARY in used:
+        forms += tuple(scaled for scaled in as_the_library_scales(undeferred) if scaled not in forms)
     prepared = split if is_cut else None
     return Program(
         graph,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
 from compiled import compiled
+from torch import Tensor
 
 from fusec.runtime import Op as RuntimeOp
-from fusec.runtime import PlanError, Product
+from fusec.runtime import PlanError, Product, eight_bits
 from fusec.runtime.eight_bits import copies
 from fusec.testing.cases import Case
 from fusec.testing.compare import run_and_compare
@@ -119,6 +121,44 @@ def test_the_library_scales_groups(form: str, tmp_path: Path, device: torch.devi
     for seed, layout in enumerate(("contiguous", "transposed", "sliced_all_over")[: 1 if "I" in names else 3]):
         layouts = {name: layout for name in ("s", "t") if name in {p.name for p in op.program.graph.tensors}}
         case = Case(op=op.name, seed=seed, extents=extents, lead=(3, 8), layouts=layouts)
+        with own.forced("library"):
+            run_and_compare(op.call, op.program.forms, case, device=device)
+
+
+def in_order(order: str) -> Callable[..., None]:
+    """A stand-in for the library that multiplies the sums of groups with their scales in one order, in f32."""
+
+    def multiplied(a: Tensor, b: Tensor, rows: Tensor, columns: Tensor, *, out: Tensor, **_: object) -> None:
+        total = torch.zeros(out.shape, dtype=torch.float64)
+        for group in range(a.shape[1] // 128):
+            part = slice(128 * group, 128 * (group + 1))
+            sums = (a[:, part].double() @ b[part].double()).float()
+            s = rows[:, group].repeat_interleave(a.shape[0] // rows.shape[0])[:, None]
+            t = columns[group].repeat_interleave(b.shape[1] // columns.shape[1])
+            total += {"rows": sums * s * t, "columns": sums * t * s, "both": sums * (s * t)}[order].double()
+        out.copy_(total)
+
+    return multiplied
+
+
+@pytest.mark.parametrize("order", ["rows", "columns", "both"])
+@pytest.mark.parametrize("form", ["rows by blocks", "blocks by rows", "quantised"])
+def test_the_library_may_scale_groups_in_any_order(
+    form: str, order: str, tmp_path: Path, device: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which is its own is not known: where one has no room for what another has, either is right."""
+    if device.type == "cpu":
+        monkeypatch.setattr(eight_bits, "_exactly_in_groups", in_order(order))
+    (op,) = compiled(of_128(form), tmp_path)
+    own = next(value for value in vars(op.module).values() if isinstance(value, RuntimeOp))
+    scales = [tensor.name for tensor in op.program.graph.tensors if tensor.name in ("s", "t")]
+    known = {solve.name for solve in op.program.graph.solves}
+    sizes = {"M": 16, "N": 16, "B": 1, "P": 1, "G": 1, "L": 128, "R": 128}
+    extents = {name: size for name, size in sizes.items() if name in known}
+    for seed in range(4):
+        kinds = ("huge", "tiny") if seed % 2 else ("tiny", "huge")
+        values = dict(zip(scales, kinds, strict=False))
+        case = Case(op=op.name, seed=seed, extents=extents, lead=(16,), values=values)
         with own.forced("library"):
             run_and_compare(op.call, op.program.forms, case, device=device)
 

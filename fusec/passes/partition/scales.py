@@ -90,44 +90,66 @@ def _sum_over(graph: Graph, node: NodeId, axes: tuple[Axis, ...], read: Readers)
     return None
 
 
-def as_the_library_scales(graph: Graph) -> Graph:
-    """A graph with every sum multiplied with its two scales in the order of the library.
+def as_the_library_scales(graph: Graph) -> tuple[Graph, ...]:
+    """Graphs with every sum multiplied with its two scales in the order of the library; none where it has none.
 
-    How it takes those of groups is not known.
+    How it takes those of groups is not known: there is a graph for each order.
     """
     read, depth = readers(graph), depths(graph)
     every = {top: (dot, *factors) for dot in graph.dots for top, factors in [scaled(graph, dot, read, depth)]}
-    pairs = {top: parts for top, parts in every.items() if len(parts) == 3}
-    found = {top: parts for top, parts in pairs.items() if isinstance(graph.nodes[top].expr, Elementwise)}
-    if not found:
-        return graph
-    known: dict[NodeId, NodeId] = {}
-    numbers = iter(graph.live)
+    found: dict[NodeId, tuple[NodeId, ...]] = {}
+    in_groups: set[NodeId] = set()
+    for top, parts in every.items():
+        expr = graph.nodes[top].expr
+        if len(parts) == 3 and isinstance(expr, Reduce):
+            in_groups.add(expr.arg)
+            found[expr.arg] = parts
+        elif len(parts) == 3:
+            found[top] = parts
 
-    def change(builder: GraphBuilder, node: Node, args: tuple[NodeId, ...]) -> NodeId:
-        number = next(numbers)
-        known[number] = keep(builder, node, args)
-        if number in found:
-            dot, first, second = found[number]
-            known[number] = _scaled_again(builder, node, *(known[n] for n in (dot, first, second)))
-        return known[number]
+    def ordered(group: tuple[int, ...]) -> Graph:
+        known: dict[NodeId, NodeId] = {}
+        numbers = iter(graph.live)
 
-    return rebuild(graph, change)
+        def change(builder: GraphBuilder, node: Node, args: tuple[NodeId, ...]) -> NodeId:
+            number = next(numbers)
+            known[number] = keep(builder, node, args)
+            if number in found:
+                dot, first, second = (known[n] for n in found[number])
+                order = group if number in in_groups else _order(builder, dot, first)
+                known[number] = _scaled_again(builder, node, dot, (first, second), order)
+            return known[number]
+
+        return rebuild(graph, change)
+
+    return tuple(map(ordered, _ORDERS if in_groups else _ORDERS[:1])) if found else ()
 
 
-def _scaled_again(builder: GraphBuilder, node: Node, dot: NodeId, first: NodeId, second: NodeId) -> NodeId:
-    def product(a: NodeId, b: NodeId) -> NodeId:
-        axes = builder[a if builder[a].type.axes else b].type.axes
-        return builder.add(Elementwise("mul", (a, b)), ValueType(REAL, axes), span=node.span)
+_ORDERS = ((0, 1), (1, 0), ())
+"""The order in which sums of groups may be multiplied with two scales; () with their product."""
 
-    expr = builder[dot].expr
+
+def _order(builder: GraphBuilder, dot: NodeId, first: NodeId) -> tuple[int, ...]:
+    """That of the library where there are no groups: columns, then rows; of two numbers their product."""
+    expr, axes = builder[dot].expr, builder[first].type.axes
     assert isinstance(expr, Dot)
     rows = set(without(builder[expr.a].type.axes, expr.axes))
-    if not builder[first].type.axes:
-        inner = (dot, product(first, second))
+    return () if not axes else (1, 0) if set(axes) == rows else (0, 1)
+
+
+def _scaled_again(
+    builder: GraphBuilder, node: Node, dot: NodeId, factors: tuple[NodeId, NodeId], order: tuple[int, ...]
+) -> NodeId:
+    def product(a: NodeId, b: NodeId) -> NodeId:
+        found = {*builder[a].type.axes, *builder[b].type.axes}
+        axes = tuple(axis for axis in node.type.axes if axis in found)
+        return builder.add(Elementwise("mul", (a, b)), ValueType(REAL, axes), span=node.span)
+
+    if order:
+        first, second = (factors[place] for place in order)
+        inner = (product(dot, first), second)
     else:
-        row, column = (first, second) if set(builder[first].type.axes) == rows else (second, first)
-        inner = (product(dot, column), row)
+        inner = (dot, product(*factors))
     return builder.add(Elementwise("mul", inner), node.type, node.name, node.span)
 
 
