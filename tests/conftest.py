@@ -4,16 +4,35 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Iterator
+
+import pytest
 
 pytest_plugins = ["fusec.testing.plugin", "fusec.testing.golden"]
 
 # Processes that tests start read the compiled modules of each other: to compile the compiler takes longer than a test.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-# Tests make many objects that live to the end and few that are freed by a collection of garbage alone.
+LONGEST = ("test_spills", "test_variants", "test_generated", "test_tune_worker", "test_low_precision_specs")
+"""Files with tests of many seconds. They come first: at the end one would be left to a single process."""
+
+# What is compiled and what Triton keeps lives to the end, and few objects are freed by a collection of garbage alone.
 gc.set_threshold(20_000, 20, 20)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
 
 
 def pytest_collection_finish() -> None:
     """What was made for all tests is looked at by no later collection of garbage."""
     gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """Neither is what the tests of a file left behind."""
+    yield
+    if nextitem is None or nextitem.path != item.path:
+        gc.collect()
+        gc.freeze()
