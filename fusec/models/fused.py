@@ -22,7 +22,7 @@ NORMS: dict[str, Callable[..., Any]] = {
 def normed(norm: Norm, x: Tensor) -> Tensor:
     """A norm of rows in one launch."""
     if norm.form == "centred":
-        y: Tensor = ops.layernorm(x, norm.weight, norm.module._parameters.get("bias"), norm.eps)
+        y: Tensor = ops.layernorm(x, norm.weight, norm.bias, norm.eps)
     else:
         y = NORMS[norm.form](x, norm.weight, norm.eps)
     return y

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from fusec import ops
 from fusec.models.fused import FusedMlp, normed
-from fusec.models.fused_layer import FusedLayer, norm_added
+from fusec.models.fused_layer import FusedLayer, norm_added, norms_added
 from fusec.models.parts import GatedMlp
+from fusec.models.projection import Projected, turned
 from fusec.models.rotation import Tables
 from fusec.models.stacked import Stacked
 
@@ -120,7 +121,7 @@ class Fp8Layer(FusedLayer):
         """The weights that are in FP8."""
         return [self.projection, self.out, *(self.gated.quantised if self.gated else ())]
 
-    def projected(self, x: Tensor, tables: Tables) -> tuple[Tensor, Tensor, Tensor]:
+    def projected(self, x: Tensor, tables: Tables) -> Projected:
         """q, k and v of one product in FP8, behind the norm in front if nobody has computed it."""
         before = None if self.layer.is_parallel else self.layer.before
         weight, scale, bias = self.projection.values()
@@ -129,7 +130,7 @@ class Fp8Layer(FusedLayer):
         else:
             x = x if before is None else normed(before, x)
             found = ops.fp8_linear_quantized(x, weight, scale, bias)
-        return self.turned(found, tables)
+        return turned(self.layer.attention, self.rotation, found, tables)
 
     def out_added(self, attended: Tensor, residual: Tensor) -> Tensor:
         """The projection behind attention, added to the residual stream."""
@@ -139,10 +140,12 @@ class Fp8Layer(FusedLayer):
         """What the MLP reads, and the residual stream there, behind attention."""
         after, between = self.layer.after, self.layer.between
         y = self._out(attended)
-        if after is None and between is not None and between.form == "plain":
+        if after is not None:
+            return norms_added(after, between, y, residual)
+        if between is not None and between.form == "plain":
             total, y = ops.add_rmsnorm(y, residual, between.gain, between.eps)
             return y, total
-        total = residual + y if after is None else norm_added(after, y, residual)
+        total = residual + y
         return (total if between is None else normed(between, total)), total
 
     def expanded(self, x: Tensor, residual: Tensor) -> Tensor:

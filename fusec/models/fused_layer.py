@@ -6,7 +6,6 @@ import inspect
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from fusec import ops
@@ -14,7 +13,8 @@ from fusec.models.calls import Calls, attention_function
 from fusec.models.fused import no_training, normed
 from fusec.models.layers import Layer
 from fusec.models.parts import GatedMlp, Norm
-from fusec.models.rotation import Rotation, Tables, rotated
+from fusec.models.projection import Projected, projected
+from fusec.models.rotation import Rotation, Tables
 
 
 @dataclass(slots=True)
@@ -49,41 +49,9 @@ class FusedLayer:
             return self.expanded(alone, self.out_added(attended, hidden_states))
         return self.expanded(*self.added(attended, hidden_states))
 
-    def projected(self, x: Tensor, tables: Tables) -> tuple[Tensor, Tensor, Tensor]:
-        """q, k and v, [B, S, heads, D], behind the norm in front if nobody has computed it, the first two rotated."""
-        attention = self.layer.attention
-        before = None if self.layer.is_parallel else self.layer.before
-        weight, bias = attention.projection.both()
-        if before is not None and before.form == "centred":
-            x, before = normed(before, x), None
-        if before is None:
-            projected = ops.linear(x, weight, bias)
-        elif attention.q_norm is None and self.rotation == "halves" and tables.width == attention.head_dim:
-            found: tuple[Tensor, Tensor, Tensor] = ops.qkv_rope(
-                *(x, before.gain, weight, tables.cos, tables.sin, attention.kv_heads, tables.rows, bias, before.eps)
-            )
-            return found
-        else:
-            projected = ops.rmsnorm_linear(x, before.gain, weight, bias, before.eps)
-        return self.turned(projected, tables)
-
-    def turned(self, projected: Tensor, tables: Tables) -> tuple[Tensor, Tensor, Tensor]:
-        """q, k and v of one product, behind norms and rotation."""
-        attention = self.layer.attention
-        q_norm, k_norm, dim = attention.q_norm, attention.k_norm, attention.head_dim
-        widths = [dim * heads for heads in (attention.heads, attention.kv_heads, attention.kv_heads)]
-        q, k, v = torch.split(projected, widths, dim=-1)
-        is_whole = q_norm is not None and q_norm.weight.numel() != dim
-        if q_norm is not None and k_norm is not None and is_whole:
-            q, k = normed(q_norm, q), normed(k_norm, k)
-        q, k, v = (each.view(*each.shape[:-1], -1, dim) for each in (q, k, v))
-        if q_norm is None or k_norm is None or is_whole:
-            return *rotated(self.rotation, q, k, tables), v
-        if "centred" not in (q_norm.form, k_norm.form) and self.rotation == "halves" and tables.width == dim:
-            gains = q_norm.gain, k_norm.gain
-            q, k = ops.qk_norm_rope(q, k, *gains, tables.cos, tables.sin, tables.rows, q_norm.eps)
-            return q, k, v
-        return *rotated(self.rotation, normed(q_norm, q), normed(k_norm, k), tables), v
+    def projected(self, x: Tensor, tables: Tables) -> Projected:
+        """q, k and v of one product, behind the norm in front if nobody has computed it."""
+        return projected(self.layer, self.rotation, x, tables)
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, kwargs: dict[str, Any]) -> Tensor:
         """What attention makes of them, [B, S, heads * D], through the cache if there is one."""
@@ -116,10 +84,9 @@ class FusedLayer:
         if after is None and between is not None and between.form != "centred":
             total, y = ops.linear_add_rmsnorm(attended, out.weight, residual, between.gain, out.bias, between.eps)
             return y, total
-        if after is None:
-            total = self.out_added(attended, residual)
-        else:
-            total = norm_added(after, ops.linear(attended, out.weight, out.bias), residual)
+        if after is not None:
+            return norms_added(after, between, ops.linear(attended, out.weight, out.bias), residual)
+        total = self.out_added(attended, residual)
         return (total if between is None else normed(between, total)), total
 
     def expanded(self, x: Tensor, residual: Tensor) -> Tensor:
@@ -147,7 +114,22 @@ class FusedLayer:
 
 def norm_added(norm: Norm, x: Tensor, residual: Tensor) -> Tensor:
     """The norm of x, added to the residual stream."""
-    return residual + normed(norm, x)
+    if norm.form == "centred":
+        return residual + normed(norm, x)
+    total: Tensor = ops.rmsnorm_add(x, residual, norm.weight, norm.eps, norm.form)
+    return total
+
+
+def norms_added(norm: Norm, following: Norm | None, x: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
+    """The norm of x, added to the residual stream: the norm that follows, if one does, and the stream."""
+    if following is None:
+        total = norm_added(norm, x, residual)
+        return total, total
+    if norm.form == "centred" or (norm.form, norm.eps) != (following.form, following.eps):
+        total = norm_added(norm, x, residual)
+        return normed(following, total), total
+    total, y = ops.rmsnorm_add_rmsnorm(x, residual, norm.weight, following.weight, norm.eps, norm.form)
+    return y, total
 
 
 COLLECTOR = "output_capturing_hook"

@@ -43,6 +43,11 @@ class Norm:
         return weight
 
     @property
+    def bias(self) -> Tensor | None:
+        """What is added to the row, if anything is."""
+        return self.module._parameters.get("bias")
+
+    @property
     def gain(self) -> Tensor:
         """What the row is multiplied by: the weight, or one more, which is made again when the weight has changed."""
         weight = self.weight
@@ -87,6 +92,11 @@ class Attention:
     out: nn.Linear
     q_norm: Norm | None
     k_norm: Norm | None
+
+    @property
+    def has_whole_norms(self) -> bool:
+        """Whether its norms are of all heads in a row."""
+        return self.q_norm is not None and self.q_norm.weight.numel() != self.head_dim
 
 
 def norm(module: nn.Module) -> Norm | None:

@@ -32,6 +32,11 @@ class Tables:
         """How many positions of a head are rotated."""
         return self.cos.shape[-1]
 
+    def once(self, how: Rotation) -> tuple[Tensor, Tensor]:
+        """The tables with every angle once."""
+        part = slice(None, None, 2) if how == "neighbours" else slice(self.width // 2)
+        return self.cos[:, part], self.sin[:, part]
+
 
 def rotated(how: Rotation, q: Tensor, k: Tensor, tables: Tables) -> tuple[Tensor, Tensor]:
     """Heads of q and k, [B, S, heads, D], rotated in one launch."""
@@ -40,12 +45,9 @@ def rotated(how: Rotation, q: Tensor, k: Tensor, tables: Tables) -> tuple[Tensor
         return q, k
     if how == "halves":
         op = ops.rope_qk if tables.width == q.shape[-1] else ops.rope_qk_partial
-    elif how == "neighbours":
-        op = ops.rope_qk_interleaved_full
     else:
         op = ops.rope_qk_interleaved
-        half = tables.width // 2
-        cos, sin = cos[:, :half], sin[:, :half]
+        cos, sin = tables.once(how)
     turned: tuple[Tensor, Tensor] = op(q, k, cos, sin, rows)
     return turned
 

@@ -28,8 +28,8 @@ TAKEN = {
     "Mixtral": {"DecoderLayer": 2, "RMSNorm": 1},
     "Qwen2Moe": {"DecoderLayer": 2, "MLP": 2, "RMSNorm": 1},
     "Qwen3Moe": {"DecoderLayer": 2, "RMSNorm": 1},
-    "Glm": {"MLP": 2, "RMSNorm": 5},
-    "Glm4": {"MLP": 2, "RMSNorm": 9},
+    "Glm": {"DecoderLayer": 2, "RMSNorm": 1},
+    "Glm4": {"DecoderLayer": 2, "RMSNorm": 1},
 }
 """How many modules of which class are taken; of the layers of mixtures of experts, all but the experts."""
 
