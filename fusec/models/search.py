@@ -81,11 +81,13 @@ class Search:
         return FusedNorm(found), trial
 
     def _formed(self, norm: Norm) -> Trial:
-        """Try the forms of norms, and give the norm the first that computes the same. Raises `Unfit`."""
-        biased = "bias" in norm.module._parameters and norm.module._parameters["bias"] is not None
-        plain = "rounded" if self.rounded else "plain"
-        reasons = []
-        for form in ("centred",) if biased else (plain, "unit_offset", "centred"):
+        """Try the forms of norms, and give the norm the first that computes the same. Raises `Unfit`.
+
+        Where norms are to round as the model does, that is the form of which fewest values differ.
+        """
+        forms = ("centred",) if norm.bias is not None else ("plain", "unit_offset", "centred")
+        trials: dict[str, Trial] = {}
+        for form in ("rounded", *forms) if self.rounded else forms:
 
             def build(copy: nn.Module, form: str = form) -> FusedNorm:
                 return FusedNorm(Norm(copy, norm.eps, form))
@@ -93,12 +95,14 @@ class Search:
             def run(build: Callable[[nn.Module], FusedNorm] = build) -> Trial:
                 return trial_of(norm.module, build, norm.weight.numel())
 
-            trial = self._tried((form, *_kind(norm.module)), run)
-            if not trial.fault:
-                norm.form = form
-                return trial
-            reasons.append(trial.fault)
-        raise Unfit(reasons[0])
+            trials[form] = self._tried((form, *_kind(norm.module)), run)
+            if not trials[form].fault and not self.rounded:
+                break
+        right = [form for form, trial in trials.items() if not trial.fault]
+        if not right:
+            raise Unfit(next(iter(trials.values())).fault)
+        norm.form = min(right, key=lambda form: trials[form].different) if self.rounded else right[0]
+        return trials[norm.form]
 
     def _mlp(self, module: nn.Module) -> tuple[FusedMlp, Trial] | None:
         found = parts.gated_mlp(module)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -38,7 +38,7 @@ def unchanged(copy: nn.Module) -> nn.Module:
 class Trial:
     """What is wrong with a stand-in, or nothing; our ops, and launches for one token before and after.
 
-    A `note` says what was asked for and is not done.
+    A `note` says what was asked for and is not done; so large a part of the values is `different` from the module's own.
     """
 
     fault: str = ""
@@ -46,6 +46,7 @@ class Trial:
     after: int = 0
     ops: tuple[str, ...] = ()
     note: str = ""
+    different: float = 0.0
 
 
 def trial_of(module: nn.Module, build: Build, width: int, change: Change = unchanged) -> Trial:
@@ -53,8 +54,11 @@ def trial_of(module: nn.Module, build: Build, width: int, change: Change = uncha
     with _tried(module) as (copy, wide), torch.no_grad():
         x = _random((BATCH, LENGTH, width), _dtype(copy), _device(copy), 1)
         stand, own = build(copy), _forward(copy)
-        fault = _compared(_forward(wide)(x.float()), _forward(change(copy))(x), stand.forward(x))
-        return Trial(fault) if fault else _counted(lambda: own(x[:1, :1]), lambda: stand.forward(x[:1, :1]))
+        before, after = _forward(change(copy))(x), stand.forward(x)
+        if fault := _compared(_forward(wide)(x.float()), before, after):
+            return Trial(fault)
+        trial = _counted(lambda: own(x[:1, :1]), lambda: stand.forward(x[:1, :1]))
+        return replace(trial, different=float((before != after).float().mean()))
 
 
 def trial_of_layer(

@@ -131,10 +131,18 @@ def test_one_kind_alone(fuse: Any, count: int, device: torch.device) -> None:
     torch.testing.assert_close(logits(model), before, rtol=1e-5, atol=1e-5)
 
 
-def test_rounding_can_be_that_of_the_model(device: torch.device) -> None:
-    model = model_of("Llama", torch.bfloat16, device)
-    report = fusec.patch(model, rounding="model")
-    assert {entry.ops for entry in report.patched} == {"rmsnorm_rounded"}
+@pytest.mark.parametrize(
+    ("family", "op"), [("Llama", "rmsnorm_rounded"), ("Olmo2", "rmsnorm"), ("Gemma2", "rmsnorm_unit_offset")]
+)
+def test_rounding_can_be_that_of_the_model(family: str, op: str, device: torch.device) -> None:
+    """The same bits come out of a norm, but where a sum in another order crosses a rounding."""
+    model = model_of(family, torch.bfloat16, device)
+    norm, x = model.model.layers[0].post_attention_layernorm, torch.randn(256, 64, device=device).bfloat16()
+    with torch.no_grad():
+        before = norm(x)
+        report = fusec.patch(model, rounding="model")
+        assert {entry.ops for entry in report.patched} == {op}
+        assert (norm(x) != before).float().mean() < 0.005
 
 
 class Halved(LlamaMLP):
