@@ -28,9 +28,10 @@ class FusedLayer:
     name: str = ""
     _uncalled: tuple[nn.Module, ...] = field(init=False)
     _named: tuple[str, ...] = field(init=False)
+    _has_one_norm: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        self._uncalled = self.layer.uncalled
+        self._uncalled, self._has_one_norm = self.layer.uncalled, self.layer.has_one_norm
         self._named = tuple(inspect.signature(type(self.layer.module).forward).parameters)[1:]
 
     def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
@@ -51,7 +52,7 @@ class FusedLayer:
 
     def projected(self, x: Tensor, tables: Tables) -> Projected:
         """q, k and v of one product, behind the norm in front if nobody has computed it."""
-        return projected(self.layer, self.rotation, x, tables)
+        return projected(self.layer, self.rotation, x, tables, self._has_one_norm)
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, kwargs: dict[str, Any]) -> Tensor:
         """What attention makes of them, [B, S, heads * D], through the cache if there is one."""

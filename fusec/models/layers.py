@@ -63,6 +63,13 @@ class Layer:
         return self.before is not None and self.between is None and self.last is None
 
     @property
+    def has_one_norm(self) -> bool:
+        """Whether an op that normalises in front of attention and in it, with one epsilon and form, may do so here."""
+        attention = self.attention
+        norms = [each for each in (self.before, attention.q_norm, attention.k_norm) if each is not None]
+        return len({(each.eps, each.form) for each in norms}) <= 1 and all(each.bias is None for each in norms)
+
+    @property
     def norms(self) -> Iterator[Norm]:
         """All norms of the layer, those of q and k among them."""
         own = self.before, self.after, self.between, self.last

@@ -19,12 +19,11 @@ NAMES = {"plain": "plain", "unit_offset": "unit_offset", "centred": "layer"}
 """What ops call the forms of norms."""
 
 
-def projected(layer: Layer, rotation: Rotation, x: Tensor, tables: Tables) -> Projected:
+def projected(layer: Layer, rotation: Rotation, x: Tensor, tables: Tables, has_one_norm: bool) -> Projected:
     """q, k and v, [B, S, heads, D], the first two rotated, of x behind the norm in front if nobody has computed it."""
     attention, before = layer.attention, None if layer.is_parallel else layer.before
     weight, bias = attention.projection.both()
-    norms = [norm for norm in (before, attention.q_norm, attention.k_norm) if norm is not None]
-    if all(norm.eps == norms[0].eps and norm.form == norms[0].form and norm.bias is None for norm in norms):
+    if has_one_norm:
         found = (
             _behind_none(attention, rotation, x, weight, bias, tables)
             if before is None

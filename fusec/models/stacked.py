@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fusec.runtime import weights_changed
+
+_place: Any = Tensor.data_ptr
+_version: Any = attrgetter("_version")
 
 
 class Stacked:
@@ -24,7 +28,10 @@ class Stacked:
         self._forget()
 
     def _forget(self) -> None:
+        names = ("weight", "bias") if self.layers[0].bias is not None else ("weight",)
+        self._slots = [(layer._parameters, name) for name in names for layer in self.layers]
         self._places: list[int] = []
+        self._counts = True
         self._versions: list[int] = []
         self.written: object = None
         self._weight: Tensor | None = None
@@ -57,17 +64,12 @@ class Stacked:
         """The matrix of all of them, and their biases; None where they have none."""
         if torch.compiler.is_compiling():
             return self._traced()
-        weights = [layer._parameters["weight"] for layer in self.layers]
-        biases = [layer._parameters["bias"] for layer in self.layers]
-        params = [param for param in (*weights, *biases) if param is not None]
-        places = [param.data_ptr() for param in params]
-        is_moved = places != self._places
+        params: list[Any] = [held[name] for held, name in self._slots]
+        is_moved = [*map(_place, params)] != self._places
         if is_moved:
-            self._weight = _joined([weight for weight in weights if weight is not None])
-            self._bias = _joined([bias for bias in biases if bias is not None]) if biases[0] is not None else None
-            self._places = [param.data_ptr() for param in params]
+            self._join(params)
         # Those made in inference mode count no writes.
-        versions = [0 if param.is_inference() else param._version for param in params]
+        versions = [*map(_version, params)] if self._counts else []
         if is_moved or versions != self._versions:
             # The buffer does not know that a view of it was written to under another name.
             if self._versions and len(self.layers) > 1:
@@ -76,6 +78,12 @@ class Stacked:
             self.written = (*self._places, *versions)
         assert self._weight is not None
         return self._weight, self._bias
+
+    def _join(self, params: Sequence[Tensor]) -> None:
+        count = len(self.layers)
+        self._weight, self._bias = _joined(params[:count]), _joined(params[count:]) if params[count:] else None
+        self._places = [*map(_place, params)]
+        self._counts = not any(param.is_inference() for param in params)
 
     def _traced(self) -> tuple[Tensor, Tensor | None]:
         """The same in a graph, where no address is known: the buffer, unless the layers are others by now."""

@@ -38,7 +38,7 @@ def unchanged(copy: nn.Module) -> nn.Module:
 class Trial:
     """What is wrong with a stand-in, or nothing; our ops, and launches for one token before and after.
 
-    A `note` says what was asked for and is not done; so large a part of the values is `different` from the module's own.
+    A `note` says what was asked for and is not done. So large a part of the values is `different` from the original's.
     """
 
     fault: str = ""
