@@ -33,8 +33,13 @@ class Box:
 def diagram(op: syntax.Op) -> str:
     """The op as SVG, in the colours of the page."""
     tensors = [param for param in op.params if isinstance(param.type, syntax.TensorType)]
-    read = [Box(each.name.text, _text(each.type.span), (each.name.text,), frozenset()) for each in tensors]
     steps = [_statement(each) for each in op.body if isinstance(each, syntax.Assign | syntax.Add)]
+    used = frozenset[str]().union(*(each.reads for each in steps))
+    read = [
+        Box(each.name.text, _text(each.type.span), (each.name.text,), frozenset())
+        for each in tensors
+        if each.name.text in used
+    ]
     results = [(each.name.text, each.type) for each in op.results]
     results += [(each.name.text, each.type) for each in tensors if each.kind and each.kind.text == "mut"]
     written = [Box(name, _text(type.span), (), frozenset([name])) for name, type in results]
@@ -52,13 +57,13 @@ def diagram(op: syntax.Op) -> str:
         top = HEAD + (height - HEAD - ROW * len(column)) / 2
         for number, box in enumerate(column):
             y = top + ROW * number
-            pieces += _lines(box, left, y, places, kind)
+            pieces += _lines(box, left, y, places)
             boxes += _drawn(box, left, y, wide, kind)
             places |= dict.fromkeys(box.makes, (left + wide, y + BOX / 2))
     return "".join([*pieces, *boxes, "</svg>"])
 
 
-def _lines(box: Box, left: float, y: float, places: dict[str, tuple[float, float]], kind: str) -> Iterator[str]:
+def _lines(box: Box, left: float, y: float, places: dict[str, tuple[float, float]]) -> Iterator[str]:
     for name in sorted(box.reads & places.keys()):
         x, start = places[name]
         end = y + BOX / 2
@@ -100,7 +105,9 @@ def _statement(statement: syntax.Assign | syntax.Add) -> Box:
     made = tuple(_root(target) for target in targets)
     value = statement.value
     inside = {name for target in targets if isinstance(target, syntax.Lookup) for name in _names(target)}
-    return Box(", ".join(made), _text(statement.span), made, frozenset(_names(value)) | (inside - set(made)))
+    before = set() if isinstance(statement, syntax.Assign) else set(made)
+    reads = frozenset(_names(value)) | (inside - set(made)) | before
+    return Box(", ".join(made), _text(statement.span), made, reads)
 
 
 def _root(target: syntax.Expr) -> str:

@@ -116,7 +116,8 @@ def _against(time: float, ours: float) -> str:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """`{{ bars CASE }}`, `{{ table OP }}` and `{{ ratio CASE PEER }}` in a page stand for what was measured."""
+    """Put figures in place of `{{ bars CASE }}`, `{{ table OP }}`, `{{ ratio CASE PEER }}` and `{{ share CASE }}`."""
+    markdown = re.sub(r"\{\{ share (.+?) \}\}", lambda found: share(figure_of(found[1])), markdown)
     markdown = re.sub(r"\{\{ ratio ([^}]+?)\s(\S+) \}\}", lambda found: ratio(*found.groups()), markdown)
     markdown = re.sub(r"\{\{ bars (.+?) \}\}", lambda found: bars(found[1]), markdown)
     return re.sub(r"\{\{ table (\w+) \}\}", lambda found: "\n".join(table(found[1])), markdown)

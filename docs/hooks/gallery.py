@@ -26,9 +26,9 @@ ROOT = Path(__file__).parents[2]
 FAMILIES = {
     "Norms and softmax": ("rmsnorm", "layernorm", "add_rmsnorm", "rmsnorm_add", "softmax", "norm_gradients"),
     "Positions and activations": ("fused_rmsnorm_rope", "qk_norm_rope", "rope", "rope_qk", "gated_activation"),
-    "Products": ("linear", "bmm"),
+    "Products": ("linear", "linear_softcap", "bmm"),
     "Products with norms": ("rmsnorm_linear", "add_rmsnorm_linear", "linear_add_rmsnorm"),
-    "q, k and v": ("qkv_rope", "linear_qkv_rope"),
+    "q, k and v, and their caches": ("qkv_rope", "rope_append_kv_cache"),
     "Gated MLPs": ("fused_gated_mlp", "rmsnorm_gated_mlp"),
 }
 """Specs under headings. Those that quantise or multiply few bits are found by their dtypes; the rest stands last."""
