@@ -21,7 +21,7 @@ from fusec import __version__
 from fusec.commands import peers
 from fusec.commands.bench_cases import SUITE
 from fusec.commands.bench_measure import measure
-from fusec.commands.bench_ops import Ready, op_calls, suite_calls
+from fusec.commands.bench_ops import Ready, op_calls, suite_calls, swept_calls
 from fusec.commands.bench_table import CANDIDATES, LIMITS, OPS, candidates, limit_row, ops
 from fusec.commands.find import SpecsOption
 from fusec.commands.limits import Limit, Timer
@@ -42,7 +42,7 @@ fusec bench rope_qk --size B=1 --size S=4096 --size Hq=32 --size Hk=8 --size D=1
 
 fusec bench --suite --report out/
 
-fusec bench rmsnorm --suite --out rmsnorm.json
+fusec bench rmsnorm --report out/
 
 fusec bench --from out/report.json --report again/
 
@@ -88,7 +88,8 @@ def run(
 
     Device time is the median of interleaved rounds with a cold cache, from a CUDA graph where the call can be captured;
     host time is what one call costs the CPU. Whoever is timed was held to the result in f64 before. With --limits, time
-    large products of the vendor's library instead. A report is one page that needs no network, with pictures.
+    large products of the vendor's library instead. A report is one page that needs no network, with pictures; without
+    --size it shows an op at several sizes.
     """
     with reporting(as_json, debug):
         if sum(map(bool, (op or suite, limits, results))) != 1:
@@ -108,9 +109,13 @@ def run(
                 tell_limits(timer, as_json)
                 return
             dtypes = pairs("--dtype", dtype or [], DTYPES)
-            asked = [op] if op else list(SUITE)
-            calls = suite_calls(asked, specs, dtypes) if suite else op_calls(op, specs, size or [], dtypes)
             kept = out or (report / JSON if report else None)
+            if suite:
+                calls = suite_calls([op] if op else list(SUITE), specs, dtypes)
+            elif kept and not size:
+                calls = swept_calls(op, specs, dtypes)
+            else:
+                calls = op_calls(op, specs, size or [], dtypes)
             found = measured(calls, timer, compile, about(rounds, compile), partial(save, kept) if kept else None)
             if kept:
                 found = with_limits(found, best(timer, kinds=kinds_of(found)))

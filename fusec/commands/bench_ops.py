@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from fusec.codegen.package import spec_hash
 from fusec.commands import sizes
-from fusec.commands.bench_cases import suite_of
+from fusec.commands.bench_cases import SUITE, suite_of
 from fusec.commands.find import find_op
 from fusec.diagnostics import Source
 from fusec.driver.compile import compile_file
@@ -39,6 +39,17 @@ def op_calls(op: str, specs: Path, size: list[str], dtypes: Mapping[str, str]) -
     path, source, graph = find_op(op, specs)
     case = sizes.choose(graph, size, dtypes)
     yield _ready(module_of(path, source), graph, case)
+
+
+def swept_calls(op: str, specs: Path, dtypes: Mapping[str, str]) -> Iterator[Ready]:
+    """One op at its sizes of the suite, or from one row up if it has none there."""
+    if op in SUITE:
+        yield from suite_calls([op], specs, dtypes)
+        return
+    path, source, graph = find_op(op, specs)
+    module = module_of(path, source)
+    for case in sizes.sweep(graph, dtypes):
+        yield _ready(module, graph, case)
 
 
 def suite_calls(asked: Sequence[str], specs: Path, dtypes: Mapping[str, str]) -> Iterator[Ready]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
+from itertools import chain
 from math import prod
 
 from fusec.commands.outcome import UsageError
@@ -12,12 +14,18 @@ from fusec.ir.graph import ChoiceParam, Graph
 from fusec.testing.cases import Case, shape
 
 ROW = 4096
-"""The extent of a row that is one axis; a row of several axes gets `PART` for each of them."""
+"""The extent of a row that is one axis, and of the sides of matrices that are multiplied.
+
+A row of several axes, or one that is taken in halves as a head is, gets `PART` for each of them.
+"""
 
 PART = 128
 
 ELEMENTS = 2**26
-"""The most elements any one tensor gets by default."""
+"""The most elements any one tensor gets by default, unless one row needs more."""
+
+MOST, FEWER = 14, (0, 4, 8, 11)
+"""Powers of two of the extents outside of rows: the largest, and those of a sweep below it."""
 
 
 def parse(sizes: list[str]) -> tuple[dict[str, int], tuple[int, ...] | None]:
@@ -43,20 +51,57 @@ def choose(graph: Graph, sizes: list[str], dtypes: Mapping[str, str]) -> Case:
     Raises `UsageError` for an axis or a dtype that the op does not have, or extents that break its conditions.
     """
     given, lead = parse(sizes)
+    return _at(graph, given, lead, _largest(graph, given, lead, dtypes), dtypes)
+
+
+def sweep(graph: Graph, dtypes: Mapping[str, str]) -> list[Case]:
+    """Calls from one row up to as many as `choose` gives; sizes that the op cannot have are left out."""
+    largest = _largest(graph, {}, None, dtypes)
+    found = []
+    for exponent in (*(fewer for fewer in FEWER if fewer < largest), largest):
+        with suppress(UsageError):
+            found.append(_at(graph, {}, None, exponent, dtypes))
+    return found
+
+
+def _largest(graph: Graph, given: Mapping[str, int], lead: tuple[int, ...] | None, dtypes: Mapping[str, str]) -> int:
+    """The power of two that axes outside of rows have by default. Raises `UsageError` as `_at` does for one row."""
+    room = max(ELEMENTS, _elements(graph, _at(graph, given, lead, 0, dtypes)))
+    for exponent in reversed(range(1, MOST + 1)):
+        with suppress(UsageError):
+            if _elements(graph, _at(graph, given, lead, exponent, dtypes)) <= room:
+                return exponent
+    return 0
+
+
+def _elements(graph: Graph, case: Case) -> int:
+    """Those of the largest tensor."""
+    return max(prod(shape(case, each.dims)) for each in (*graph.tensors, *graph.outputs))
+
+
+def _at(
+    graph: Graph, given: Mapping[str, int], lead: tuple[int, ...] | None, exponent: int, dtypes: Mapping[str, str]
+) -> Case:
+    """A call with the extents that are given, and a power of two outside of rows."""
     signature = Signature.of(graph)
     unknown = [name for name in given if name not in (*signature.free, *signature.bound)]
     if unknown:
         axes = ", ".join((*signature.free, *(["..."] if signature.has_lead else [])))
         raise UsageError(f"{graph.name} has no axis {', '.join(unknown)}; it has {axes}")
-    rows = sum(name in signature.inner for name in signature.free)
-    inner = {name: ROW if rows == 1 else PART for name in signature.free if name in signature.inner}
+    inner = _inner(graph, signature)
     outer = [name for name in signature.free if name not in signature.inner]
-    for exponent in reversed(range(15)):
-        extents = {**inner, **dict.fromkeys(outer, 2**exponent), **given}
-        case = case_of(graph, signature, extents, lead or (2**exponent,), dtypes)
-        if max(prod(shape(case, param.dims)) for param in graph.tensors) <= ELEMENTS:
-            break
-    return case
+    extents = {**inner, **dict.fromkeys(outer, 2**exponent), **given}
+    return case_of(graph, signature, extents, lead or (2**exponent,), dtypes)
+
+
+def _inner(graph: Graph, signature: Signature) -> dict[str, int]:
+    """The extents of the axes of rows and matrices."""
+    inner = [name for name in signature.free if name in signature.inner]
+    contracted = {axis for dot in graph.dots.values() for axis in dot.axes}
+    matrices = [param.dims for param in graph.tensors if contracted.intersection(chain(*param.dims))]
+    sides = {str(dim[0]) for dims in matrices for dim in dims if len(dim) == 1}
+    whole = sides if sides else set(inner) if len(inner) == 1 else set()
+    return {name: ROW if name in whole and signature.divisors[name] == 1 else PART for name in inner}
 
 
 def case_of(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
+from math import prod
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,16 +19,20 @@ import generated
 from fusec.commands import bench, bench_ops
 from fusec.commands.bench_cases import SUITE, Sizes, suite_of
 from fusec.commands.bench_measure import bits, flops, measure
-from fusec.commands.bench_ops import module_of, op_calls
+from fusec.commands.bench_ops import module_of, op_calls, swept_calls
 from fusec.commands.find import find_op
 from fusec.commands.limits import Limit
 from fusec.commands.outcome import Exit
 from fusec.commands.peers_torch import Arguments, Call
+from fusec.commands.sizes import choose, sweep
 from fusec.commands.timing import Timing
 from fusec.diagnostics import Source
+from fusec.driver.specs import read_specs
 from fusec.ir.graph import Graph
+from fusec.lang.load import load
+from fusec.passes.graph.elaborate.op import elaborate
 from fusec.report.results import OWN, Run, Step, from_json, to_json
-from fusec.testing.cases import Case
+from fusec.testing.cases import Case, shape
 
 SPECS = Path(__file__).resolve().parents[2] / "specs"
 
@@ -186,6 +191,25 @@ def test_the_command_tells_and_keeps_what_it_measures(fusec: Fusec, tmp_path: Pa
     wrong = fusec("bench", "rmsnorm_rounded", "--suite", "--specs", SPECS)
     assert (wrong.exit_code, "is not in the suite, which has rmsnorm" in wrong.stderr) == (Exit.USAGE, True)
     assert fusec("bench", "softmax", "--compile", "fast").exit_code == Exit.USAGE
+
+
+def test_every_shipped_op_has_sizes_of_its_own_accord() -> None:
+    for path, source in read_specs(SPECS).items():
+        for graph in elaborate(load(source, path.parent)):
+            largest = sweep(graph, {})[-1]
+            assert largest == choose(graph, [], {})
+            moved = max(prod(shape(largest, param.dims)) for param in graph.tensors)
+            assert moved >= 2**20, graph.name
+            assert not graph.dots or flops(graph, largest) >= 2**29, graph.name
+
+
+def test_an_op_that_the_suite_lacks_is_swept_from_one_row_up() -> None:
+    norm = [ready.case for ready in swept_calls("rmsnorm_rounded", SPECS, {"T": "f16"})]
+    assert [(case.lead, case.extents["N"], case.dtypes["T"]) for case in norm] == [
+        ((2**exponent,), 4096, "f16") for exponent in (0, 4, 8, 11, 14)
+    ]
+    assert norm[-1] == choose(graph_of("rmsnorm_rounded"), [], {"T": "f16"})
+    assert [ready.case for ready in swept_calls("softmax", SPECS, {})] == list(suite_of(graph_of("softmax"), {}))
 
 
 @pytest.mark.usefixtures("machine")
