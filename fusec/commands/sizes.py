@@ -76,7 +76,8 @@ def _largest(graph: Graph, given: Mapping[str, int], lead: tuple[int, ...] | Non
 
 def _elements(graph: Graph, case: Case) -> int:
     """Those of the largest tensor."""
-    return max(prod(shape(case, each.dims)) for each in (*graph.tensors, *graph.outputs))
+    stored = [*(param.dims for param in graph.tensors), *(output.dims for output in graph.outputs)]
+    return max(prod(shape(case, dims)) for dims in stored)
 
 
 def _at(
