@@ -23,7 +23,8 @@ from fusec.numerics.interval import Interval
 from fusec.reference.rounding import torch_dtype, widen
 from fusec.testing.buffers import guarded_allocations
 from fusec.testing.cases import Argument, Call, Case, build, shape, storage
-from fusec.testing.memory import Memory, watched
+from fusec.testing.memory import Memory
+from fusec.testing.watching import watched
 
 Op: TypeAlias = Callable[..., Tensor | tuple[Tensor, ...] | None]
 

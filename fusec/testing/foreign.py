@@ -27,9 +27,9 @@ from fusec.testing.callers import Caller
 from fusec.testing.cases import Case, build, shape
 from fusec.testing.compare import detached, hold, named, same_bits
 from fusec.testing.long_sums import long_calls
-from fusec.testing.memory import watched
 from fusec.testing.random_run import several
 from fusec.testing.strategies import Budget, cases
+from fusec.testing.watching import watched
 
 CALLS = 20
 """Calls of a group."""

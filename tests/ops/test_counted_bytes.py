@@ -27,11 +27,12 @@ from fusec.runtime.launch import Launch
 from fusec.runtime.select.run import Decision
 from fusec.runtime.traffic.count import traffic
 from fusec.testing.cases import Case, build
-from fusec.testing.memory import Memory, Moved, watched
+from fusec.testing.memory import Memory, Moved
 from fusec.testing.random_run import ROWS, imported, several
 from fusec.testing.random_specs import text
 from fusec.testing.strategies import cases as drawn_cases
 from fusec.testing.strategies import reaching
+from fusec.testing.watching import watched
 
 pytestmark = pytest.mark.skipif(not interpreting(), reason="counts accesses in the interpreter")
 

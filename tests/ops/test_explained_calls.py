@@ -25,7 +25,8 @@ from fusec.runtime.launch import Launch, Launcher, Resources
 from fusec.runtime.multiplier import Multiplier
 from fusec.runtime.select import chip as sold
 from fusec.runtime.select.chip import H200, Chip
-from fusec.testing.memory import Memory, watched
+from fusec.testing.memory import Memory
+from fusec.testing.watching import watched
 
 BF16 = torch.bfloat16
 

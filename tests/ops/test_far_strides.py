@@ -10,7 +10,7 @@ import torch
 from compiled import compiled
 
 from fusec.forcing import CHIPS, on_chip
-from fusec.testing.memory import watched
+from fusec.testing.watching import watched
 
 FAR = 2**30
 

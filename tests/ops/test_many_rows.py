@@ -17,7 +17,7 @@ from torch import Tensor
 from fusec.interpreter import interpreting
 from fusec.testing.buffers import reserved, reserved_allocations
 from fusec.testing.layouts import strides_of
-from fusec.testing.memory import watched
+from fusec.testing.watching import watched
 
 pytestmark = pytest.mark.skipif(not interpreting(), reason="needs tensors larger than the memory")
 

@@ -18,7 +18,7 @@ from fusec.runtime.select.run import Decision
 from fusec.runtime.traffic.count import traffic
 from fusec.testing.cases import Case, build
 from fusec.testing.compare import run_and_compare
-from fusec.testing.memory import watched
+from fusec.testing.watching import watched
 
 FORMS = {
     "softmax": ("x: T[M, N]", "y: T[M, N]", "y = softmax(x, over=N)"),

@@ -26,8 +26,8 @@ from fusec.runtime import Launch
 from fusec.runtime.select import call
 from fusec.testing.cases import Case, shape
 from fusec.testing.compare import hold, run_and_compare
-from fusec.testing.memory import watched
 from fusec.testing.metamorphic import check_repeatable
+from fusec.testing.watching import watched
 
 SPECS = {
     "a matrix with its rows in the output": """

@@ -12,7 +12,7 @@ from compiled import compiled
 from fusec.forcing import CHIPS, on_chip
 from fusec.interpreter import interpreting
 from fusec.passes.schedule.traffic import crossings, excess_traffic
-from fusec.testing.memory import watched
+from fusec.testing.watching import watched
 
 pytestmark = pytest.mark.skipif(not interpreting(), reason="counts loads in the interpreter")
 

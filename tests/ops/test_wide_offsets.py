@@ -23,8 +23,9 @@ from fusec.testing.buffers import guarded_allocations, reserved, reserved_alloca
 from fusec.testing.cases import Case, build
 from fusec.testing.compare import judge
 from fusec.testing.layouts import strides_of
-from fusec.testing.memory import Memory, watched
+from fusec.testing.memory import Memory
 from fusec.testing.metamorphic import independent_axes
+from fusec.testing.watching import watched
 
 pytestmark = [
     pytest.mark.skipif(not interpreting(), reason="needs tensors larger than the memory"),

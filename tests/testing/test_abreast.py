@@ -12,7 +12,8 @@ import triton.language as tl
 
 from fusec.interpreter import abreast, exact, interpreting, programs
 from fusec.interpreter.programs import Order, in_order, launched, launcher, shuffled
-from fusec.testing.memory import MemoryFaultError, watched
+from fusec.testing.memory import MemoryFaultError
+from fusec.testing.watching import watched
 
 pytestmark = pytest.mark.skipif(not interpreting(), reason="about the interpreter alone")
 

@@ -13,7 +13,8 @@ import torch
 from fusec.interpreter import interpreting
 from fusec.interpreter.programs import in_order, sampled, shuffled
 from fusec.testing.buffers import guarded, guarded_allocations, reserved, reserved_allocations
-from fusec.testing.memory import MemoryFaultError, _without, watched
+from fusec.testing.memory import MemoryFaultError, _without
+from fusec.testing.watching import watched
 
 pytestmark = pytest.mark.skipif(not interpreting(), reason="accesses are seen in the interpreter alone")
 

@@ -15,9 +15,10 @@ from fusec.interpreter import interpreting
 from fusec.testing.buffers import reserved, reserved_allocations
 from fusec.testing.cases import Case
 from fusec.testing.compare import ResultError, run_and_compare
-from fusec.testing.memory import MemoryFaultError, watched
+from fusec.testing.memory import MemoryFaultError
 from fusec.testing.mutate import MUTATIONS, Mutant, mutants
 from fusec.testing.strategies import Budget, cases
+from fusec.testing.watching import watched
 
 SOURCE = Path(__file__).with_name("handwritten_ops.py").read_text()
 
