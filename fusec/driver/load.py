@@ -12,6 +12,7 @@ from typing import Any
 
 from fusec.diagnostics import Source, SpecWarning
 from fusec.driver.compile import compile_file
+from fusec.driver.find import text_of
 from fusec.driver.record import FileRecord
 from fusec.driver.specs import Compile, compile_one, read_spec, shown
 from fusec.driver.store import Store, default_folder, digest, write_whole
@@ -47,8 +48,9 @@ def load_module(source: Source, folder: Path | None, compile: Compile, cache: Pa
 
 def _source(spec: str | PathLike[str]) -> tuple[Source, Path | None]:
     """The text of a spec and the folder of the files it may use; a text stands in none."""
-    if isinstance(spec, str) and ("\n" in spec or spec.startswith("op ")):
-        return Source("text.fuse", spec), None
+    text = text_of(spec)
+    if text is not None:
+        return text, None
     path = Path(spec)
     if not path.is_file():
         raise FileNotFoundError(f"no spec {shown(path)!r}; give the path of a .fuse file or the text of a spec")

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from fusec.diagnostics import Source
+from fusec.driver.find import defining, given_specs
 from fusec.driver.plan import plan_source
-from fusec.driver.shipped import shipped_specs
-from fusec.driver.specs import read_specs
 from fusec.interpreter import interpreting
 from fusec.ir.program import Program
 from fusec.testing.cases import Case
@@ -53,17 +50,9 @@ def check(
 
 def find_program(op: str, spec: str | PathLike[str] | None) -> Program:
     """The op of that name, in a file, a folder or a text of specs, else in those that come with fusec."""
-    known: list[str] = []
-    for source, folder in _sources(spec):
-        if f"op {op}" in source.text:
-            planned = plan_source(source, folder)
-            known += [graph.name for graph in planned.graphs]
-            if op in known:
-                return planned.program(op)
-    raise LookupError(f"no op {op} in {'the specs of fusec' if spec is None else 'that spec'}")
-
-
-def _sources(spec: str | PathLike[str] | None) -> list[tuple[Source, Path | None]]:
-    if isinstance(spec, str) and ("\n" in spec or spec.startswith("op ")):
-        return [(Source("text.fuse", spec), None)]
-    return [(source, path.parent) for path, source in read_specs(Path(spec or shipped_specs())).items()]
+    try:
+        path, source, _ = defining(op, given_specs(spec))
+    except LookupError as error:
+        where = "the specs of fusec" if spec is None else "that spec"
+        raise LookupError(f"no op {op} in {where}; {error}") from error
+    return plan_source(source, path.parent if path else None).program(op)
