@@ -13,7 +13,7 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 import sympy
 
 from fusec.diagnostics import Span
-from fusec.ir.expressions import Dot, Expr, NodeId, operands
+from fusec.ir.expressions import GIVEN, OMITTED, Choose, Const, Dot, Expr, NodeId, operands
 from fusec.ir.module import Module
 from fusec.ir.types import Dim, DType, DTypeVar, Named, Storage, ValueType
 
@@ -268,6 +268,15 @@ def reachable(
 def dots_among(nodes: Nodes, numbers: Iterable[NodeId]) -> dict[NodeId, Dot]:
     """The dots among some nodes, in the order of these."""
     return {number: expr for number in numbers if isinstance(expr := nodes[number].expr, Dot)}
+
+
+def where_given(nodes: Nodes, number: NodeId) -> NodeId:
+    """What a value is in calls that give an optional tensor, if it is 0 in others; the value itself if it is not."""
+    match nodes[number].expr:
+        case Choose(cases=((case, given), (other, omitted))) if (case, other) == (GIVEN, OMITTED):
+            expr = nodes[omitted].expr
+            return given if isinstance(expr, Const) and expr.value == 0 else number
+    return number
 
 
 def walk(graph: Graph) -> Iterator[tuple[NodeId, Node]]:

@@ -13,10 +13,11 @@ from math import frexp, isinf
 
 from fusec.ir.expressions import Choose, Const, Dot, Elementwise, Merge, Neighbours, NodeId, Part, Reduce, Rename
 from fusec.ir.formats import limits
+from fusec.ir.graph import Nodes
 from fusec.ir.ops import ELEMENTWISE, REDUCTIONS
 from fusec.ir.ranges import Range
 from fusec.ir.types import DTYPES, Computed, DType, Element, Kind, Storage
-from fusec.ir.value_ranges import Nodes, ValueRanges
+from fusec.ir.value_ranges import ValueRanges
 
 F16, F32 = DTYPES["f16"], DTYPES["f32"]
 F64 = DTYPES["f64"]

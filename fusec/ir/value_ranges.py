@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from math import ceil, floor, inf
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from fusec.ir.bottom_up import BottomUp
 from fusec.ir.expressions import (
@@ -17,9 +17,7 @@ from fusec.ir.expressions import (
     Choose,
     Const,
     Elementwise,
-    Expr,
     Extent,
-    FlowExpr,
     Index,
     MaxOf,
     Merge,
@@ -31,6 +29,7 @@ from fusec.ir.expressions import (
     Size,
 )
 from fusec.ir.formats import has_infinity, largest_of, least_of, limits, saturates
+from fusec.ir.graph import Nodes
 from fusec.ir.ops import ELEMENTWISE, REDUCTIONS, range_of
 from fusec.ir.ranges import (
     COUNT,
@@ -45,24 +44,7 @@ from fusec.ir.ranges import (
     total,
     whole,
 )
-from fusec.ir.types import Axis, Computed, DType, Element, Kind, Storage, ValueType
-
-
-class Valued(Protocol):
-    """A node of a graph or of a flow."""
-
-    @property
-    def expr(self) -> Expr | FlowExpr: ...
-
-    @property
-    def type(self) -> ValueType: ...
-
-
-class Nodes(Protocol):
-    """The nodes of a graph or of a flow, by number."""
-
-    def __getitem__(self, number: NodeId, /) -> Valued: ...
-
+from fusec.ir.types import Axis, Computed, DType, Element, Kind, Storage
 
 Leaf: TypeAlias = Callable[[NodeId], Range | None]
 """What is known of a node otherwise; None where it follows from the operands."""

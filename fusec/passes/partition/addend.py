@@ -7,8 +7,8 @@ in T. Of two addends it would round the sum of one before it adds the other, and
 
 from __future__ import annotations
 
-from fusec.ir.expressions import GIVEN, OMITTED, Choose, Const, Dot, Elementwise, NodeId
-from fusec.ir.graph import Graph, Output
+from fusec.ir.expressions import Dot, Elementwise, NodeId
+from fusec.ir.graph import Graph, Output, where_given
 from fusec.ir.ops import ELEMENTWISE
 from fusec.ir.types import Axis, Storage, without
 from fusec.passes.partition.operands import argument_of
@@ -21,7 +21,7 @@ def summed(graph: Graph, number: NodeId, element: Storage, read: Readers) -> tup
     if not isinstance(dot, Dot) or step is None:
         return number, None
     reader, addend = step
-    given = _given(graph, addend)
+    given = where_given(graph.nodes, addend)
     fits = set(graph.nodes[addend].type.axes) in [set(graph.nodes[number].type.axes), *_lines(graph, dot)]
     if not fits or graph.nodes[given].type.element != element or argument_of(graph, given) is None:
         return number, None
@@ -50,12 +50,3 @@ def _addend(graph: Graph, node: NodeId, read: Readers) -> tuple[NodeId, NodeId] 
                 others = [arg for arg in expr.args if arg != node]
                 return (reader, others[0]) if others else None
     return None
-
-
-def _given(graph: Graph, addend: NodeId) -> NodeId:
-    """The tensor that an addend is in calls that give it; one that is left out adds nothing."""
-    match graph.nodes[addend].expr:
-        case Choose(cases=((case, given), (other, omitted))) if (case, other) == (GIVEN, OMITTED):
-            expr = graph.nodes[omitted].expr
-            return given if isinstance(expr, Const) and expr.value == 0 else addend
-    return addend

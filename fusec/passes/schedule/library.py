@@ -8,21 +8,9 @@ to have one stride in each matrix.
 
 from __future__ import annotations
 
-from fusec.ir.expressions import (
-    GIVEN,
-    OMITTED,
-    Affine,
-    Cast,
-    Choose,
-    Const,
-    Dot,
-    Elementwise,
-    Load,
-    NodeId,
-    Position,
-    Reduce,
-)
+from fusec.ir.expressions import Affine, Cast, Dot, Elementwise, Load, NodeId, Position, Reduce
 from fusec.ir.flow import Flow
+from fusec.ir.graph import where_given
 from fusec.ir.multiply import Sums, sums_of
 from fusec.ir.ops import ELEMENTWISE, REDUCTIONS
 from fusec.ir.schedule import Library
@@ -53,7 +41,7 @@ def library(flow: Flow) -> Library | str:
         return "its groups are not those of both operands"
     if len(terms) > 1:
         return "several tensors are added to the dot"
-    addend = _loaded(flow, _given(flow, terms[0])) if terms else None
+    addend = _loaded(flow, where_given(flow.nodes, terms[0])) if terms else None
     if terms and (addend is None or sums_of(flow.nodes, dot) is not Sums.SINGLE):
         return "what is added to the dot is computed, or its operands are of 8 bits"
     scales = _scales(flow, factors, without(left, dot.axes), without(right, dot.axes), groups)
@@ -92,15 +80,6 @@ def _summed(flow: Flow, number: NodeId) -> tuple[NodeId, tuple[Axis, ...]]:
     """What a sum adds up, and over which axes; a value itself where it is none."""
     expr = flow.nodes[number].expr
     return (expr.arg, expr.axes) if isinstance(expr, Reduce) and REDUCTIONS[expr.op].adds else (number, ())
-
-
-def _given(flow: Flow, number: NodeId) -> NodeId:
-    """The tensor that a value is in calls that give it, if it is 0 in others."""
-    match flow.nodes[number].expr:
-        case Choose(cases=((case, given), (other, omitted))) if (case, other) == (GIVEN, OMITTED):
-            expr = flow.nodes[omitted].expr
-            return given if isinstance(expr, Const) and expr.value == 0 else number
-    return number
 
 
 def _scales(
