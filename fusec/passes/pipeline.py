@@ -21,7 +21,7 @@ from fusec.passes.graph.resolve_views import resolve_views
 from fusec.passes.graph.round_weights import round_weights, rounded_within
 from fusec.passes.graph.simplify import simplify
 from fusec.passes.host.table import host_table
-from fusec.passes.kernel.build import build_kernels
+from fusec.passes.kernel.kernels import build_kernels
 from fusec.passes.partition.alternatives import partition
 from fusec.passes.partition.from_values import from_values
 from fusec.passes.partition.operands import multiplies_stored

@@ -40,7 +40,7 @@ OTHER_FIGURES: dict[str, dict[float, str]] = {
     "ir/schedule.py": {1024: "rows known to be so short when compiling that no chip wants another plan for them"},
     "passes/schedule/split_rows.py": {1024: "the same for axes"},
     "passes/schedule/registers.py": {32: "bits of a register, and what a sine takes of them"},
-    "passes/host/schedules.py": {32: "bits of a word"},
+    "passes/host/stages.py": {32: "bits of a word"},
     "passes/kernel/blocks.py": {32: "products that a tensor core takes at once, at least as many as of any type"},
     "passes/kernel/integers.py": {32: "bits of an index"},
     "passes/kernel/outside.py": {2.0**-126: "the least normal f32"},

@@ -21,7 +21,7 @@ from fusec.passes.graph.omit import omit
 from fusec.passes.graph.resolve_views import resolve_views
 from fusec.passes.graph.round_weights import round_weights
 from fusec.passes.host.table import host_table
-from fusec.passes.kernel.build import build_kernels
+from fusec.passes.kernel.kernels import build_kernels
 from fusec.passes.partition.alternatives import partition
 from fusec.passes.partition.dots_alone import dots_alone
 from fusec.passes.partition.postpone import postpone

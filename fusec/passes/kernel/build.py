@@ -7,9 +7,6 @@ no sweeps: every value is computed once. Relies on resolved views and a checked 
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, replace
-
 from fusec.ir import schedule
 from fusec.ir.expressions import GIVEN, OMITTED, Choose, Dot, Load, NodeId, Scalar, lookups
 from fusec.ir.flow import Store, store_axes, store_inputs
@@ -32,10 +29,9 @@ from fusec.ir.kernel import (
     Sweep,
 )
 from fusec.ir.multiply import sums_of
-from fusec.ir.partition import Partition
 from fusec.ir.stage import PartialResult, Stage
 from fusec.ir.statements import Assign, Branch, FirstPrograms, LoadTile, Put, Statement, StoreTile, every
-from fusec.ir.tile_values import Along, ElementOf, Exactly, InRange, Largest, Name, Rounded
+from fusec.ir.tile_values import Name
 from fusec.passes.kernel.addresses import Addresses
 from fusec.passes.kernel.blocks import BEGIN, END, EVICT, HELD, OVERLAP, PREFETCH, VEC, VECTOR
 from fusec.passes.kernel.epilogue import Epilogue, cone
@@ -43,6 +39,7 @@ from fusec.passes.kernel.facts import Facts
 from fusec.passes.kernel.grid import Grid
 from fusec.passes.kernel.held import held_tiles, is_held
 from fusec.passes.kernel.loads import Loads
+from fusec.passes.kernel.named import aligned_sizes, types
 from fusec.passes.kernel.naming import Naming
 from fusec.passes.kernel.once import with_pointers_once
 from fusec.passes.kernel.reductions import Reductions
@@ -58,42 +55,6 @@ from fusec.passes.schedule.survey import depths
 
 _EARLY_OWN, _EARLY_LOADS = 4, 3
 """More tiles than this, of the row and in all, loaded before they are needed, cost more than their latency is worth."""
-
-
-def build_kernels(partitions: tuple[Partition, ...], known: dict[str, int]) -> dict[str, Kernel]:
-    """The kernel of every stage of every schedule, by the name of the stage. `known` has extents that are fixed.
-
-    An epilogue that only one of them has stands in that kernel.
-    """
-    jobs: dict[str, _Job] = {}
-    for partition in partitions:
-        libraries = [step for step in partition.steps if any(group.library for group in step.groups)]
-        products = frozenset(name for step in libraries for name in step.writes)
-        for step in partition.steps:
-            target = Target(step.graph, known, chained=partition.is_chained, products=products)
-            for plan in (plan for group in step.groups for plan in group.all_plans()):
-                contracts = isinstance(plan, schedule.Gemv | schedule.Gemm | schedule.GemmTma | schedule.GemmRoles)
-                within = replace(target, chained=target.chained or plan.is_chained, contracts=contracts)
-                for stage in plan.stages:
-                    jobs.setdefault(stage.kernel, _Job(stage, within, plan.words))
-    built = {name: job.kernel() for name, job in jobs.items()}
-    callers = Counter(call.function for kernel in built.values() for call in kernel.calls)
-    alone = [name for name, kernel in built.items() if any(callers[call.function] == 1 for call in kernel.calls)]
-    return built | {name: jobs[name].kernel(inline=True) for name in alone}
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """A stage, and what it is built for."""
-
-    stage: Stage
-    target: Target
-    words: str
-
-    def kernel(self, inline: bool = False) -> Kernel:
-        """Its kernel, with its epilogue as a function or `inline`."""
-        target = replace(self.target, contracts=False, products=frozenset()) if inline else self.target
-        return build_kernel(self.stage, target, f"_{target.graph.name}_{self.stage.kernel}", self.words)
 
 
 def build_kernel(stage: Stage, target: Target, name: str, doc: str) -> Kernel:
@@ -344,11 +305,11 @@ class _KernelBuilder:
         # A tensor that may be left out selects a case, also where no case reads it.
         selectors = {expr.selector for expr in choices if expr.cases[0][0] in (GIVEN, OMITTED)}
         nodes = tuple(every(skeleton))
-        used = {*loaded, *stored, *selectors, *_types(nodes)}
+        used = {*loaded, *stored, *selectors, *types(nodes)}
         pointers = [name for name in graph.stored if name in used]
         integers = self._grid.integers(skeleton)
         chained = self._target.chained
-        marked, shares = _aligned(nodes), bool(self._sums)
+        marked, shares = aligned_sizes(nodes), bool(self._sums)
         aligned = tuple(name for name in integers if name in marked)
         flags = dict.fromkeys(expr.selector.upper() for expr in choices if expr.selector not in selectors)
         return Kernel(
@@ -376,31 +337,6 @@ class _KernelBuilder:
             (BEGIN, END, *self._tma.flips) if self._tma else (),
             tuple(self._addresses.workspaces) if shares else (),
         )
-
-
-def _types(nodes: tuple[object, ...]) -> set[str]:
-    """The tensors whose element is the kernel's name for a type, that of a cast, a largest number or a rounding store.
-
-    They are arguments of the kernel even if it reads and writes none of their elements.
-    """
-    found: set[str] = set()
-    for node in nodes:
-        match node:
-            case Rounded(dtype=ElementOf(tensor)) | Exactly(dtype=ElementOf(tensor)) | Largest(dtype=ElementOf(tensor)):
-                found.add(tensor)
-            case StoreTile(dtype=ElementOf(tensor, saturates=True)):
-                found.add(tensor)
-    return found
-
-
-def _aligned(nodes: tuple[object, ...]) -> set[str]:
-    """The extents and strides of which parts of statements say that neighbours divide them."""
-    found: set[str] = set()
-    for node in nodes:
-        match node:
-            case Along(stride=size, aligned=True) | InRange(size=size, aligned=True):
-                found.add(str(size))
-    return found
 
 
 def _before_stores(statements: tuple[Statement, ...]) -> tuple[tuple[Statement, ...], bool, tuple[Statement, ...]]:
