@@ -8,45 +8,36 @@ from itertools import groupby
 import sympy
 
 from fusec.codegen.signature import dims_text, dtype_options, literal, sequence
-from fusec.codegen.wrap import LIMIT
 from fusec.ir.arguments import LEAD, extent_names, has_lead
 from fusec.ir.divisions import divisions
-from fusec.ir.formats import TORCH_NAMES
 from fusec.ir.graph import SIZE, ChoiceParam, DimParam, DTypeParam, Graph, Solve, TensorParam
+from fusec.ir.host.dtypes import TORCH_NAMES
 from fusec.ir.reach import Reach, reaches
 from fusec.ir.repeat import repeated
 from fusec.ir.sizes import size_text
 from fusec.ir.types import Axis, Dim, DTypeVar, Lead, Storage, product_extent
 
 
-def squeezed(graph: Graph) -> tuple[str, ...]:
-    """The tensors whose size-1 dimensions may be dropped where they have too many."""
-    return tuple(tensor.name for tensor in graph.tensors if not has_lead(tensor.dims))
-
-
 def extents_lines(graph: Graph, face: Graph) -> list[str]:
     """The body of `_extents`. `face` is the graph under the names that messages use."""
     tensors = list(zip(graph.tensors, face.tensors, strict=True))
     same = repeated(graph)
-    lines = squeeze_lines(graph)
-    lines += [
+    lines = [
         f"{name} = lengthen({name}, {len(graph.tensor(name).dims)}, {len(places)})" for name, places in _first(same)
     ]
-    given = ", ".join(f"{shown.name}={tensor.name}" for tensor, shown in tensors)
-    lines.append(f'check = Checker("{face.name}", {given})')
-    lines.append(f"check.ranks({', '.join(f'{shown.name}={literal(dims_text(shown.dims))}' for _, shown in tensors)})")
+    declared = (f"{shown.name}={literal(f'{shown.element}{dims_text(shown.dims)}')}" for _, shown in tensors)
+    lines.append(f"check = Checker({', '.join([literal(face.name), *declared])})")
+    if tensors:
+        listed = ", ".join(tensor.name for tensor in graph.tensors)
+        lines.append(f"{listed if len(tensors) > 1 else sequence([listed])} = check.tensors({listed})")
     lines += _dtype_lines(graph, face)
-    lines += _solved_lines(graph, face)
     holder = next((tensor for tensor in graph.tensors if has_lead(tensor.dims)), None)
-    if holder is not None:
-        after = len(holder.dims) - 1
-        lines.append(f"{LEAD} = {holder.name}.shape[:-{after}]" if after else f"{LEAD} = {holder.name}.shape")
+    lines += _solved_lines(graph, face, holder)
     left = [(tensor, shown) for tensor, shown in tensors if not _says_its_shape(graph, tensor, holder)]
     for repeats, several in groupby(left, lambda each: each[0].name in same):
         if repeats:
             lines += [
-                f'check.shape("{shown.name}", "{dims_text(shown.dims)}", {shape_text(tensor.dims)}, '
-                f"{sequence(map(str, same[tensor.name]))})"
+                f'check.shape("{shown.name}", {shape_text(tensor.dims)}, {sequence(map(str, same[tensor.name]))})'
                 for tensor, shown in several
             ]
         else:
@@ -65,16 +56,6 @@ def outputs_text(graph: Graph) -> str:
     return f"lambda {', '.join(extent_names(graph))}: {sequence(buffers)}"
 
 
-def squeeze_lines(graph: Graph) -> list[str]:
-    """`cos, sin = squeeze(cos, 2), squeeze(sin, 2)`; several lines where one is too long."""
-    names = squeezed(graph)
-    calls = [f"squeeze({name}, {len(graph.tensor(name).dims)})" for name in names]
-    line = f"{', '.join(names)} = {', '.join(calls)}"
-    if len(line) + 4 <= LIMIT:
-        return [line] if names else []
-    return [f"{', '.join(names)} = ({', '.join(calls)})"]
-
-
 def _first(same: dict[str, tuple[int, ...]]) -> list[tuple[str, tuple[int, ...]]]:
     """The tensors whose first dimensions may be missing, with these."""
     found = {name: tuple(p for number, p in enumerate(places) if p == number) for name, places in same.items()}
@@ -91,44 +72,48 @@ def dtype_text(element: Storage) -> str:
     return element.name if isinstance(element, DTypeVar) else TORCH_NAMES[element.name]
 
 
-def _dtype_lines(graph: Graph, face: Graph) -> list[str]:
-    lines: list[str] = []
+def _dtype_lines(graph: Graph, face: Graph) -> Iterator[str]:
+    """What each type variable is, which is an argument or told by tensors."""
     given = {param.variable: param.name for param in graph.params if isinstance(param, DTypeParam)}
     called = {param.variable: param.name for param in face.params if isinstance(param, DTypeParam)}
-    for variable, shown in zip(graph.variables, face.variables, strict=True):
-        names = [f'"{tensor.name}"' for tensor in face.tensors if tensor.element == shown]
-        options = dtype_options(variable)
-        if variable in given:
-            chosen = f'check.chosen_dtype("{called[shown]}", {given[variable]}, {options})'
-            lines.append(f"{variable.name} = {chosen}")
-            options = f"({variable.name},)"
-        arguments = ", ".join([f'"{shown.name}"', options, *names])
-        if variable not in given:
-            lines.append(f"{variable.name} = check.dtype({arguments})")
-        elif names:
-            lines.append(f"check.dtype({arguments})")
-    for tensor in face.tensors:
-        if not isinstance(tensor.element, DTypeVar):
-            options = dtype_options(tensor.element)
-            lines.append(f'check.dtype("{tensor.element.name}", {options}, "{tensor.name}")')
-    return lines
+    both = zip(graph.variables, face.variables, strict=True)
+    for is_given, group in groupby(both, lambda each: each[0] in given):
+        several = list(group)
+        if not is_given and len(several) > 1:
+            options = ", ".join(f"{shown.name}={dtype_options(variable)}" for variable, shown in several)
+            yield f"{', '.join(variable.name for variable, _ in several)} = check.dtypes({options})"
+            continue
+        for variable, shown in several:
+            options = dtype_options(variable)
+            if not is_given:
+                yield f'{variable.name} = check.dtype("{shown.name}", {options})'
+                continue
+            yield f'{variable.name} = check.chosen_dtype("{called[shown]}", {given[variable]}, {options})'
+            if any(tensor.element == shown for tensor in face.tensors):
+                yield f'check.dtype("{shown.name}", {variable.name})'
 
 
-def _solved_lines(graph: Graph, face: Graph) -> list[str]:
-    """Every extent in order, all extents of a tensor in one line where the tensor gives them all."""
-    lines: list[str] = []
+def _solved_lines(graph: Graph, face: Graph, holder: TensorParam | None) -> Iterator[str]:
+    """Every extent in order, those that stand in shapes together, and `...`, which `holder` has."""
     shown = {solve.name: named for solve, named in zip(graph.solves, face.solves, strict=True)}
+    found: list[tuple[str, str]] = []
     done: set[str] = set()
     for solve in graph.solves:
         whole = _whole_shape(graph, solve)
         if solve.name not in done:
-            lines += (
-                _solve_lines(graph, solve, shown[solve.name])
-                if len(whole) < 2
-                else [f"{', '.join(whole)} = {solve.param}.shape"]
-            )
+            several = (", ".join(whole), f"{solve.param}.shape")
+            found.append((solve.name, _solved(graph, solve, shown[solve.name])) if len(whole) < 2 else several)
         done.update(whole)
-    return lines
+    if holder is not None:
+        after = len(holder.dims) - 1
+        found.append((LEAD, f"{holder.name}.shape[:-{after}]" if after else f"{holder.name}.shape"))
+    for stands, group in groupby(found, lambda each: ".shape[" in each[1] and "(" not in each[1]):
+        names, values = zip(*group, strict=True)
+        yield from (
+            [f"{', '.join(names)} = {', '.join(values)}"]
+            if stands
+            else (f"{name} = {value}" for name, value in zip(names, values, strict=True))
+        )
 
 
 def _whole_shape(graph: Graph, solve: Solve) -> tuple[str, ...]:
@@ -150,15 +135,14 @@ def _says_its_shape(graph: Graph, tensor: TensorParam, holder: TensorParam | Non
     return all(tensor == holder if dim == (Lead(),) else len(dim) == 1 and str(dim[0]) in own for dim in tensor.dims)
 
 
-def _solve_lines(graph: Graph, solve: Solve, shown: Solve) -> list[str]:
+def _solved(graph: Graph, solve: Solve, shown: Solve) -> str:
+    """What an extent is."""
     if solve.dim is None:
         param = next((p for p in graph.params if p.name == solve.param), None)
-        return [
-            f"{solve.name} = {size_text(solve.value.subs(SIZE, sympy.Symbol(param.name)) if param else solve.value)}"
-        ]
+        return size_text(solve.value.subs(SIZE, sympy.Symbol(param.name)) if param else solve.value)
     where = f"{solve.param}.shape[{solve.dim}]"
     if solve.value == SIZE:
-        return [f"{solve.name} = {where}"]
+        return where
     names = {SIZE.name: where}
     divisor: sympy.Expr = sympy.S.One
     dividend = solve.value
@@ -166,7 +150,7 @@ def _solve_lines(graph: Graph, solve: Solve, shown: Solve) -> list[str]:
         dividend, divisor = sympy.fraction(sympy.together(solve.value.args[0]))
     place = solve.dim if solve.dim >= 0 else len(graph.tensor(solve.param).dims) + solve.dim
     arguments = f'"{shown.name}", "{shown.param}", {place}, {size_text(dividend, names)}, {size_text(divisor, names)}'
-    return [f"{solve.name} = check.quotient({arguments})"]
+    return f"check.quotient({arguments})"
 
 
 def _parameter_lines(graph: Graph, face: Graph) -> list[str]:

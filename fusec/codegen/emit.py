@@ -26,7 +26,7 @@ from fusec.codegen.signature import documentation, literal, parameters, quoted, 
 from fusec.codegen.wrap import LIMIT, filled, wrapped
 from fusec.ir.arguments import extent_names, layout_arguments
 from fusec.ir.graph import Graph
-from fusec.ir.host.names import with_names
+from fusec.ir.host.names import Name, with_names
 from fusec.ir.program import HostTable, Program
 from fusec.ir.sizes import size_text, symbols_in
 from fusec.passes.host.table import PREPARE, SIZES
@@ -60,8 +60,7 @@ def emit(
     """The generated file of a spec. `functions` has by its name every function that is plain PyTorch, as text."""
     constants = {program.graph.name: own.constant for program, own in zip(programs, names.ops, strict=True)}
     views = tuple(
-        _op_view(program, own, constants, names, functions, spec_hash)
-        for program, own in zip(programs, names.ops, strict=True)
+        _op_view(program, own, constants, names, functions) for program, own in zip(programs, names.ops, strict=True)
     )
     public = [name for program in programs for name in program.graph.public]
     views, functions_of_kernels = _with_functions(views, _functions(programs, names), names)
@@ -70,6 +69,7 @@ def emit(
         spec_name=spec_name,
         spec_mark=SPEC,
         spec_hash=spec_hash,
+        tuned_for=[f'{names.hash} = "{spec_hash}"'] if any(_table(program).plans.tuned for program in programs) else [],
         docstring=quoted(summary(programs, names)),
         imports=_import_lines(
             views, functions_of_kernels, names.imports, set().union(*(classes(_table(p).plans) for p in programs))
@@ -95,7 +95,6 @@ def _op_view(
     constants: Mapping[str, str],
     file: FileNames,
     functions: Mapping[str, str],
-    spec_hash: str,
 ) -> OpView:
     """`constants` has what each op of the file is called as an object."""
     graph, spelled, imports = program.graph, program.spelled, file.imports
@@ -111,7 +110,7 @@ def _op_view(
         prepare=functions[names.prepare].rstrip() + "\n" if program.once else "",
         prepared=fitted(prepared_lines(program.once, names), imports) if program.once else (),
         extents=fitted(extents_lines(spelled, graph), imports),
-        plans=tuple(_plans_lines(program, names, file, spec_hash)),
+        plans=tuple(_plans_lines(program, names, file)),
         registration=tuple(
             registration_lines(graph, program.spelled, names.constant, imports, _about(graph, names, constants))
         ),
@@ -133,7 +132,7 @@ def _renamed_lines(names: OpNames, imports: Mapping[str, str]) -> Iterator[str]:
 
 def _functions(programs: tuple[Program, ...], names: FileNames) -> tuple[FunctionView, ...]:
     """The functions that the kernels of a file call, each once."""
-    views = {view.name: view for program in reversed(programs) for view in function_views(program)}
+    views = function_views(programs)
     return tuple(views[name] for name in names.functions)
 
 
@@ -199,7 +198,7 @@ def _sizes_text(program: Program) -> str:
     return f"lambda {', '.join(given)}: {{{', '.join(entries)}}}"
 
 
-def _plans_lines(program: Program, own: OpNames, names: FileNames, spec_hash: str) -> Iterator[str]:
+def _plans_lines(program: Program, own: OpNames, names: FileNames) -> Iterator[str]:
     """The statement that makes the table, behind those that make what it is the first to share with another."""
     op = names.ops.index(own)
     for each in names.shared:
@@ -208,7 +207,7 @@ def _plans_lines(program: Program, own: OpNames, names: FileNames, spec_hash: st
             yield ""
     plans = with_shared(_table(program).plans, names.shared)
     if plans.tuned is not None:
-        plans = replace(plans, tuned=replace(plans.tuned, spec=spec_hash))
+        plans = replace(plans, tuned=replace(plans.tuned, spec=Name(names.hash)))
     told = with_names(plans, {SIZES: _sizes_text(program), PREPARE: own.prepared})
     yield from table_lines(f"{own.plans} = ", told, names.imports)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -17,6 +18,9 @@ FunctionText: TypeAlias = tuple[frozenset[int], tuple[str, ...]]
 What is the same text is the same function.
 """
 
+_OPTIONAL = re.compile(r" if %?\w+ is not None else \S+$")
+"""What stands behind the value of a tensor that may be lacking: where it is there, the rest is compiled."""
+
 
 @dataclass(frozen=True, slots=True)
 class FunctionView:
@@ -28,13 +32,32 @@ class FunctionView:
     body: tuple[str, ...]
 
 
-def called_functions(programs: tuple[Program, ...]) -> dict[FunctionText, str]:
-    """The functions that the kernels of a file call, each once, and what the first op that does would call it."""
-    found: dict[FunctionText, str] = {}
+def called_functions(programs: tuple[Program, ...], new_name: Callable[[str], str]) -> dict[FunctionText, str]:
+    """The functions that the kernels of a file call, with a new name for each: what the first op that does calls it.
+
+    One that may lack tensors is also that of ops whose calls have them.
+    """
+    wanted: dict[FunctionText, str] = {}
     for program in programs:
-        for text, name in _names(program).items():
-            found.setdefault(text, name)
+        wanted |= {text: name for text, name in _names(program).items() if text not in wanted}
+    found: dict[FunctionText, str] = {}
+    for text, name in wanted.items():
+        whole = max((each for each in wanted if _serves(each, text)), key=_optional)
+        found[text] = found[whole] = found.get(whole) or new_name(name)
     return found
+
+
+def _serves(whole: FunctionText, text: FunctionText) -> bool:
+    """Whether a function is another one, but that it may lack more tensors."""
+    (fixed, lines), (own, others) = whole, text
+    return (fixed, len(lines)) == (own, len(others)) and all(
+        line in (one, _OPTIONAL.sub("", one)) for one, line in zip(lines, others, strict=True)
+    )
+
+
+def _optional(text: FunctionText) -> int:
+    """How many tensors a function may lack."""
+    return sum(bool(_OPTIONAL.search(line)) for line in text[1])
 
 
 def _names(program: Program) -> dict[FunctionText, str]:
@@ -59,14 +82,22 @@ def with_functions(program: Program, names: Mapping[FunctionText, str]) -> Progr
     return replace(program, built=built)
 
 
-def function_views(program: Program) -> Iterator[FunctionView]:
-    """The functions that the kernels of an op call, as text."""
-    calls = {call.called: call.function for kernel in program.kernels for call in kernel.calls}
-    for name, function in calls.items():
-        fixed = compile_time(function)
-        parameters, lines = _written(function, program)
-        typed = (f"{each}: tl.constexpr" if each in fixed else each for each in parameters)
-        yield FunctionView(name, tuple(typed), function.doc, lines)
+def function_views(programs: tuple[Program, ...]) -> dict[str, FunctionView]:
+    """The functions that the kernels of a file call by name, each as the op has it that lacks most tensors."""
+    found: dict[str, tuple[int, FunctionView]] = {}
+    for program in programs:
+        for call in (call for kernel in program.kernels for call in kernel.calls):
+            lacks = _optional(_text(call.function, program))
+            if lacks > found.get(call.called, (-1,))[0]:
+                found[call.called] = lacks, _view(call.called, call.function, program)
+    return {name: view for name, (_, view) in found.items()}
+
+
+def _view(name: str, function: Function, program: Program) -> FunctionView:
+    fixed = compile_time(function)
+    parameters, lines = _written(function, program)
+    typed = (f"{each}: tl.constexpr" if each in fixed else each for each in parameters)
+    return FunctionView(name, tuple(typed), function.doc, lines)
 
 
 def _functions(program: Program) -> tuple[Function, ...]:

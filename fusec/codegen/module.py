@@ -25,8 +25,8 @@ from fusec.codegen.signature import (
     tensor_text,
 )
 from fusec.codegen.wrap import LIMIT, wrapped
-from fusec.ir.formats import TORCH_NAMES
 from fusec.ir.graph import ChoiceParam, Param, ScalarParam, TensorParam
+from fusec.ir.host.dtypes import TORCH_NAMES
 from fusec.ir.module import Module, Owned, Setting, Spread
 from fusec.ir.program import Program
 from fusec.ir.sizes import size_text

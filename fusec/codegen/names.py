@@ -17,7 +17,7 @@ from fusec.ir.program import HostTable, Program
 
 IMPORTS = (
     *("Buffer", "Checker", "LinearModule", "Op", "Prepare", "StoringModule"),
-    *("device", "roles", "flag", "integer", "lengthen", "parameter", "real", "renamed", "repeat", "spread", "squeeze"),
+    *("device", "roles", "flag", "integer", "lengthen", "parameter", "real", "renamed", "repeat", "spread"),
 )
 """What the functions of a generated file may take from `fusec.runtime`; it imports what it uses."""
 
@@ -74,10 +74,12 @@ class Renaming:
 class FileNames:
     """The names at the top of a file: those of each op, and what it calls its imports where they are taken.
 
-    `spec` holds what callers see, the names of ops, modules and their parameters; nothing else may be called so.
+    `spec` holds what callers see, the names of ops, modules and their parameters; nothing else may be called so. `hash`
+    is that of the text of the spec.
     """
 
     spec: frozenset[str]
+    hash: str
     ops: tuple[OpNames, ...]
     imports: Mapping[str, str]
     functions: tuple[str, ...]
@@ -93,7 +95,7 @@ def name_apart(programs: tuple[Program, ...]) -> tuple[tuple[Program, ...], File
         spec |= {module.name, *(setting.name for setting in module.settings)}
     names = _Free(spec.union(*map(_spelled, programs)))
     imports = {name: names.new(name) for name in (*IMPORTS, *TABLE)}
-    functions = {function: names.new(name) for function, name in called_functions(programs).items()}
+    functions = called_functions(programs, names.new)
     programs = tuple(with_functions(program, functions) for program in programs)
     called = _kernel_names(programs, names)
     programs = _with_merged(programs, called)
@@ -113,7 +115,9 @@ def name_apart(programs: tuple[Program, ...]) -> tuple[tuple[Program, ...], File
     )
     named = tuple(_with_names(program, own) for program, own in zip(programs, called, strict=True))
     shared = shared_plans([_table(program).plans for program in named], names.new)
-    return named, FileNames(frozenset(spec), ops, imports, tuple(functions.values()), shared, names.taken)
+    return named, FileNames(
+        frozenset(spec), names.new("_SPEC"), ops, imports, tuple(dict.fromkeys(functions.values())), shared, names.taken
+    )
 
 
 def _values_names(op: str, names: _Free) -> ValuesNames:

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from textwrap import dedent, fill, indent
 
-from fusec.ir.formats import TORCH_NAMES
 from fusec.ir.graph import ChoiceParam, DimParam, DTypeParam, Graph, Output, Param, ScalarParam, TensorParam
+from fusec.ir.host.dtypes import TORCH_NAMES
 from fusec.ir.types import Dim, DTypeVar, Kind, Storage, product_text
 
 PLAIN_TYPES = {Kind.REAL: "float", Kind.INT: "int", Kind.BOOL: "bool"}
@@ -35,8 +35,8 @@ def dims_text(dims: tuple[Dim, ...]) -> str:
 
 
 def dtype_options(storage: Storage) -> str:
-    """The torch dtypes of a storage type, as a tuple."""
-    return sequence(TORCH_NAMES[option.name] for option in storage.options)
+    """The dtypes of a storage type as text: `"f16 bf16"`."""
+    return literal(" ".join(option.name for option in storage.options))
 
 
 def literal(text: str) -> str:

@@ -17,8 +17,8 @@ from fusec.driver.store import Json
 from fusec.extents.conditions import Formula
 from fusec.extents.signature import Signature, names
 from fusec.ir.arguments import layout_arguments
-from fusec.ir.formats import TORCH_NAMES
 from fusec.ir.graph import ChoiceParam, DimParam, DTypeParam, Graph, ScalarParam, TensorParam
+from fusec.ir.host.dtypes import TORCH_NAMES
 from fusec.ir.partition import VECTOR
 from fusec.ir.program import Program
 from fusec.ir.sizes import symbols_in

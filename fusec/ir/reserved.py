@@ -42,7 +42,7 @@ of the function that it makes of a kernel's arguments."""
 
 HOST = frozenset(
     {"Buffer", "Checker", "Op", "Prepare", "check", "extents", "flag", "integer", "lead", "lead0", "lead1", "lengthen"}
-    | {"LinearModule", "StoringModule", "parameter", "prepared", "real", "renamed", "repeat", "spread", "squeeze"}
+    | {"LinearModule", "StoringModule", "parameter", "prepared", "real", "renamed", "repeat", "spread"}
     | {"block", "index", "row", "rows", "split", "splits", "tile", "sizes"}
 )
 """Imports and variables of the functions that check and size, and the dimensions of tiles that are no axes."""

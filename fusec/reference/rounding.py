@@ -13,7 +13,8 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from fusec.ir.formats import FLOAT_FORMATS, TORCH_NAMES, FloatFormat, limits
+from fusec.ir.formats import FLOAT_FORMATS, FloatFormat, limits
+from fusec.ir.host.dtypes import TORCH_NAMES
 from fusec.ir.types import DType, Kind
 
 TORCH_DTYPES: Mapping[str, torch.dtype] = MappingProxyType(

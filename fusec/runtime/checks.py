@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import torch
 
+from fusec.ir.host.dtypes import TORCH_NAMES
 from fusec.runtime.errors import (
     ArgumentError,
     ChoiceError,
@@ -21,6 +22,7 @@ from fusec.runtime.errors import (
     ShapeMismatchError,
     UnsupportedDtypeError,
 )
+from fusec.runtime.layout import squeeze
 
 Size: TypeAlias = int
 """Or a `torch.SymInt`, which PyTorch's own annotations call an int too."""
@@ -29,39 +31,73 @@ Size: TypeAlias = int
 class Checker:
     """Checks the arguments of one call of `op`, or of the constructor of a module that is called so.
 
-    `tensors` gives all tensor arguments by name, None where omitted.
+    `declared` has all tensor arguments by name, `T[..., K]`: element, and dimensions in order.
     """
 
-    def __init__(self, op: str, /, **tensors: torch.Tensor | None) -> None:
+    def __init__(self, op: str, /, **declared: str) -> None:
         self._op = op
-        self._declared: dict[str, str] = {}
-        self._tensors = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+        parts = {name: text.partition("[") for name, text in declared.items()}
+        self._elements = {name: element for name, (element, _, _) in parts.items()}
+        self._declared = {name: f"[{dims}" for name, (_, _, dims) in parts.items()}
+        self._tensors: dict[str, torch.Tensor] = {}
+
+    def tensors(self, *given: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
+        """The tensors of a call as they are declared, None where omitted, without dimensions of size 1 too many.
+
+        That they are on one device, with as many dimensions as are declared, more where one is `...`, and that those
+        of one dtype alone have it. Raises `DeviceError`, `ShapeMismatchError` or `UnsupportedDtypeError`.
+        """
+        named = dict(zip(self._declared, given, strict=True))
+        ranks = {name: _rank(text) for name, text in self._declared.items()}
+        named = {name: each if ranks[name][1] else squeeze(each, ranks[name][0]) for name, each in named.items()}
+        self._tensors = {name: tensor for name, tensor in named.items() if tensor is not None}
+        self._on_one_device()
+        for name in self._tensors:
+            self._ranked(name, *ranks[name])
+        for element in dict.fromkeys(self._elements.values()):
+            if element in TORCH_NAMES:
+                self.dtype(element, element)
+        return tuple(named.values())
+
+    def _on_one_device(self) -> None:
         first = next(iter(self._tensors.items()), None)
         for name, tensor in self._tensors.items():
             if first and tensor.device != first[1].device:
                 raise DeviceError(
-                    f"{op}: `{first[0]}` is on {first[1].device} but `{name}` is on {tensor.device}; "
+                    f"{self._op}: `{first[0]}` is on {first[1].device} but `{name}` is on {tensor.device}; "
                     "move all tensors to one device",
                     *(name, first[1].device, tensor.device),
                 )
 
-    def dtype(self, declared: str, options: Sequence[torch.dtype], *names: str) -> torch.dtype:
-        """The dtype of the tensors `names`, which are declared to have the same one, of `options`.
+    def _ranked(self, name: str, rank: int, has_lead: bool) -> None:
+        tensor = self._tensors[name]
+        if tensor.dim() == rank or (has_lead and tensor.dim() > rank):
+            return
+        count = f"at least {rank}" if has_lead else str(rank)
+        raise ShapeMismatchError(
+            f"{self._op}: `{name}` should have {count} dimension{'s' * (rank != 1)}, {self._declared[name]}, but has "
+            f"shape {_list(tensor.shape)}",
+            *(name, rank, tensor.dim()),
+        )
+
+    def dtype(self, declared: str, options: str | torch.dtype) -> torch.dtype:
+        """The dtype of the tensors that are `declared` to have the same one, of `options`: `f16 bf16`.
 
         Where all of them were omitted it is the first option. Raises `UnsupportedDtypeError`.
         """
-        given = {name: self._tensors[name].dtype for name in names if name in self._tensors}
+        known = _dtypes(options) if isinstance(options, str) else (options,)
+        given = {name: each.dtype for name, each in self._tensors.items() if self._elements[name] == declared}
         for name, dtype in given.items():
-            if dtype not in options:
-                expected = " or ".join(map(_name, options))
+            if dtype not in known:
+                expected = " or ".join(map(_name, known))
                 raise UnsupportedDtypeError(
                     f"{self._op}: `{name}` should be {expected}, but is {_name(dtype)}; convert it with "
-                    f"{name}.to({options[0]})",
-                    *(name, tuple(options), dtype),
+                    f"{name}.to({known[0]})",
+                    *(name, known, dtype),
                 )
         first = next(iter(given), None)
         if first is None:
-            return options[0]
+            return known[0]
         for name, dtype in given.items():
             if dtype != given[first]:
                 raise UnsupportedDtypeError(
@@ -71,34 +107,16 @@ class Checker:
                 )
         return given[first]
 
-    def ranks(self, /, **declared: str) -> None:
-        """That each tensor has as many dimensions as are declared, `[B, S]`; more where one is `...`.
-
-        Raises `ShapeMismatchError`.
-        """
-        self._declared |= declared
-        for name, text in declared.items():
-            dims = text[1:-1].split(", ") if text != "[]" else []
-            self.rank(name, text, sum(dim != "..." for dim in dims), lead="..." in dims)
+    def dtypes(self, /, **options: str) -> tuple[torch.dtype, ...]:
+        """The dtypes of several declared types, each as `dtype` says."""
+        return tuple(self.dtype(declared, each) for declared, each in options.items())
 
     def shapes(self, /, **expected: Sequence[Size]) -> None:
-        """That each tensor, if given, has the shape expected, as `ranks` was told it. Raises `ShapeMismatchError`."""
+        """That each tensor, if given, has the shape expected. Raises `ShapeMismatchError`."""
         for name, shape in expected.items():
-            self.shape(name, self._declared[name], shape)
+            self.shape(name, shape)
 
-    def rank(self, name: str, declared: str, rank: int, *, lead: bool = False) -> None:
-        """That tensor `name` has `rank` dimensions, or with `lead` at least that many. Raises `ShapeMismatchError`."""
-        tensor = self._tensors.get(name)
-        if tensor is None or tensor.dim() == rank or (lead and tensor.dim() > rank):
-            return
-        count = f"at least {rank}" if lead else str(rank)
-        raise ShapeMismatchError(
-            f"{self._op}: `{name}` should have {count} dimension{'s' * (rank != 1)}, {declared}, but has shape "
-            f"{_list(tensor.shape)}",
-            *(name, rank, tensor.dim()),
-        )
-
-    def shape(self, name: str, declared: str, expected: Sequence[Size], repeated: Sequence[int] = ()) -> None:
+    def shape(self, name: str, expected: Sequence[Size], repeated: Sequence[int] = ()) -> None:
         """That tensor `name`, if given, has the shape `expected`, or 1 in dimensions that are `repeated`.
 
         Raises `ShapeMismatchError`.
@@ -107,7 +125,8 @@ class Checker:
         if tensor is None:
             return
         error = ShapeMismatchError(
-            f"{self._op}: `{name}` should have shape {declared} = {_list(expected)}, but has {_list(tensor.shape)}",
+            f"{self._op}: `{name}` should have shape {self._declared[name]} = {_list(expected)}, but has "
+            f"{_list(tensor.shape)}",
             *(name, tuple(expected), tuple(tensor.shape)),
         )
         if tensor.dim() != len(expected):
@@ -200,21 +219,20 @@ class Checker:
             raise ChoiceError(message, name, "at least 1", size)
         return size
 
-    def chosen_dtype(self, name: str, dtype: object, options: Sequence[torch.dtype]) -> torch.dtype:
+    def chosen_dtype(self, name: str, dtype: object, options: str) -> torch.dtype:
         """The argument `name`, which is to be one of the dtypes `options`. Raises `UnsupportedDtypeError`."""
-        if isinstance(dtype, torch.dtype) and dtype in options:
+        known = _dtypes(options)
+        if isinstance(dtype, torch.dtype) and dtype in known:
             return dtype
-        expected = " or ".join(map(_name, options))
+        expected = " or ".join(map(_name, known))
         given = _name(dtype) if isinstance(dtype, torch.dtype) else repr(dtype)
         message = f"{self._op}: `{name}` should be {expected}, but is {given}"
-        raise UnsupportedDtypeError(message, name, tuple(options), dtype)
+        raise UnsupportedDtypeError(message, name, known, dtype)
 
-    def dtype_of_weights(self, dtype: torch.dtype | None, options: Sequence[torch.dtype]) -> None:
+    def dtype_of_weights(self, dtype: torch.dtype | None, options: str) -> None:
         """That the argument `dtype` of a module, if given, is one of `options`. Raises `UnsupportedDtypeError`."""
-        if dtype is not None and dtype not in options:
-            expected = " or ".join(map(_name, options))
-            message = f"{self._op}: `dtype` should be {expected}, but is {_name(dtype)}"
-            raise UnsupportedDtypeError(message, "dtype", tuple(options), dtype)
+        if dtype is not None:
+            self.chosen_dtype("dtype", dtype, options)
 
 
 def real(op: str, name: str, value: object) -> float:
@@ -252,6 +270,16 @@ def flag(op: str, name: str, value: object) -> bool:
     if isinstance(value, bool):
         return value
     raise ArgumentError(f"{op}: `{name}` should be True or False, but is {_describe(value)}", name, bool, value)
+
+
+def _rank(declared: str) -> tuple[int, bool]:
+    """How many dimensions are declared, `[B, S]`, and whether `...` stands before them."""
+    dims = declared[1:-1].split(", ") if declared != "[]" else []
+    return sum(dim != "..." for dim in dims), "..." in dims
+
+
+def _dtypes(options: str) -> tuple[torch.dtype, ...]:
+    return tuple(getattr(torch, TORCH_NAMES[option].removeprefix("torch.")) for option in options.split())
 
 
 def _require(condition: bool | torch.SymBool, error: FusecError) -> None:

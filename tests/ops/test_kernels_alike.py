@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -108,3 +109,32 @@ def test_axes_may_be_spelled_with_a_digit_first(tmp_path: Path, device: torch.de
     halved, parted = compiled(PACKED, tmp_path)
     assert "renamed(" in Path(str(parted.module.__file__)).read_text(encoding="utf-8")
     assert torch.equal(halved.call(x, w), parted.call(x, w))
+
+
+LACKING = """
+op given(x: f16[M, K], w: f16[N, K], scale: f32[M]) -> y: f16[M, N]:
+    y = dot(x, w, over=K) * scale
+
+op lacking(x: f16[M, K], w: f16[N, K], scale: f32[M] = {first}) -> y: f16[M, N]:
+    y = dot(x, w, over=K) * scale
+
+op lacking_too(x: f16[M, K], w: f16[N, K], scale: f32[M] = {second}) -> y: f16[M, N]:
+    y = dot(x, w, over=K) * scale
+"""
+
+
+@pytest.mark.parametrize(("defaults", "epilogues"), [((1, 1), 1), ((1, 2), 2)])
+def test_one_that_may_lack_a_tensor_serves_where_it_is_there(
+    defaults: tuple[int, int], epilogues: int, tmp_path: Path, device: torch.device
+) -> None:
+    """Each op has the number that stands for what is lacking there."""
+    ops = compiled(LACKING.format(first=defaults[0], second=defaults[1]), tmp_path)
+    text = Path(str(ops[0].module.__file__)).read_text(encoding="utf-8")
+    assert len(set(re.findall(r"def (\w*_epilogue)\(", text))) == epilogues
+    x, w, scale = (torch.ones(shape, device=device) for shape in ((3, 16), (5, 16), (3,)))
+    for op, lacking in zip(ops, (None, *defaults), strict=True):
+        own = next(v for v in vars(op.module).values() if isinstance(v, runtime.Op) and v.name == op.name)
+        with own.forced("gemm"):
+            torch.testing.assert_close(op.call(x.half(), w.half(), scale * 3), x.new_full((3, 5), 48).half())
+            if lacking:
+                torch.testing.assert_close(op.call(x.half(), w.half()), x.new_full((3, 5), 16 * lacking).half())

@@ -52,7 +52,16 @@ LAYERS = (
     Layer("reference.emit", ("diagnostics", "ir"), ("sympy",)),
     Layer(
         "reference",
-        ("diagnostics", "ir.types", "ir.formats", "ir.ops", "ir.traits", "ir.expressions", "ir.graph"),
+        (
+            "diagnostics",
+            "ir.types",
+            "ir.formats",
+            "ir.host.dtypes",
+            "ir.ops",
+            "ir.traits",
+            "ir.expressions",
+            "ir.graph",
+        ),
         ("sympy", "torch"),
     ),
     Layer("numerics", ("diagnostics", "ir", "reference"), ("sympy", "torch")),

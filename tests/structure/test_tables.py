@@ -11,7 +11,7 @@ import torch
 from fusec import runtime
 from fusec.codegen.names import IMPORTS, TABLE
 from fusec.codegen.triton import SPELLED, TRITON_DTYPES
-from fusec.ir.formats import TORCH_NAMES
+from fusec.ir.host.dtypes import TORCH_NAMES
 from fusec.ir.ops import ELEMENTWISE, PREFIX, REDUCTIONS
 from fusec.ir.reserved import MODULE, is_word
 from fusec.ir.types import DTYPES

@@ -123,7 +123,7 @@ class Tuned:
     rows: str
     case: str
     outputs: str
-    spec: str = ""
+    spec: Any = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

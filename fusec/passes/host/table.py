@@ -12,8 +12,8 @@ from dataclasses import replace
 from fusec.ir.arguments import extent_names, has_lead, scalar_names, settings
 from fusec.ir.expressions import Affine, Index, Input, Load, Position, Size
 from fusec.ir.flow import LEAD_AXES
-from fusec.ir.formats import TORCH_NAMES
 from fusec.ir.graph import Graph, Output, TensorParam
+from fusec.ir.host.dtypes import TORCH_NAMES
 from fusec.ir.host.names import Name
 from fusec.ir.host.plans import Library, Partition, Plans, Step, Tuned, Workspace
 from fusec.ir.host.schedules import Matrix as View

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fusec.ir.fixed_extents import fixed_extents, known_extent
-from fusec.ir.formats import FLOAT_FORMATS, TORCH_NAMES
+from fusec.ir.formats import FLOAT_FORMATS
 from fusec.ir.graph import DimParam, Graph
+from fusec.ir.host.dtypes import TORCH_NAMES
 from fusec.ir.types import Axis, Dim, DType, Kind, Lead, Storage
 from fusec.reference.emit.extents import extent_text, named_axes
 from fusec.reference.emit.layout import axis_ranks, root

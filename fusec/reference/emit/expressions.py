@@ -23,8 +23,9 @@ from fusec.ir.expressions import (
     Scalar,
     Segment,
 )
-from fusec.ir.formats import FLOAT_FORMATS, TORCH_NAMES, largest_of
+from fusec.ir.formats import FLOAT_FORMATS, largest_of
 from fusec.ir.graph import Node
+from fusec.ir.host.dtypes import TORCH_NAMES
 from fusec.ir.ops import REDUCTIONS
 from fusec.ir.types import DTYPES, Axis, DType, DTypeVar, Kind, Lead, Storage, union, without
 from fusec.reference.emit.arithmetic import apply

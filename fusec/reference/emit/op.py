@@ -8,7 +8,6 @@ from textwrap import wrap
 from typing import assert_never
 
 from fusec.diagnostics import InternalError
-from fusec.ir.formats import TORCH_NAMES
 from fusec.ir.graph import (
     SIZE,
     ChoiceParam,
@@ -21,6 +20,7 @@ from fusec.ir.graph import (
     Solve,
     TensorParam,
 )
+from fusec.ir.host.dtypes import TORCH_NAMES
 from fusec.ir.types import DTypeVar, Kind, Lead, product_text
 from fusec.reference.emit.body import WIDTH, Body
 from fusec.reference.emit.context import Context

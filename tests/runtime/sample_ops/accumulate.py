@@ -34,12 +34,10 @@ def accumulate(total: torch.Tensor, x: torch.Tensor, factor: float, count: int =
 
 def _extents(total, x):
     """Solve N, and check every argument against it. Sizes may be symbolic."""
-    check = Checker("accumulate", total=total, x=x)
-    check.rank("total", "[N]", 1)
-    check.rank("x", "[N]", 1)
-    check.dtype("f32", (torch.float32,), "total", "x")
+    check = Checker("accumulate", total="f32[N]", x="f32[N]")
+    total, x = check.tensors(total, x)
     N = total.shape[0]
-    check.shape("x", "[N]", (N,))
+    check.shape("x", (N,))
     return (N,)
 
 

@@ -65,9 +65,9 @@ def quantize_per_tensor(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 def _extents(x):
     """Solve M, N and T, and check every argument against them. Sizes may be symbolic."""
-    check = Checker("quantize_per_tensor", x=x)
-    check.rank("x", "[M, N]", 2)
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
+    check = Checker("quantize_per_tensor", x="T[M, N]")
+    (x,) = check.tensors(x)
+    T = check.dtype("T", "f16 bf16 f32")
     M, N = x.shape
     return M, N, T
 

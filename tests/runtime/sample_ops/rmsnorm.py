@@ -69,13 +69,11 @@ def rmsnorm(x: torch.Tensor, weight: torch.Tensor, eps: float = 1e-6) -> torch.T
 
 def _extents(x, weight):
     """Solve N and T, and check every argument against them. Sizes may be symbolic."""
-    check = Checker("rmsnorm", x=x, weight=weight)
-    check.rank("x", "[..., N]", 1, lead=True)
-    check.rank("weight", "[N]", 1)
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32, torch.float64), "x", "weight")
+    check = Checker("rmsnorm", x="T[..., N]", weight="T[N]")
+    x, weight = check.tensors(x, weight)
+    T = check.dtype("T", "f16 bf16 f32 f64")
     *lead, N = x.shape
-    check.shape("x", "[..., N]", (*lead, N))
-    check.shape("weight", "[N]", (N,))
+    check.shapes(x=(*lead, N), weight=(N,))
     return lead, N, T
 
 

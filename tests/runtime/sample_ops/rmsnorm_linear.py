@@ -82,15 +82,12 @@ _PREPARE = Prepare(_prepare_rmsnorm_linear, weights=("gain", "proj"), names=("fo
 
 def _extents(x, gain, proj, bias):
     """Solve K, N and T, and check every argument against them. Sizes may be symbolic."""
-    check = Checker("rmsnorm_linear", x=x, gain=gain, proj=proj, bias=bias)
-    check.rank("x", "[..., K]", 1, lead=True)
-    check.rank("proj", "[N, K]", 2)
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x", "gain", "proj", "bias")
+    check = Checker("rmsnorm_linear", x="T[..., K]", gain="T[K]", proj="T[N, K]", bias="T[N]")
+    x, gain, proj, bias = check.tensors(x, gain, proj, bias)
+    T = check.dtype("T", "f16 bf16 f32")
     N, K = proj.shape
     *lead, _ = x.shape
-    check.shape("x", "[..., K]", (*lead, K))
-    check.shape("gain", "[K]", (K,))
-    check.shape("bias", "[N]", (N,))
+    check.shapes(x=(*lead, K), gain=(K,), bias=(N,))
     return lead, K, N, T
 
 

@@ -118,24 +118,14 @@ def rope_like(
 
 def _extents(x, weight, cos, sin, bias, activation, num_heads):
     """Solve B, S, H, D, T and C, and check every argument against them. Sizes may be symbolic."""
-    cos, sin = squeeze(cos, 2), squeeze(sin, 2)
-    check = Checker("rope_like", x=x, weight=weight, cos=cos, sin=sin, bias=bias)
-    check.rank("x", "[B, S, H*D]", 3)
-    check.rank("weight", "[H*D]", 1)
-    check.rank("cos", "[S, D]", 2)
-    check.rank("sin", "[S, D]", 2)
-    check.rank("bias", "[H*D]", 1)
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x", "weight", "bias")
-    C = check.dtype("C", (torch.float16, torch.bfloat16, torch.float32), "cos", "sin")
+    check = Checker("rope_like", x="T[B, S, H*D]", weight="T[H*D]", cos="C[S, D]", sin="C[S, D]", bias="T[H*D]")
+    x, weight, cos, sin, bias = check.tensors(x, weight, cos, sin, bias)
+    T, C = check.dtypes(T="f16 bf16 f32", C="f16 bf16 f32")
     B = x.shape[0]
     S = x.shape[1]
     D = cos.shape[1]
     H = check.quotient("H", "x", 2, x.shape[2], D)
-    check.shape("x", "[B, S, H*D]", (B, S, H * D))
-    check.shape("weight", "[H*D]", (H * D,))
-    check.shape("cos", "[S, D]", (S, D))
-    check.shape("sin", "[S, D]", (S, D))
-    check.shape("bias", "[H*D]", (H * D,))
+    check.shapes(x=(B, S, H * D), weight=(H * D,), cos=(S, D), sin=(S, D), bias=(H * D,))
     check.extent("H", "num_heads", num_heads, H)
     check.require(D % 2 == 0, "D % 2 == 0", D=D)
     check.choice("activation", activation, ("none", "relu"))
