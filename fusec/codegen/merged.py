@@ -8,8 +8,9 @@ Tensors that an op lacks are None to it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
+from difflib import SequenceMatcher
 from typing import Any, get_args
 
 from fusec.codegen.skeletons import kernel_lines
@@ -46,7 +47,7 @@ def merged(kernels: Sequence[Kernel], ops: Sequence[tuple[str, ...]], printer: S
     first = kernels[0]
     if any(getattr(kernel, name) != getattr(first, name) for kernel in kernels for name in _SAME):
         return None
-    if any(_numbers(kernel) != _numbers(first) for kernel in kernels):
+    if any(_known(kernel) != _known(first) for kernel in kernels):
         return None
     try:
         merging = _Merging(tuple(ops), printer)
@@ -67,9 +68,14 @@ def merged(kernels: Sequence[Kernel], ops: Sequence[tuple[str, ...]], printer: S
     )
 
 
-def _numbers(kernel: Kernel) -> set[str]:
-    """What a launch has to know beside the strides of tensors, which are 0 where a tensor of an op lacks them."""
-    return {*(name for name in kernel.integers if "_stride_" not in name), *kernel.structure, *kernel.blocks} - {VEC}
+def _known(kernel: Kernel) -> set[str]:
+    """What a kernel of several ops has to know for each of them: not where rows of an axis lie that an op lacks."""
+    return {*kernel.structure, *kernel.blocks} - {VEC}
+
+
+def _extents(kernel: Kernel) -> Iterator[str]:
+    """The extents that a kernel is given. Strides of axes that a tensor of an op lacks are 0."""
+    return (name for name in kernel.integers if "_stride_" not in name)
 
 
 class _Merging:
@@ -113,19 +119,37 @@ class _Merging:
         return replace(same, ways=tuple((op, sums) for op, sums in ways if sums is not same.sums))
 
     def _block(self, bodies: list[tuple[Statement, ...]]) -> tuple[Statement, ...]:
-        """Statements that all begin with, a branch, and those that all end with."""
-        before = self._common(bodies)
-        rest = [body[before:] for body in bodies]
-        behind = self._common([body[::-1] for body in rest])
-        if all(before + behind == len(body) for body in bodies):
-            return bodies[0]
+        """The statements that all have, in their order, with a branch wherever other ones stand between."""
+        found: list[Statement] = []
+        for shared, *parts in self._aligned(bodies):
+            if any(parts):
+                found.append(self._middle(parts))
+            found += shared
+        return tuple(found)
+
+    def _aligned(self, bodies: list[tuple[Statement, ...]]) -> Iterator[tuple[tuple[Statement, ...], ...]]:
+        """Runs of statements that all have, as the first has them, each behind what stands before it in each body."""
+        texts = [list(map(self._text, body)) for body in bodies]
+        common = texts[0]
+        for other in texts[1:]:
+            blocks = SequenceMatcher(None, common, other, autojunk=False).get_matching_blocks()
+            common = [text for block in blocks for text in common[block.a : block.a + block.size]]
+        places = [0] * len(bodies)
+        for text in common:
+            ends = [own.index(text, place) for own, place in zip(texts, places, strict=True)]
+            parts = (body[place:end] for body, place, end in zip(bodies, places, ends, strict=True))
+            yield (bodies[0][ends[0]],), *parts
+            places = [end + 1 for end in ends]
+        yield (), *(body[place:] for body, place in zip(bodies, places, strict=True))
+
+    def _middle(self, parts: list[tuple[Statement, ...]]) -> Branch:
+        """What stands between common statements, which may be nothing in some ops."""
         texts = dict[tuple[str, ...], tuple[Statement, ...]]()
-        middles = [body[: len(body) - behind] for body in rest]
-        middles = [texts.setdefault(tuple(self._printer.block(middle)), middle) for middle in middles]
+        middles = [texts.setdefault(tuple(self._printer.block(part)), part) for part in parts]
         if max(map(len, middles)) > MOST_STATEMENTS:
             raise Differ
         self.branches += 1
-        return (*bodies[0][:before], self._branch(middles), *bodies[0][len(bodies[0]) - behind :])
+        return self._branch(middles)
 
     def _branch(self, middles: list[tuple[Statement, ...]]) -> Branch:
         """A case for each op; the one of most ops comes last, or nothing where some ops do nothing."""
@@ -140,15 +164,6 @@ class _Merging:
             if middle != last
         ]
         return Branch((*cases, *([(None, last)] if last else [])))
-
-    def _common(self, bodies: Sequence[Sequence[Statement]]) -> int:
-        """With how many statements of the same text all bodies begin."""
-        count = 0
-        for statements in zip(*bodies, strict=False):
-            if any(each != statements[0] for each in statements) and len(set(map(self._text, statements))) > 1:
-                break
-            count += 1
-        return count
 
     def _text(self, statement: Statement) -> tuple[str, ...]:
         return tuple(self._printer.block((statement,)))
@@ -186,6 +201,7 @@ class OpFacts:
 
     name: str
     kernels: frozenset[str]
+    extents: frozenset[str]
     tensors: frozenset[str]
     holds: frozenset[str]
     flags: frozenset[str]
@@ -208,8 +224,13 @@ class Group:
         if own is None:
             return ()
         pointers = (name for name in self.kernel.pointers if name not in own.kernel.pointers)
+        extents = (name for name in _extents(self.kernel) if name not in own.kernel.integers)
         flags = (name for name in self.kernel.flags if name != OP and name not in op.flags)
-        return (*(name for name in pointers if name not in op.tensors), *flags)
+        return (
+            *(name for name in pointers if name not in op.tensors),
+            *(name for name in extents if name not in op.extents),
+            *flags,
+        )
 
 
 def groups(written: Sequence[Written], ops: Sequence[OpFacts], real: str) -> tuple[Group, ...]:

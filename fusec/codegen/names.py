@@ -198,6 +198,7 @@ def _facts(program: Program, own: _Called) -> OpFacts:
     return OpFacts(
         program.graph.name,
         frozenset(own.kernels.values()),
+        frozenset(_table(program).plans.extents.split()),
         frozenset(strides),
         frozenset(_table(program).plans.workspace),
         frozenset(flag for kernel in program.kernels for flag in kernel.flags),

@@ -64,6 +64,11 @@ QUANTIZED = """op {name}(x: T[..., N]) -> (q: {dtype}[..., N], scale: f32[...])
 where T in {{f16, bf16, f32}}:
     q, scale = quantize(x, {dtype}, over=N)
 """
+ROTATED = """op {name}(x: T[B, S, D], cos: f32[{rows}, D], sin: f32[{rows}, D], ids: i64[B, S]) -> y: T[B, S, D]
+where T in {{f16, bf16, f32}}:
+    c, s = cos[{before}ids], sin[{before}ids]
+    y = sin(x) * c + cos(x * s) * s
+"""
 EXACT = EIGHT_BITS.format(name="exact", scale="f32[...]", sums="")
 
 MERGED: Mapping[str, tuple[str, ...]] = {
@@ -81,6 +86,10 @@ MERGED: Mapping[str, tuple[str, ...]] = {
     ),
     "a tensor of one name without axes": (EXACT, EIGHT_BITS.format(name="whole", scale="f32[]", sums="")),
     "rows in other types": tuple(QUANTIZED.format(name=f"to_{dtype}", dtype=dtype) for dtype in ("f8e4m3", "i8")),
+    "rows of a table with an extent and statements apart": (
+        ROTATED.format(name="of_all", rows="P", before=""),
+        ROTATED.format(name="of_each", rows="B, S", before="index(B), "),
+    ),
     "rows": (NORM.format(name="norm", gain="weight"), NORM.format(name="offset", gain="(1 + weight)")),
 }
 
@@ -108,6 +117,14 @@ def test_kernels_are_merged(form: str, count: int) -> None:
     assert len(calls) == count
     # Behind the library's product no kernel adds what the library has added itself.
     assert max(calls.values()) - min(calls.values()) <= 1
+
+
+def test_kernels_are_merged_where_several_places_differ() -> None:
+    text = compile_source(
+        Source("f.fuse", "\n".join(MERGED["rows of a table with an extent and statements apart"])), None
+    )
+    assert len(re.findall(r"^def \w+elementwise\w*\($", text[0].text, re.MULTILINE)) == 1
+    assert text[0].text.count('if OP == "of_each":') == 2
 
 
 def test_a_product_is_added_as_its_op_says() -> None:

@@ -1,4 +1,8 @@
-"""The kernels of all stages of an op: each is built once, and its epilogue is a function where several share it."""
+"""The kernels of an op.
+
+Before: partitions into steps, whose schedules have stages; after: a `Kernel` for every stage, by its name. An epilogue
+that several kernels have is a function of the file. Relies on what `build.py` says of a stage.
+"""
 
 from __future__ import annotations
 
