@@ -32,8 +32,10 @@ def wrapped(line: str, depth: int = 0) -> list[str]:
     under = aligned(line[: start + 1], items, line[end:], room)
     indented = [line[: start + 1], *_rows(f"{indent}    ", [*items[:-1], f"{items[-1].rstrip(',')},"], room)]
     indented.append(f"{indent}{line[end:]}")
-    fits = all(len(each) <= room for each in under)
-    return under if fits and len(under) <= len(indented) else indented
+    # Behind a bracket that stands far to the right there is no room, and below it is.
+    below = [line[: start + 1], *_rows(f"{indent}    ", [*items[:-1], f"{items[-1]}{line[end:]}"], room)]
+    fitting = [lines for lines in (under, below) if all(len(each) <= room for each in lines)]
+    return min((*fitting, indented), key=len)
 
 
 def filled(parameters: Iterable[str], depth: int = 1) -> list[str]:

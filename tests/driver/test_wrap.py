@@ -93,9 +93,11 @@ def test_as_many_items_stand_on_a_line_as_fit_aligned_or_indented() -> None:
     assert wrapped(f"{far}({', '.join(items)}).g") == [
         f"{far}(",
         f"    {', '.join(items[:3])},",
-        f"    {', '.join(items[3:])},",
-        ").g",
+        f"    {', '.join(items[3:])}).g",
     ]
+    # Where what stands behind the bracket has no room there, it has a line of its own.
+    tail = f").{'g' * 100}"
+    assert wrapped(f"{far}({', '.join(items)}{tail}")[-2:] == [f"    {', '.join(items[3:])},", tail]
 
 
 def test_sums_are_cut_before_a_sign_and_comments_between_words() -> None:
