@@ -167,6 +167,28 @@ def test_the_tensor_core_multiplies_all_but_a_vector(form: str, tmp_path: Path) 
         assert taken[-1] in (("gemv", "gemv_loop") if rows == 1 else ("split_k", "swap_ab", "gemm")), (rows, taken)
 
 
+@pytest.mark.parametrize("form", ["groups", "groups with zeros", "groups of bytes"])
+def test_a_vector_meets_as_many_rows_as_leave_work_for_every_sm(form: str, tmp_path: Path) -> None:
+    """Their loads are under way for several steps at once."""
+    (op,) = compiled(FORMS[form], tmp_path)
+    own = next(value for value in vars(op.module).values() if isinstance(value, RuntimeOp))
+    known = {"M": 1, "G": 64} | dict(op.program.known)
+    names = {solve.name for solve in op.program.graph.solves}
+    for count in (3, 64, 1024, 4096, 8192):
+        extents = {name: size for name, size in (known | {"N": count}).items() if name in names}
+        dtypes = {each.name: each.options[-1].name for each in op.program.graph.variables}
+        case = Case(op=op.name, seed=0, extents=extents, lead=(1,), dtypes=dtypes)
+        tensors = (
+            torch.empty(shape(case, each.dims), dtype=torch_dtype(storage(case, each.element)), device="meta")
+            for each in op.program.graph.tensors
+        )
+        (launch,) = own.decide(*tensors, plan="gemv", chip=H200).launches
+        rows = int(launch.arguments["BLOCK_N"])
+        assert launch.arguments["STAGES"] == H200.vector_group_stages
+        assert -(-count // rows) >= H200.sms or rows == min(H200.vector_rows, 1 << (count - 1).bit_length())
+        assert rows == H200.vector_group_rows or -(-count // (2 * rows)) < H200.sms
+
+
 WIDER = {
     "i8": "op f(x: T[M, K], weight: i8[N, K]) -> y: T[M, N]\nwhere T in {bf16, f32}:\n    y = dot(x, weight, over=K)",
     "made of 16 bits": (

@@ -46,13 +46,19 @@ def unpacked_tile(contraction: Contraction, chip: Chip, is_first: bool, each: in
 
 
 def narrow_rows(plan: RowLoop, call: Call) -> list[Launch]:
-    """Several rows of a matrix to a program, multiplied by one vector by threads: some bytes of each at a time."""
+    """Several rows of a matrix to a program, multiplied by one vector by threads: some bytes of each at a time.
+
+    Fewer where the matrix has not as many for every SM.
+    """
     chip, wide, size = call.chip, call.padded(plan.tile), call.size(plan.loop)
     most, step, thread, stages = chip.vector_rows, chip.vector_step, chip.vector_thread, 1
     if plan.tile:
         most, step, thread = chip.vector_group_rows, chip.vector_group_step, chip.vector_group_thread
         stages = chip.vector_group_stages
-    high = min(padded(call.count(plan.block)), most)
+    count = call.count(plan.block)
+    high = min(padded(count), most)
+    while high > chip.vector_rows and cdiv(count, high) < chip.sms:
+        high //= 2
     chunk = min(padded(size), max(step // (high * wide), 1))
     warps = rows.warps(chip, high * wide * chunk, thread=thread)
     options = tuple({**each, "num_stages": stages} for each in rows.launch_options(chip, warps))
@@ -61,5 +67,5 @@ def narrow_rows(plan: RowLoop, call: Call) -> list[Launch]:
     blocks |= {**rows.loop_steps(size, taken.block), "HELD": 0, "VECTOR": 0, "EVICT": "evict_first"}
     if plan.tile:
         blocks["STAGES"] = taken.options[0]["num_stages"]
-    programs = call.count(plan.rows) * cdiv(call.count(plan.block), taken.rows)
+    programs = call.count(plan.rows) * cdiv(count, taken.rows)
     return call.launch(plan.kernel, programs, taken.options, blocks)
