@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import gc
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from fusec import __version__
-from fusec.commands.outcome import Exit
+from fusec.commands.exits import Exit
 
 COMMANDS = ("build", "check", "explain", "bench", "tune", "verify", "package", "cache", "doctor")
 
@@ -49,7 +51,10 @@ def main() -> None:
 
 
 def application(arguments: Sequence[str]) -> typer.Typer:
-    """The command line, with the modules of only the command that `arguments` ask for: `check` waits for no torch."""
+    """The command line, with the modules of only the command that `arguments` ask for: `check` waits for no torch.
+
+    Where they name none it has what all commands say of themselves, for a list of them.
+    """
     app = typer.Typer(
         help=paragraphs(HELP),
         epilog=paragraphs(EPILOG),
@@ -60,10 +65,23 @@ def application(arguments: Sequence[str]) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_top)
-    for name in wanted(arguments):
-        module = import_module(f"fusec.commands.{name}")
-        app.command(name, help=paragraphs(module.run.__doc__), epilog=paragraphs(module.EPILOG))(module.run)
+    match arguments[:1]:
+        case [name] if name in COMMANDS:
+            module = import_module(f"fusec.commands.{name}")
+            app.command(name, help=paragraphs(module.run.__doc__), epilog=paragraphs(module.EPILOG))(module.run)
+        case ["--version"]:
+            pass
+        case _:
+            for name in COMMANDS:
+                app.command(name, help=paragraphs(said_of(name)))(_unnamed)
     return app
+
+
+def said_of(name: str) -> str:
+    """What a command says of itself, read without what it would load."""
+    text = Path(__file__).with_name("commands").joinpath(f"{name}.py").read_text(encoding="utf-8")
+    run = next(each for each in ast.parse(text).body if isinstance(each, ast.FunctionDef) and each.name == "run")
+    return ast.get_docstring(run) or ""
 
 
 def paragraphs(text: str) -> str:
@@ -71,12 +89,8 @@ def paragraphs(text: str) -> str:
     return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
 
 
-def wanted(arguments: Sequence[str]) -> Sequence[str]:
-    """The commands that arguments may lead to: the one they name, none when they name an option's answer, else all."""
-    if "--version" in arguments[:1]:
-        return ()
-    named = [name for name in arguments[:1] if name in COMMANDS]
-    return named or COMMANDS
+def _unnamed() -> None:
+    """Stands for a command that no argument names."""
 
 
 def _top(

@@ -23,10 +23,11 @@ from fusec.commands.bench_cases import SUITE
 from fusec.commands.bench_measure import measure
 from fusec.commands.bench_ops import Ready, op_calls, suite_calls, swept_calls
 from fusec.commands.bench_table import CANDIDATES, LIMITS, OPS, candidates, limit_row, ops
+from fusec.commands.exits import Exit
 from fusec.commands.find import SpecsOption
 from fusec.commands.limits import Limit, Timer
 from fusec.commands.limits import limits as best
-from fusec.commands.outcome import DebugOption, Exit, JsonOption, UsageError, print_json, reporting
+from fusec.commands.outcome import DebugOption, JsonOption, UsageError, print_json, reporting
 from fusec.commands.pairs import DTYPES, pairs
 from fusec.commands.table import print_table
 from fusec.commands.timing import time_calls

@@ -16,9 +16,9 @@ import typer
 from fusec.codegen.gate import WORKER, Verdict
 from fusec.codegen.package import spec_hash
 from fusec.codegen.safety import is_identifier
+from fusec.commands.exits import Exit
 from fusec.commands.outcome import (
     DebugOption,
-    Exit,
     JsonOption,
     UsageError,
     describe,

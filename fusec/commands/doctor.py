@@ -14,7 +14,8 @@ import typer
 from fusec import __version__
 from fusec.codegen.gate import Job, Verdict, measure
 from fusec.codegen.variant import Variant
-from fusec.commands.outcome import DebugOption, Exit, JsonOption, print_json, reporting
+from fusec.commands.exits import Exit
+from fusec.commands.outcome import DebugOption, JsonOption, print_json, reporting
 from fusec.commands.table import Column, print_table
 from fusec.commands.verify_package import probe_interpreter
 from fusec.driver.store import default_folder

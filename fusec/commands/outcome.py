@@ -8,29 +8,17 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from enum import IntEnum
 from typing import Annotated, Any
 
 import typer
 
 from fusec.codegen.package import PackageError
+from fusec.commands.exits import Exit
 from fusec.diagnostics import Diagnostic, InternalError, Severity, SpecError, rendered
 from fusec.driver.specs import UnreadableError
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an internal error.")]
-
-
-class Exit(IntEnum):
-    """The exit codes of every command."""
-
-    OK = 0
-    SPEC = 1  # a spec is wrong, or with --check the package is stale
-    USAGE = 2  # the command line is wrong: an option, a path, an unknown op
-    FAILED = 3  # a kernel failed the resource gate, or an op its verification
-    INTERNAL = 4  # a fault of fusec itself
-    OUTPUT = 5  # the result could not be written
-    INTERRUPTED = 130  # ended with Ctrl-C
 
 
 class UsageError(Exception):

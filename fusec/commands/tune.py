@@ -15,7 +15,8 @@ import torch
 import typer
 
 from fusec.codegen.package import spec_hash
-from fusec.commands.outcome import DebugOption, Exit, JsonOption, UsageError, print_json, reporting
+from fusec.commands.exits import Exit
+from fusec.commands.outcome import DebugOption, JsonOption, UsageError, print_json, reporting
 from fusec.commands.pairs import DTYPES, pairs
 from fusec.commands.table import Column, named_bars, print_table
 from fusec.commands.tune_shapes import cases

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from fusec.commands.exits import Exit
 from fusec.commands.find import find_op
-from fusec.commands.outcome import DebugOption, Exit, JsonOption, UsageError, print_json, reporting
+from fusec.commands.outcome import DebugOption, JsonOption, UsageError, print_json, reporting
 from fusec.commands.pairs import DTYPES, pairs
 from fusec.commands.sizes import parse
 from fusec.commands.verify_package import INTERPRETED, gpu_name

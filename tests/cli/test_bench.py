@@ -20,9 +20,9 @@ from fusec.commands import bench, bench_ops
 from fusec.commands.bench_cases import SUITE, Sizes, suite_of
 from fusec.commands.bench_measure import bits, flops, measure
 from fusec.commands.bench_ops import module_of, op_calls, swept_calls
+from fusec.commands.exits import Exit
 from fusec.commands.find import find_op
 from fusec.commands.limits import Limit
-from fusec.commands.outcome import Exit
 from fusec.commands.peers_torch import Arguments, Call
 from fusec.commands.sizes import choose, sweep
 from fusec.commands.timing import Timing

@@ -9,8 +9,8 @@ import torch
 from conftest import Fusec
 
 from fusec.commands.bench_table import limit_row
+from fusec.commands.exits import Exit
 from fusec.commands.limits import PRODUCTS, limits
-from fusec.commands.outcome import Exit
 from fusec.commands.timing import Call, Timing
 
 

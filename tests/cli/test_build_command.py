@@ -11,7 +11,7 @@ import pytest
 from conftest import Fusec
 from fake import COMPILER
 
-from fusec.commands.outcome import Exit
+from fusec.commands.exits import Exit
 from fusec.driver.build import Verification
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from fusec.commands.outcome import Exit
+from fusec.commands.exits import Exit
 
 SPECS = Path(__file__).parents[2] / "specs"
 

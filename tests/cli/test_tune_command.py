@@ -12,7 +12,8 @@ import torch
 from conftest import Fusec
 
 from fusec.commands import tune
-from fusec.commands.outcome import Exit, UsageError
+from fusec.commands.exits import Exit
+from fusec.commands.outcome import UsageError
 from fusec.commands.tune import Subject, find, require_built, require_table
 from fusec.commands.tune_shapes import USUAL_ROWS, cases, parse
 from fusec.driver.tuning.search import Effort, Job

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import Fusec
 
-from fusec.commands.outcome import Exit
+from fusec.commands.exits import Exit
 
 KERNELS = """
 import os

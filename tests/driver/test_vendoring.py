@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fusec.cli import application
-from fusec.commands.outcome import Exit
+from fusec.commands.exits import Exit
 from fusec.commands.package import homes
 from fusec.driver.shipped import shipped_ops
 from fusec.driver.vendoring import VENDORED, vendored
