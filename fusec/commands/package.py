@@ -16,7 +16,7 @@ from fusec.driver.vendoring import VendoringError, vendored
 
 EPILOG = """[bold]Examples[/bold]
 
-fusec package rmsnorm rope_qk --name my_ops --to wheel
+fusec package rmsnorm rope_qk --to wheel
 
 fusec package scaled_rmsnorm --from my_ops --name my_kernels --to hf-kernels --out dist
 
@@ -35,7 +35,7 @@ class Form(StrEnum):
 
 def run(
     ops: Annotated[list[str], typer.Argument(help="The names of ops.")],
-    name: Annotated[str, typer.Option(help="The name of the package, as Python imports it.")],
+    name: Annotated[str, typer.Option(help="The name of the package, as Python imports it.")] = "fused_ops",
     to: Annotated[Form, typer.Option(help="A folder, a wheel, or the layout of Hugging Face's kernels.")] = Form.WHEEL,
     source: Annotated[Path | None, typer.Option("--from", help="A built package; else the ops of fusec.")] = None,
     out: Annotated[Path, typer.Option(help="The folder to write into.")] = Path("dist"),
