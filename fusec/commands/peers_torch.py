@@ -38,8 +38,17 @@ def linear_residual(x: Tensor, weight: Tensor, residual: Tensor, bias: Tensor | 
     return functional.linear(x, weight, bias) + residual
 
 
-def rmsnorm_linear(x: Tensor, gain: Tensor, weight: Tensor, bias: Tensor | None = None, eps: float = 1e-6) -> Tensor:
-    return functional.linear(functional.rms_norm(x, gain.shape, gain, eps), weight, bias)
+def normed(x: Tensor, gain: Tensor, eps: float, norm: str) -> Tensor:
+    """A norm as PyTorch has it; `norm` says what a gain is stored as. Raises `ValueError` for a form it does not have."""
+    if norm not in ("plain", "unit_offset"):
+        raise ValueError(f"PyTorch has no norm that is {norm}")
+    return functional.rms_norm(x, gain.shape, gain if norm == "plain" else gain + 1, eps)
+
+
+def rmsnorm_linear(
+    x: Tensor, gain: Tensor, weight: Tensor, bias: Tensor | None = None, eps: float = 1e-6, norm: str = "plain"
+) -> Tensor:
+    return functional.linear(normed(x, gain, eps, norm), weight, bias)
 
 
 def fused_gated_mlp(x: Tensor, gate_weight: Tensor, up_weight: Tensor, activation: str = "silu") -> Tensor:
@@ -47,16 +56,28 @@ def fused_gated_mlp(x: Tensor, gate_weight: Tensor, up_weight: Tensor, activatio
 
 
 def rmsnorm_gated_mlp(
-    x: Tensor, gain: Tensor, gate_weight: Tensor, up_weight: Tensor, activation: str = "silu", eps: float = 1e-6
+    x: Tensor,
+    gain: Tensor,
+    gate_weight: Tensor,
+    up_weight: Tensor,
+    activation: str = "silu",
+    eps: float = 1e-6,
+    norm: str = "plain",
 ) -> Tensor:
-    return fused_gated_mlp(functional.rms_norm(x, gain.shape, gain, eps), gate_weight, up_weight, activation)
+    return fused_gated_mlp(normed(x, gain, eps, norm), gate_weight, up_weight, activation)
 
 
 def linear_add_rmsnorm(
-    x: Tensor, weight: Tensor, residual: Tensor, gain: Tensor, bias: Tensor | None = None, eps: float = 1e-6
+    x: Tensor,
+    weight: Tensor,
+    residual: Tensor,
+    gain: Tensor,
+    bias: Tensor | None = None,
+    eps: float = 1e-6,
+    norm: str = "plain",
 ) -> tuple[Tensor, Tensor]:
     total = functional.linear(x, weight, bias) + residual
-    return total, functional.rms_norm(total, gain.shape, gain, eps)
+    return total, normed(total, gain, eps, norm)
 
 
 def scaled_mm(
