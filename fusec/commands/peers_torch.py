@@ -39,7 +39,7 @@ def linear_residual(x: Tensor, weight: Tensor, residual: Tensor, bias: Tensor | 
 
 
 def normed(x: Tensor, gain: Tensor, eps: float, norm: str) -> Tensor:
-    """A norm as PyTorch has it; `norm` says what a gain is stored as. Raises `ValueError` for a form it does not have."""
+    """A norm as PyTorch has it; `norm` says how its gain is stored. Raises `ValueError` for forms it does not have."""
     if norm not in ("plain", "unit_offset"):
         raise ValueError(f"PyTorch has no norm that is {norm}")
     return functional.rms_norm(x, gain.shape, gain if norm == "plain" else gain + 1, eps)
