@@ -21,10 +21,12 @@ import triton.language as tl
 
 from fusec.runtime import (
     Buffer, Checker, Elementwise, Op, Partial, Plans, Resident, RowLoop, RowTiles, RowVectors, Rows, SplitRows, Step,
-    Tuned, device, real, squeeze,
+    Tuned, device, real,
 )
 
 __all__ = ["add_rmsnorm"]
+
+_SPEC = "1ac4958091a5d17d326cc06e979e0b3b930fa52e3289e708d26cf5cd480b6d11"
 
 
 @triton.jit(do_not_specialize=["lead1"])
@@ -129,13 +131,11 @@ def _add_rmsnorm_row_loop(
                                                           (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_N, BLOCK_N):
             n = (start - ahead + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = device.inside(n, N // VEC * VEC, start, ahead, TAIL, VECTOR)
-            x_stored = x_tiles[start // BLOCK_N] if HELD else device.load_row(x_row, n * x_stride_N, n_mask, None,
-                                                                              start, ahead, N, TAIL, VECTOR,
-                                                                              "evict_first")
+            x_stored = x_tiles[start // BLOCK_N] if HELD else device.load_row(
+                x_row, n * x_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR, "evict_first")
             x = x_stored.to(tl.float32)
             residual_stored = residual_tiles[start // BLOCK_N] if HELD else device.load_row(
-                residual_row, n * residual_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR, "evict_first",
-            )
+                residual_row, n * residual_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR, "evict_first")
             residual = residual_stored.to(tl.float32)
             total = (x + residual).to(x_ptr.dtype.element_ty)
             device.store_row(total_row, n * total_stride_N, total, n_mask, start, ahead, N, TAIL, VECTOR)
@@ -250,13 +250,10 @@ def add_rmsnorm(x: torch.Tensor, residual: torch.Tensor, weight: torch.Tensor,
 
 def _extents_add_rmsnorm(x, residual, weight):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    weight = squeeze(weight, 1)
-    check = Checker("add_rmsnorm", x=x, residual=residual, weight=weight)
-    check.ranks(x="[..., N]", residual="[..., N]", weight="[N]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x", "residual")
-    W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "weight")
-    N = x.shape[-1]
-    lead = x.shape[:-1]
+    check = Checker("add_rmsnorm", x="T[..., N]", residual="T[..., N]", weight="W[N]")
+    x, residual, weight = check.tensors(x, residual, weight)
+    T, W = check.dtypes(T="f16 bf16 f32", W="f16 bf16 f32")
+    N, lead = x.shape[-1], x.shape[:-1]
     check.shapes(residual=(*lead, N), weight=(N,))
     return lead, N, T, W
 
@@ -268,8 +265,7 @@ _PLANS_ADD_RMSNORM = Plans(
         "total_stride_lead0 y_stride_lead1 y_stride_lead0",
     rounded=(_add_rmsnorm_rows, _add_rmsnorm_resident, _add_rmsnorm_row_loop, _add_rmsnorm_partial_sum_of_squares,
              _add_rmsnorm_combine),
-    tuned=Tuned(rows="lead1 lead0", case="N T", outputs="total y",
-                spec="1ac4958091a5d17d326cc06e979e0b3b930fa52e3289e708d26cf5cd480b6d11"),
+    tuned=Tuned(rows="lead1 lead0", case="N T", outputs="total y", spec=_SPEC),
     steps=(Step("total y", (
         Rows(_add_rmsnorm_rows, rows="lead1 lead0", tile="N"),
         RowVectors(_add_rmsnorm_row_loop, rows="lead1 lead0", loop="N", stored="total y", read="x residual",

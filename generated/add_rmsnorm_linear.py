@@ -23,10 +23,12 @@ import triton.language as tl
 
 from fusec.runtime import (
     Buffer, Checker, Elementwise, Gemm, GemmTma, Gemv, Library, Op, Partition, Plans, Resident, RowLoop, RowTiles,
-    RowVectors, Rows, Step, TensorMap, Tuned, Workspace, device, real, squeeze,
+    RowVectors, Rows, Step, TensorMap, Tuned, Workspace, device, real,
 )
 
 __all__ = ["add_rmsnorm_linear"]
+
+_SPEC = "c6fcf11bb6e965011baeb2a3099f0c14ac1e33ae8c02b364fbfa45f9620c62eb"
 
 
 @triton.jit
@@ -140,13 +142,11 @@ def _add_rmsnorm_linear_row_loop_total_operand(
                                                           (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K, BLOCK_K):
             k = (start - ahead + device.lanes(BLOCK_K, HELD)).to(INDEX)
             k_mask = device.inside(k, K // VEC * VEC, start, ahead, TAIL, VECTOR)
-            x_stored = x_tiles[start // BLOCK_K] if HELD else device.load_row(x_row, k * x_stride_K, k_mask, None,
-                                                                              start, ahead, K, TAIL, VECTOR,
-                                                                              "evict_first")
+            x_stored = x_tiles[start // BLOCK_K] if HELD else device.load_row(
+                x_row, k * x_stride_K, k_mask, None, start, ahead, K, TAIL, VECTOR, "evict_first")
             x = x_stored.to(tl.float32)
             residual_stored = residual_tiles[start // BLOCK_K] if HELD else device.load_row(
-                residual_row, k * residual_stride_K, k_mask, None, start, ahead, K, TAIL, VECTOR, "evict_first",
-            )
+                residual_row, k * residual_stride_K, k_mask, None, start, ahead, K, TAIL, VECTOR, "evict_first")
             residual = residual_stored.to(tl.float32)
             total = (x + residual).to(x_ptr.dtype.element_ty)
             device.store_row(total_row, k * total_stride_K, total, k_mask, start, ahead, K, TAIL, VECTOR)
@@ -343,15 +343,11 @@ def add_rmsnorm_linear(x: torch.Tensor, residual: torch.Tensor, gain: torch.Tens
 
 def _extents_add_rmsnorm_linear(x, residual, gain, weight, bias):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    gain, weight, bias = squeeze(gain, 1), squeeze(weight, 2), squeeze(bias, 1)
-    check = Checker("add_rmsnorm_linear", x=x, residual=residual, gain=gain, weight=weight, bias=bias)
-    check.ranks(x="[..., K]", residual="[..., K]", gain="[K]", weight="[N, K]", bias="[N]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x", "residual")
-    W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "gain")
-    V = check.dtype("V", (torch.float16, torch.bfloat16, torch.float32), "weight", "bias")
-    K = x.shape[-1]
-    N = weight.shape[0]
-    lead = x.shape[:-1]
+    check = Checker("add_rmsnorm_linear", x="T[..., K]", residual="T[..., K]", gain="W[K]", weight="V[N, K]",
+                    bias="V[N]")
+    x, residual, gain, weight, bias = check.tensors(x, residual, gain, weight, bias)
+    T, W, V = check.dtypes(T="f16 bf16 f32", W="f16 bf16 f32", V="f16 bf16 f32")
+    K, N, lead = x.shape[-1], weight.shape[0], x.shape[:-1]
     check.shapes(residual=(*lead, K), gain=(K,), weight=(N, K), bias=(N,))
     return lead, K, N, T, W, V
 
@@ -375,8 +371,7 @@ _PLANS_ADD_RMSNORM_LINEAR = Plans(
              _add_rmsnorm_linear_row_loop_total_operand),
     workspace={"operand": Workspace("lead K", "T")},
     cast={"weight": "T", "bias": "T"},
-    tuned=Tuned(rows="lead1 lead0", case="K N T bias", outputs="y",
-                spec="c6fcf11bb6e965011baeb2a3099f0c14ac1e33ae8c02b364fbfa45f9620c62eb"),
+    tuned=Tuned(rows="lead1 lead0", case="K N T bias", outputs="y", spec=_SPEC),
     partitions=(
         Partition(
             (_STEP_TOTAL_OPERAND, Library("operand", "weight", "y", rows="lead1 lead0", columns="N", inner="K",

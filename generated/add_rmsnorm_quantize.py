@@ -40,10 +40,12 @@ import triton.language as tl
 
 from fusec.runtime import (
     Buffer, Checker, Elementwise, Op, Partial, Plans, Resident, RowLoop, RowTiles, RowVectors, Rows, SplitRows, Step,
-    Tuned, device, real, squeeze,
+    Tuned, device, real,
 )
 
 __all__ = ["add_rmsnorm_quantize", "add_rmsnorm_quantize_groups", "add_rmsnorm_quantize_static"]
+
+_SPEC = "bee2071505428686b501773f6e29cccec132f5ad00ec5a7b7f0f4d65ee94c184"
 
 
 @triton.jit(do_not_specialize=["lead1"])
@@ -170,19 +172,16 @@ def _add_rmsnorm_quantize_row_loop(
                                                           (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_N, BLOCK_N):
             n = (start - ahead + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = device.inside(n, N // VEC * VEC, start, ahead, TAIL, VECTOR)
-            x_stored = x_tiles[start // BLOCK_N] if HELD else device.load_row(x_row, n * x_stride_N, n_mask, None,
-                                                                              start, ahead, N, TAIL, VECTOR,
-                                                                              "evict_first")
+            x_stored = x_tiles[start // BLOCK_N] if HELD else device.load_row(
+                x_row, n * x_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR, "evict_first")
             x = x_stored.to(tl.float32)
             residual_stored = residual_tiles[start // BLOCK_N] if HELD else device.load_row(
-                residual_row, n * residual_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR, "evict_first",
-            )
+                residual_row, n * residual_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR, "evict_first")
             residual = residual_stored.to(tl.float32)
             total = (x + residual).to(x_ptr.dtype.element_ty)
             device.store_row(total_row, n * total_stride_N, total, n_mask, start, ahead, N, TAIL, VECTOR)
             weight_stored = weight_tiles[start // BLOCK_N] if HELD else device.load_shared(
-                weight_ptr, n * weight_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR,
-            )
+                weight_ptr, n * weight_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR)
             weight = weight_stored.to(tl.float32)
             scaled = total.to(tl.float32) * weight
             q = device.round_to(scaled * rstd * quotient, tl.float8e4nv)
@@ -312,13 +311,10 @@ def add_rmsnorm_quantize(x: torch.Tensor, residual: torch.Tensor, weight: torch.
 
 def _extents_add_rmsnorm_quantize(x, residual, weight):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    weight = squeeze(weight, 1)
-    check = Checker("add_rmsnorm_quantize", x=x, residual=residual, weight=weight)
-    check.ranks(x="[..., N]", residual="[..., N]", weight="[N]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x", "residual")
-    W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "weight")
-    N = x.shape[-1]
-    lead = x.shape[:-1]
+    check = Checker("add_rmsnorm_quantize", x="T[..., N]", residual="T[..., N]", weight="W[N]")
+    x, residual, weight = check.tensors(x, residual, weight)
+    T, W = check.dtypes(T="f16 bf16 f32", W="f16 bf16 f32")
+    N, lead = x.shape[-1], x.shape[:-1]
     check.shapes(residual=(*lead, N), weight=(N,))
     return lead, N, T, W
 
@@ -330,8 +326,7 @@ _PLANS_ADD_RMSNORM_QUANTIZE = Plans(
         "total_stride_lead0 q_stride_lead1 q_stride_lead0",
     rounded=(_add_rmsnorm_quantize_rows, _add_rmsnorm_quantize_resident, _add_rmsnorm_quantize_row_loop,
              _add_rmsnorm_quantize_partial_sum_of_squares, _add_rmsnorm_quantize_combine),
-    tuned=Tuned(rows="", case="N T", outputs="q scale total",
-                spec="bee2071505428686b501773f6e29cccec132f5ad00ec5a7b7f0f4d65ee94c184"),
+    tuned=Tuned(rows="", case="N T", outputs="q scale total", spec=_SPEC),
     steps=(Step("total q scale", (
         Rows(_add_rmsnorm_quantize_rows, rows="lead1 lead0", tile="N"),
         RowVectors(_add_rmsnorm_quantize_row_loop, rows="lead1 lead0", loop="N", stored="total q", read="x residual",
@@ -466,13 +461,11 @@ def _add_rmsnorm_quantize_static_row_loop(
                                                           (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_N, BLOCK_N):
             n = (start - ahead + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = device.inside(n, N // VEC * VEC, start, ahead, TAIL, VECTOR)
-            x_stored = x_tiles[start // BLOCK_N] if HELD else device.load_row(x_row, n * x_stride_N, n_mask, None,
-                                                                              start, ahead, N, TAIL, VECTOR,
-                                                                              "evict_first")
+            x_stored = x_tiles[start // BLOCK_N] if HELD else device.load_row(
+                x_row, n * x_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR, "evict_first")
             x = x_stored.to(tl.float32)
             residual_stored = residual_tiles[start // BLOCK_N] if HELD else device.load_row(
-                residual_row, n * residual_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR, "evict_first",
-            )
+                residual_row, n * residual_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR, "evict_first")
             residual = residual_stored.to(tl.float32)
             total = (x + residual).to(x_ptr.dtype.element_ty)
             device.store_row(total_row, n * total_stride_N, total, n_mask, start, ahead, N, TAIL, VECTOR)
@@ -590,14 +583,10 @@ def add_rmsnorm_quantize_static(x: torch.Tensor, residual: torch.Tensor, weight:
 
 def _extents_add_rmsnorm_quantize_static(x, residual, weight, scale):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    weight, scale = squeeze(weight, 1), squeeze(scale, 0)
-    check = Checker("add_rmsnorm_quantize_static", x=x, residual=residual, weight=weight, scale=scale)
-    check.ranks(x="[..., N]", residual="[..., N]", weight="[N]", scale="[]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x", "residual")
-    W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "weight")
-    check.dtype("f32", (torch.float32,), "scale")
-    N = x.shape[-1]
-    lead = x.shape[:-1]
+    check = Checker("add_rmsnorm_quantize_static", x="T[..., N]", residual="T[..., N]", weight="W[N]", scale="f32[]")
+    x, residual, weight, scale = check.tensors(x, residual, weight, scale)
+    T, W = check.dtypes(T="f16 bf16 f32", W="f16 bf16 f32")
+    N, lead = x.shape[-1], x.shape[:-1]
     check.shapes(residual=(*lead, N), weight=(N,))
     return lead, N, T, W
 
@@ -610,8 +599,7 @@ _PLANS_ADD_RMSNORM_QUANTIZE_STATIC = Plans(
     rounded=(_add_rmsnorm_quantize_static_rows, _add_rmsnorm_quantize_static_resident,
              _add_rmsnorm_quantize_static_row_loop, _add_rmsnorm_quantize_static_partial_sum_of_squares,
              _add_rmsnorm_quantize_static_combine),
-    tuned=Tuned(rows="lead1 lead0", case="N T", outputs="q total",
-                spec="bee2071505428686b501773f6e29cccec132f5ad00ec5a7b7f0f4d65ee94c184"),
+    tuned=Tuned(rows="lead1 lead0", case="N T", outputs="q total", spec=_SPEC),
     steps=(Step("total q", (
         Rows(_add_rmsnorm_quantize_static_rows, rows="lead1 lead0", tile="N"),
         RowVectors(_add_rmsnorm_quantize_static_row_loop, rows="lead1 lead0", loop="N", stored="total q",
@@ -952,11 +940,9 @@ def add_rmsnorm_quantize_groups(x: torch.Tensor, residual: torch.Tensor, weight:
 
 def _extents_add_rmsnorm_quantize_groups(x, residual, weight, scales):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    weight = squeeze(weight, 1)
-    check = Checker("add_rmsnorm_quantize_groups", x=x, residual=residual, weight=weight)
-    check.ranks(x="[..., G*L]", residual="[..., G*L]", weight="[G*L]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x", "residual")
-    W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "weight")
+    check = Checker("add_rmsnorm_quantize_groups", x="T[..., G*L]", residual="T[..., G*L]", weight="W[G*L]")
+    x, residual, weight = check.tensors(x, residual, weight)
+    T, W = check.dtypes(T="f16 bf16 f32", W="f16 bf16 f32")
     L = 128
     G = check.quotient("G", "x", 1, x.shape[-1], L)
     lead = x.shape[:-1]
@@ -975,8 +961,7 @@ _PLANS_ADD_RMSNORM_QUANTIZE_GROUPS = Plans(
     rounded=(_add_rmsnorm_quantize_groups_rows, _add_rmsnorm_quantize_groups_resident,
              _add_rmsnorm_quantize_groups_row_loop, _add_rmsnorm_quantize_groups_partial_sum_of_squares,
              _add_rmsnorm_quantize_groups_combine),
-    tuned=Tuned(rows="lead1 lead0", case="L G T", outputs="q scale total",
-                spec="bee2071505428686b501773f6e29cccec132f5ad00ec5a7b7f0f4d65ee94c184"),
+    tuned=Tuned(rows="lead1 lead0", case="L G T", outputs="q scale total", spec=_SPEC),
     steps=(Step("total q scale", (
         Rows(_add_rmsnorm_quantize_groups_rows, rows="lead1 lead0", tile="G L"),
         Resident(_add_rmsnorm_quantize_groups_resident, rows="lead1 lead0", tile="G L", bytes="x", inputs=2,

@@ -34,10 +34,12 @@ import triton.language as tl
 
 from fusec.runtime import (
     Buffer, Checker, Elementwise, Gemm, Library, Op, Partial, Partition, Plans, RowLoop, Rows, SplitRows, Step, Tuned,
-    View, Workspace, device, squeeze,
+    View, Workspace, device,
 )
 
 __all__ = ["block_scaled_linear", "block_scaled_mm", "block_scaled_mm_int8"]
+
+_SPEC = "4abc7cb0c30a0d8f0eea3dfc087792aaec015c59f75289afb57f8d7adff34054"
 
 
 @triton.jit(do_not_specialize=["P"])
@@ -46,7 +48,7 @@ def _block_scaled_mm_gemm(
     b_stride_PR, b_stride_GL, a_scale_stride_lead0, a_scale_stride_G, a_scale_stride_lead1, b_scale_stride_P,
     b_scale_stride_G, y_stride_lead0, y_stride_PR, y_stride_lead1,
     L: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_R: tl.constexpr, SWAP_AB: tl.constexpr, INDEX: tl.constexpr,
-    VEC: tl.constexpr, OVERLAP: tl.constexpr,
+    VEC: tl.constexpr, OVERLAP: tl.constexpr, OP: tl.constexpr,
 ):
     """A tile of ... by R per program, G, L in a loop; with SWAP_AB R by a few ...."""
     device.enter(OVERLAP)
@@ -66,14 +68,25 @@ def _block_scaled_mm_gemm(
         g = tl.cast(step, INDEX)
         l = tl.arange(0, 128).to(INDEX)
         a_row = a_ptr + i0 * a_stride_lead0 + g * L * a_stride_GL
-        a = tl.load(a_row + i1[:, None] * a_stride_lead1 + l[None, :] * a_stride_GL, mask=i1_mask[:, None], other=0.0)
+        if OP == "block_scaled_mm_int8":
+            a = tl.load(a_row + i1[:, None] * a_stride_lead1 + l[None, :] * a_stride_GL, mask=i1_mask[:, None], other=0)
+        else:
+            a = tl.load(a_row + i1[:, None] * a_stride_lead1 + l[None, :] * a_stride_GL, mask=i1_mask[:, None],
+                        other=0.0)
         b_row = b_ptr + p * R * b_stride_PR + g * L * b_stride_GL
-        b = tl.load(b_row + r[None, :] * b_stride_PR + l[:, None] * b_stride_GL, mask=r_mask[None, :], other=0.0)
-        product = device.dot_in_parts(b.T, a.T, 0.0).T if SWAP_AB else device.dot_in_parts(a, b, 0.0)
+        if OP == "block_scaled_mm_int8":
+            b = tl.load(b_row + r[None, :] * b_stride_PR + l[:, None] * b_stride_GL, mask=r_mask[None, :], other=0)
+            product = tl.dot(b.T, a.T, out_dtype=tl.int32).T if SWAP_AB else tl.dot(a, b, out_dtype=tl.int32)
+        else:
+            b = tl.load(b_row + r[None, :] * b_stride_PR + l[:, None] * b_stride_GL, mask=r_mask[None, :], other=0.0)
+            product = device.dot_in_parts(b.T, a.T, 0.0).T if SWAP_AB else device.dot_in_parts(a, b, 0.0)
         a_scale_row = a_scale_ptr + i0 * a_scale_stride_lead0 + g * a_scale_stride_G
         a_scale = tl.load(a_scale_row + i1 * a_scale_stride_lead1, mask=i1_mask, other=0.0).to(tl.float32)
         b_scale = tl.load(b_scale_ptr + p * b_scale_stride_P + g * b_scale_stride_G).to(tl.float32)
-        y += product * a_scale[:, None] * b_scale
+        if OP == "block_scaled_mm_int8":
+            y += product.to(tl.float32) * a_scale[:, None] * b_scale
+        else:
+            y += product * a_scale[:, None] * b_scale
     y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC) + p * R * y_stride_PR
     mask_i1_r = i1_mask[:, None] & r_mask[None, :]
     tl.store(y_row + i1[:, None] * y_stride_lead1 + r[None, :] * y_stride_PR, y, mask=mask_i1_r)
@@ -85,7 +98,7 @@ def _block_scaled_mm_row_loop(
     a_scale_stride_lead1, a_scale_stride_lead0, b_scale_stride_P, a_stride_GL, b_stride_GL, a_scale_stride_G,
     b_scale_stride_G, y_stride_lead1, y_stride_lead0, y_stride_PR,
     L: tl.constexpr, BLOCK_G: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr,
-    VEC: tl.constexpr,
+    VEC: tl.constexpr, OP: tl.constexpr,
 ):
     """One program per ..., P, R, G in a loop."""
     row = tl.program_id(0).to(tl.int64)
@@ -101,16 +114,26 @@ def _block_scaled_mm_row_loop(
         for start in range(TAIL * FULL_STEPS * BLOCK_G, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_G, BLOCK_G):
             g = (start + tl.arange(0, BLOCK_G)).to(INDEX)
             g_mask = (g < G) | (TAIL == 0)
-            a = tl.load(a_row + (g[:, None] * L + l[None, :]) * a_stride_GL, mask=g_mask[:, None], other=0.0,
-                        eviction_policy="evict_first").to(tl.float32)
-            b = tl.load(b_row + (g[:, None] * L + l[None, :]) * b_stride_GL, mask=g_mask[:, None], other=0.0,
-                        eviction_policy="evict_first").to(tl.float32)
-            product = tl.sum(a * b, 1)
+            if OP == "block_scaled_mm_int8":
+                a = tl.load(a_row + (g[:, None] * L + l[None, :]) * a_stride_GL, mask=g_mask[:, None], other=0,
+                            eviction_policy="evict_first").to(tl.int32)
+                b = tl.load(b_row + (g[:, None] * L + l[None, :]) * b_stride_GL, mask=g_mask[:, None], other=0,
+                            eviction_policy="evict_first").to(tl.int32)
+                product = tl.sum((a * b).to(tl.int64), 1)
+            else:
+                a = tl.load(a_row + (g[:, None] * L + l[None, :]) * a_stride_GL, mask=g_mask[:, None], other=0.0,
+                            eviction_policy="evict_first").to(tl.float32)
+                b = tl.load(b_row + (g[:, None] * L + l[None, :]) * b_stride_GL, mask=g_mask[:, None], other=0.0,
+                            eviction_policy="evict_first").to(tl.float32)
+                product = tl.sum(a * b, 1)
             a_scale = tl.load(a_scale_row + g * a_scale_stride_G, mask=g_mask, other=0.0,
                               eviction_policy="evict_first").to(tl.float32)
             b_scale = tl.load(b_scale_row + g * b_scale_stride_G, mask=g_mask, other=0.0,
                               eviction_policy="evict_first").to(tl.float32)
-            y += tl.where(g_mask, product * a_scale * b_scale, 0.0)
+            if OP == "block_scaled_mm_int8":
+                y += product.to(tl.float32) * a_scale * b_scale
+            else:
+                y += tl.where(g_mask, product * a_scale * b_scale, 0.0)
     y = tl.sum(y, 0)
     tl.store(y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + (p * R + r) * y_stride_PR, y)
 
@@ -121,6 +144,7 @@ def _block_scaled_mm_partial_product(
     b_stride_PR, a_scale_stride_lead1, a_scale_stride_lead0, b_scale_stride_P, a_stride_GL, b_stride_GL,
     a_scale_stride_G, b_scale_stride_G,
     L: tl.constexpr, BLOCK_G: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    OP: tl.constexpr,
 ):
     """Partial results: each ..., P, R over several programs, combined in fixed order."""
     pid = tl.program_id(0)
@@ -137,16 +161,26 @@ def _block_scaled_mm_partial_product(
     for start in range(split * BLOCK_G, tl.cast(G, INDEX), SPLITS * BLOCK_G):
         g = (start + tl.arange(0, BLOCK_G)).to(INDEX)
         g_mask = g < G
-        a = tl.load(a_row + (g[:, None] * L + l[None, :]) * a_stride_GL, mask=g_mask[:, None], other=0.0,
-                    eviction_policy="evict_first").to(tl.float32)
-        b = tl.load(b_row + (g[:, None] * L + l[None, :]) * b_stride_GL, mask=g_mask[:, None], other=0.0,
-                    eviction_policy="evict_first").to(tl.float32)
-        product = tl.sum(a * b, 1)
+        if OP == "block_scaled_mm_int8":
+            a = tl.load(a_row + (g[:, None] * L + l[None, :]) * a_stride_GL, mask=g_mask[:, None], other=0,
+                        eviction_policy="evict_first").to(tl.int32)
+            b = tl.load(b_row + (g[:, None] * L + l[None, :]) * b_stride_GL, mask=g_mask[:, None], other=0,
+                        eviction_policy="evict_first").to(tl.int32)
+            product = tl.sum((a * b).to(tl.int64), 1)
+        else:
+            a = tl.load(a_row + (g[:, None] * L + l[None, :]) * a_stride_GL, mask=g_mask[:, None], other=0.0,
+                        eviction_policy="evict_first").to(tl.float32)
+            b = tl.load(b_row + (g[:, None] * L + l[None, :]) * b_stride_GL, mask=g_mask[:, None], other=0.0,
+                        eviction_policy="evict_first").to(tl.float32)
+            product = tl.sum(a * b, 1)
         a_scale = tl.load(a_scale_row + g * a_scale_stride_G, mask=g_mask, other=0.0,
                           eviction_policy="evict_first").to(tl.float32)
         b_scale = tl.load(b_scale_row + g * b_scale_stride_G, mask=g_mask, other=0.0,
                           eviction_policy="evict_first").to(tl.float32)
-        y += tl.where(g_mask, product * a_scale * b_scale, 0.0)
+        if OP == "block_scaled_mm_int8":
+            y += product.to(tl.float32) * a_scale * b_scale
+        else:
+            y += tl.where(g_mask, product * a_scale * b_scale, 0.0)
     y = tl.sum(y, 0)
     tl.store(partial_product_ptr + i1 * (P * R * SPLITS * lead0) + i0 * (P * R * SPLITS) + p * (R * SPLITS) + r * SPLITS
              + split, y)
@@ -222,16 +256,11 @@ def block_scaled_mm(a: torch.Tensor, b: torch.Tensor, a_scale: torch.Tensor, b_s
 
 def _extents_block_scaled_mm(a, b, a_scale, b_scale, out_dtype):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    b, b_scale = squeeze(b, 2), squeeze(b_scale, 2)
-    check = Checker("block_scaled_mm", a=a, b=b, a_scale=a_scale, b_scale=b_scale)
-    check.ranks(a="[..., G*L]", b="[P*R, G*L]", a_scale="[..., G]", b_scale="[P, G]")
-    T = check.chosen_dtype("out_dtype", out_dtype, (torch.float16, torch.bfloat16, torch.float32))
-    check.dtype("f8e4m3", (torch.float8_e4m3fn,), "a")
-    check.dtype("f8e4m3", (torch.float8_e4m3fn,), "b")
-    check.dtype("f32", (torch.float32,), "a_scale")
-    check.dtype("f32", (torch.float32,), "b_scale")
-    G = a_scale.shape[-1]
-    P = b_scale.shape[0]
+    check = Checker("block_scaled_mm", a="f8e4m3[..., G*L]", b="f8e4m3[P*R, G*L]", a_scale="f32[..., G]",
+                    b_scale="f32[P, G]")
+    a, b, a_scale, b_scale = check.tensors(a, b, a_scale, b_scale)
+    T = check.chosen_dtype("out_dtype", out_dtype, "f16 bf16 f32")
+    G, P = a_scale.shape[-1], b_scale.shape[0]
     L = 128
     R = 128
     lead = a.shape[:-1]
@@ -245,8 +274,8 @@ _PLANS_BLOCK_SCALED_MM = Plans(
     strides={"a": "lead1 lead0 G*L", "b": "P*R G*L", "a_scale": "lead1 lead0 G", "b_scale": "P G",
              "y": "lead1 lead0 P*R"},
     sizes=lambda P, R: {"P*R": P * R}, vec="R y_stride_lead0 a_stride_lead1 a_stride_lead0 b_stride_PR",
-    tuned=Tuned(rows="lead1 lead0 P", case="L R T", outputs="y",
-                spec="4abc7cb0c30a0d8f0eea3dfc087792aaec015c59f75289afb57f8d7adff34054"),
+    op="block_scaled_mm",
+    tuned=Tuned(rows="lead1 lead0 P", case="L R T", outputs="y", spec=_SPEC),
     partitions=(
         Partition((Library(
             View("a", strides={"G": ("L a_stride_GL",), "L": ("a_stride_GL",)}),
@@ -482,12 +511,9 @@ def block_scaled_linear(x: torch.Tensor, weight: torch.Tensor, weight_scale: tor
 
 def _extents_block_scaled_linear(x, weight, weight_scale):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    weight, weight_scale = squeeze(weight, 2), squeeze(weight_scale, 2)
-    check = Checker("block_scaled_linear", x=x, weight=weight, weight_scale=weight_scale)
-    check.ranks(x="[..., G*L]", weight="[P*R, G*L]", weight_scale="[P, G]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16), "x")
-    check.dtype("f8e4m3", (torch.float8_e4m3fn,), "weight")
-    check.dtype("f32", (torch.float32,), "weight_scale")
+    check = Checker("block_scaled_linear", x="T[..., G*L]", weight="f8e4m3[P*R, G*L]", weight_scale="f32[P, G]")
+    x, weight, weight_scale = check.tensors(x, weight, weight_scale)
+    T = check.dtype("T", "f16 bf16")
     P, G = weight_scale.shape
     L = 128
     R = 128
@@ -507,8 +533,7 @@ _PLANS_BLOCK_SCALED_LINEAR = Plans(
         "q": Workspace("lead G L", torch.float8_e4m3fn),
         "scale": Workspace("lead G", torch.float32, innermost=True),
     },
-    tuned=Tuned(rows="lead1 lead0", case="P L R T", outputs="y",
-                spec="4abc7cb0c30a0d8f0eea3dfc087792aaec015c59f75289afb57f8d7adff34054"),
+    tuned=Tuned(rows="lead1 lead0", case="P L R T", outputs="y", spec=_SPEC),
     partitions=(
         Partition(
             (
@@ -550,118 +575,6 @@ _OP_BLOCK_SCALED_LINEAR = Op(
     tensors=3, extents=_extents_block_scaled_linear, plans=_PLANS_BLOCK_SCALED_LINEAR,
     outputs=lambda lead, P, G, L, R, T: (Buffer((*lead, P * R), T),), function=block_scaled_linear,
 )
-
-
-@triton.jit(do_not_specialize=["P"])
-def _block_scaled_mm_int8_gemm(
-    a_ptr, b_ptr, a_scale_ptr, b_scale_ptr, y_ptr, lead1, R, P, G, a_stride_lead0, a_stride_GL, a_stride_lead1,
-    b_stride_PR, b_stride_GL, a_scale_stride_lead0, a_scale_stride_G, a_scale_stride_lead1, b_scale_stride_P,
-    b_scale_stride_G, y_stride_lead0, y_stride_PR, y_stride_lead1,
-    L: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_R: tl.constexpr, SWAP_AB: tl.constexpr, INDEX: tl.constexpr,
-    VEC: tl.constexpr, OVERLAP: tl.constexpr,
-):
-    """A tile of ... by R per program, G, L in a loop; with SWAP_AB R by a few ...."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
-    tiles_n = tl.cdiv(R, BLOCK_R)
-    tile = pid % (tiles_m * tiles_n)
-    tile_m, tile_n = device.tile_order(tile, tiles_m, tiles_n, 8)
-    row = (pid // (tiles_m * tiles_n)).to(tl.int64)
-    i0, p = row // P, row % P
-    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
-    i1_mask = i1 < lead1
-    r = tile_n.to(INDEX) * BLOCK_R + tl.arange(0, BLOCK_R)
-    r_mask = r < R // VEC * VEC
-    y = tl.full([BLOCK_LEAD1, BLOCK_R], 0.0, tl.float32)
-    for step in range(0, G, 1):
-        g = tl.cast(step, INDEX)
-        l = tl.arange(0, 128).to(INDEX)
-        a_row = a_ptr + i0 * a_stride_lead0 + g * L * a_stride_GL
-        a = tl.load(a_row + i1[:, None] * a_stride_lead1 + l[None, :] * a_stride_GL, mask=i1_mask[:, None], other=0)
-        b_row = b_ptr + p * R * b_stride_PR + g * L * b_stride_GL
-        b = tl.load(b_row + r[None, :] * b_stride_PR + l[:, None] * b_stride_GL, mask=r_mask[None, :], other=0)
-        product = tl.dot(b.T, a.T, out_dtype=tl.int32).T if SWAP_AB else tl.dot(a, b, out_dtype=tl.int32)
-        a_scale_row = a_scale_ptr + i0 * a_scale_stride_lead0 + g * a_scale_stride_G
-        a_scale = tl.load(a_scale_row + i1 * a_scale_stride_lead1, mask=i1_mask, other=0.0).to(tl.float32)
-        b_scale = tl.load(b_scale_ptr + p * b_scale_stride_P + g * b_scale_stride_G).to(tl.float32)
-        y += product.to(tl.float32) * a_scale[:, None] * b_scale
-    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC) + p * R * y_stride_PR
-    mask_i1_r = i1_mask[:, None] & r_mask[None, :]
-    tl.store(y_row + i1[:, None] * y_stride_lead1 + r[None, :] * y_stride_PR, y, mask=mask_i1_r)
-
-
-@triton.jit(do_not_specialize=["P", "R"])
-def _block_scaled_mm_int8_row_loop(
-    a_ptr, b_ptr, a_scale_ptr, b_scale_ptr, y_ptr, P, R, lead0, G, a_stride_lead1, a_stride_lead0, b_stride_PR,
-    a_scale_stride_lead1, a_scale_stride_lead0, b_scale_stride_P, a_stride_GL, b_stride_GL, a_scale_stride_G,
-    b_scale_stride_G, y_stride_lead1, y_stride_lead0, y_stride_PR,
-    L: tl.constexpr, BLOCK_G: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr,
-    VEC: tl.constexpr,
-):
-    """One program per ..., P, R, G in a loop."""
-    row = tl.program_id(0).to(tl.int64)
-    i1, i0 = row // (tl.cast(P, tl.int64) * R * lead0), row // (tl.cast(P, tl.int64) * R) % lead0
-    p, r = row // R % P, row % R
-    l = tl.arange(0, 128).to(INDEX)
-    a_row = a_ptr + i1 * (a_stride_lead1 // VEC * VEC) + i0 * (a_stride_lead0 // VEC * VEC)
-    b_row = b_ptr + (p * R + r) * (b_stride_PR // VEC * VEC)
-    a_scale_row = a_scale_ptr + i1 * a_scale_stride_lead1 + i0 * a_scale_stride_lead0
-    b_scale_row = b_scale_ptr + p * b_scale_stride_P
-    y = tl.full([BLOCK_G], 0.0, tl.float32)
-    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
-        for start in range(TAIL * FULL_STEPS * BLOCK_G, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_G, BLOCK_G):
-            g = (start + tl.arange(0, BLOCK_G)).to(INDEX)
-            g_mask = (g < G) | (TAIL == 0)
-            a = tl.load(a_row + (g[:, None] * L + l[None, :]) * a_stride_GL, mask=g_mask[:, None], other=0,
-                        eviction_policy="evict_first").to(tl.int32)
-            b = tl.load(b_row + (g[:, None] * L + l[None, :]) * b_stride_GL, mask=g_mask[:, None], other=0,
-                        eviction_policy="evict_first").to(tl.int32)
-            product = tl.sum((a * b).to(tl.int64), 1)
-            a_scale = tl.load(a_scale_row + g * a_scale_stride_G, mask=g_mask, other=0.0,
-                              eviction_policy="evict_first").to(tl.float32)
-            b_scale = tl.load(b_scale_row + g * b_scale_stride_G, mask=g_mask, other=0.0,
-                              eviction_policy="evict_first").to(tl.float32)
-            y += product.to(tl.float32) * a_scale * b_scale
-    y = tl.sum(y, 0)
-    tl.store(y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + (p * R + r) * y_stride_PR, y)
-
-
-@triton.jit(do_not_specialize=["P", "R"])
-def _block_scaled_mm_int8_partial_product(
-    a_ptr, b_ptr, a_scale_ptr, b_scale_ptr, partial_product_ptr, P, R, lead0, G, a_stride_lead1, a_stride_lead0,
-    b_stride_PR, a_scale_stride_lead1, a_scale_stride_lead0, b_scale_stride_P, a_stride_GL, b_stride_GL,
-    a_scale_stride_G, b_scale_stride_G,
-    L: tl.constexpr, BLOCK_G: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """Partial results: each ..., P, R over several programs, combined in fixed order."""
-    pid = tl.program_id(0)
-    split = pid % SPLITS
-    row = (pid // SPLITS).to(tl.int64)
-    i1, i0 = row // (tl.cast(P, tl.int64) * R * lead0), row // (tl.cast(P, tl.int64) * R) % lead0
-    p, r = row // R % P, row % R
-    l = tl.arange(0, 128).to(INDEX)
-    a_row = a_ptr + i1 * (a_stride_lead1 // VEC * VEC) + i0 * (a_stride_lead0 // VEC * VEC)
-    b_row = b_ptr + (p * R + r) * (b_stride_PR // VEC * VEC)
-    a_scale_row = a_scale_ptr + i1 * a_scale_stride_lead1 + i0 * a_scale_stride_lead0
-    b_scale_row = b_scale_ptr + p * b_scale_stride_P
-    y = tl.full([BLOCK_G], 0.0, tl.float32)
-    for start in range(split * BLOCK_G, tl.cast(G, INDEX), SPLITS * BLOCK_G):
-        g = (start + tl.arange(0, BLOCK_G)).to(INDEX)
-        g_mask = g < G
-        a = tl.load(a_row + (g[:, None] * L + l[None, :]) * a_stride_GL, mask=g_mask[:, None], other=0,
-                    eviction_policy="evict_first").to(tl.int32)
-        b = tl.load(b_row + (g[:, None] * L + l[None, :]) * b_stride_GL, mask=g_mask[:, None], other=0,
-                    eviction_policy="evict_first").to(tl.int32)
-        product = tl.sum((a * b).to(tl.int64), 1)
-        a_scale = tl.load(a_scale_row + g * a_scale_stride_G, mask=g_mask, other=0.0,
-                          eviction_policy="evict_first").to(tl.float32)
-        b_scale = tl.load(b_scale_row + g * b_scale_stride_G, mask=g_mask, other=0.0,
-                          eviction_policy="evict_first").to(tl.float32)
-        y += product.to(tl.float32) * a_scale * b_scale
-    y = tl.sum(y, 0)
-    tl.store(partial_product_ptr + i1 * (P * R * SPLITS * lead0) + i0 * (P * R * SPLITS) + p * (R * SPLITS) + r * SPLITS
-             + split, y)
 
 
 def reference_block_scaled_mm_int8(
@@ -708,16 +621,11 @@ def block_scaled_mm_int8(a: torch.Tensor, b: torch.Tensor, a_scale: torch.Tensor
 
 def _extents_block_scaled_mm_int8(a, b, a_scale, b_scale, out_dtype):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    b, b_scale = squeeze(b, 2), squeeze(b_scale, 2)
-    check = Checker("block_scaled_mm_int8", a=a, b=b, a_scale=a_scale, b_scale=b_scale)
-    check.ranks(a="[..., G*L]", b="[P*R, G*L]", a_scale="[..., G]", b_scale="[P, G]")
-    T = check.chosen_dtype("out_dtype", out_dtype, (torch.float16, torch.bfloat16, torch.float32))
-    check.dtype("i8", (torch.int8,), "a")
-    check.dtype("i8", (torch.int8,), "b")
-    check.dtype("f32", (torch.float32,), "a_scale")
-    check.dtype("f32", (torch.float32,), "b_scale")
-    G = a_scale.shape[-1]
-    P = b_scale.shape[0]
+    check = Checker("block_scaled_mm_int8", a="i8[..., G*L]", b="i8[P*R, G*L]", a_scale="f32[..., G]",
+                    b_scale="f32[P, G]")
+    a, b, a_scale, b_scale = check.tensors(a, b, a_scale, b_scale)
+    T = check.chosen_dtype("out_dtype", out_dtype, "f16 bf16 f32")
+    G, P = a_scale.shape[-1], b_scale.shape[0]
     L = 128
     R = 128
     lead = a.shape[:-1]
@@ -731,14 +639,14 @@ _PLANS_BLOCK_SCALED_MM_INT8 = Plans(
     strides={"a": "lead1 lead0 G*L", "b": "P*R G*L", "a_scale": "lead1 lead0 G", "b_scale": "P G",
              "y": "lead1 lead0 P*R"},
     sizes=lambda P, R: {"P*R": P * R}, vec="R y_stride_lead0 a_stride_lead1 a_stride_lead0 b_stride_PR",
-    tuned=Tuned(rows="lead1 lead0 P", case="L R T", outputs="y",
-                spec="4abc7cb0c30a0d8f0eea3dfc087792aaec015c59f75289afb57f8d7adff34054"),
+    op="block_scaled_mm_int8",
+    tuned=Tuned(rows="lead1 lead0 P", case="L R T", outputs="y", spec=_SPEC),
     partitions=(Partition((Step("y", (
-        Gemm(_block_scaled_mm_int8_gemm, m="lead1", n="R", k="G L", bytes="a b", batches="lead0 P", most=131071,
+        Gemm(_block_scaled_mm_gemm, m="lead1", n="R", k="G L", bytes="a b", batches="lead0 P", most=131071,
              grouped=True),
-        RowLoop(_block_scaled_mm_int8_row_loop, rows="lead1 lead0 P R", loop="G", tile="L", inputs=2, words=0.5),
+        RowLoop(_block_scaled_mm_row_loop, rows="lead1 lead0 P R", loop="G", tile="L", inputs=2, words=0.5),
         SplitRows(
-            (Partial(_block_scaled_mm_int8_partial_product, rows="lead1 lead0 P R", loop="G",
+            (Partial(_block_scaled_mm_partial_product, rows="lead1 lead0 P R", loop="G",
                      sums={"partial_product": "lead1 lead0 P R"}, tile="L", words=0.5),),
             Elementwise(_block_scaled_mm_combine, rows="lead1 lead0 P", block="R", parts=True, splits=True),
         ),

@@ -21,10 +21,12 @@ import triton.language as tl
 
 from fusec.runtime import (
     Buffer, Checker, Elementwise, Gemm, GemmTma, Gemv, Library, Op, Partition, Plans, Resident, RowLoop, Step,
-    TensorMap, Tuned, device, squeeze,
+    TensorMap, Tuned, device,
 )
 
 __all__ = ["bmm"]
+
+_SPEC = "ee6d7054ae399dfb612a0a101fae41f8808fd500e899a006efc9ac0485dd282d"
 
 
 @triton.jit(do_not_specialize=["M", "N"])
@@ -182,10 +184,9 @@ def bmm(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 def _extents_bmm(a, b):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    a, b = squeeze(a, 3), squeeze(b, 3)
-    check = Checker("bmm", a=a, b=b)
-    check.ranks(a="[B, M, K]", b="[B, K, N]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "a", "b")
+    check = Checker("bmm", a="T[B, M, K]", b="T[B, K, N]")
+    a, b = check.tensors(a, b)
+    T = check.dtype("T", "f16 bf16 f32")
     B, M, K = a.shape
     N = b.shape[2]
     check.shapes(b=(B, K, N))
@@ -195,8 +196,7 @@ _PLANS_BMM = Plans(
     extents="B M K N T",
     strides={"a": "B M K", "b": "B K N", "y": "B M N"},
     vec="K a_stride_B a_stride_M b_stride_B b_stride_N N y_stride_B y_stride_M",
-    tuned=Tuned(rows="M", case="B K N T", outputs="y",
-                spec="ee6d7054ae399dfb612a0a101fae41f8808fd500e899a006efc9ac0485dd282d"),
+    tuned=Tuned(rows="M", case="B K N T", outputs="y", spec=_SPEC),
     partitions=(
         Partition((Library("a", "b", "y", rows="M", columns="N", inner="K", batch="B"),)),
         Partition((Step("y", (

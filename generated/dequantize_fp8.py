@@ -21,9 +21,11 @@ import torch
 import triton
 import triton.language as tl
 
-from fusec.runtime import Buffer, Checker, Elementwise, Op, Plans, Step, Tuned, squeeze
+from fusec.runtime import Buffer, Checker, Elementwise, Op, Plans, Step, Tuned
 
 __all__ = ["dequantize_fp8", "dequantize_fp8_groups", "dequantize_fp8_rows"]
+
+_SPEC = "17bf66401070be78c8580c9ecdf4e0442a9d2c805fbe4c74dd65e2e374bfec9f"
 
 
 @triton.jit(do_not_specialize=["lead1"])
@@ -87,22 +89,18 @@ def dequantize_fp8(q: torch.Tensor, scale: torch.Tensor, output_dtype: torch.dty
 
 def _extents_dequantize_fp8(q, scale, output_dtype):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    scale = squeeze(scale, 0)
-    check = Checker("dequantize_fp8", q=q, scale=scale)
-    check.ranks(q="[..., N]", scale="[]")
-    Q = check.dtype("Q", (torch.float8_e4m3fn, torch.float8_e5m2), "q")
-    O = check.chosen_dtype("output_dtype", output_dtype, (torch.float16, torch.bfloat16, torch.float32))
-    check.dtype("f32", (torch.float32,), "scale")
-    N = q.shape[-1]
-    lead = q.shape[:-1]
+    check = Checker("dequantize_fp8", q="Q[..., N]", scale="f32[]")
+    q, scale = check.tensors(q, scale)
+    Q = check.dtype("Q", "f8e4m3 f8e5m2")
+    O = check.chosen_dtype("output_dtype", output_dtype, "f16 bf16 f32")
+    N, lead = q.shape[-1], q.shape[:-1]
     return lead, N, Q, O
 
 _PLANS_DEQUANTIZE_FP8 = Plans(
     extents="lead N Q O", settings="output_dtype",
     strides={"q": "lead1 lead0 N", "scale": "", "y": "lead1 lead0 N"},
     vec="N q_stride_lead1 q_stride_lead0 y_stride_lead1 y_stride_lead0", op="dequantize_fp8",
-    tuned=Tuned(rows="lead1 lead0", case="N Q O", outputs="y",
-                spec="17bf66401070be78c8580c9ecdf4e0442a9d2c805fbe4c74dd65e2e374bfec9f"),
+    tuned=Tuned(rows="lead1 lead0", case="N Q O", outputs="y", spec=_SPEC),
     steps=(Step("y", (Elementwise(_dequantize_fp8_elementwise, rows="lead1 lead0", block="N"),)),),
 )
 
@@ -147,13 +145,11 @@ def dequantize_fp8_rows(q: torch.Tensor, scale: torch.Tensor,
 
 def _extents_dequantize_fp8_rows(q, scale, output_dtype):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    check = Checker("dequantize_fp8_rows", q=q, scale=scale)
-    check.ranks(q="[..., N]", scale="[...]")
-    Q = check.dtype("Q", (torch.float8_e4m3fn, torch.float8_e5m2), "q")
-    O = check.chosen_dtype("output_dtype", output_dtype, (torch.float16, torch.bfloat16, torch.float32))
-    check.dtype("f32", (torch.float32,), "scale")
-    N = q.shape[-1]
-    lead = q.shape[:-1]
+    check = Checker("dequantize_fp8_rows", q="Q[..., N]", scale="f32[...]")
+    q, scale = check.tensors(q, scale)
+    Q = check.dtype("Q", "f8e4m3 f8e5m2")
+    O = check.chosen_dtype("output_dtype", output_dtype, "f16 bf16 f32")
+    N, lead = q.shape[-1], q.shape[:-1]
     check.shapes(scale=(*lead,))
     return lead, N, Q, O
 
@@ -161,8 +157,7 @@ _PLANS_DEQUANTIZE_FP8_ROWS = Plans(
     extents="lead N Q O", settings="output_dtype",
     strides={"q": "lead1 lead0 N", "scale": "lead1 lead0", "y": "lead1 lead0 N"},
     vec="N q_stride_lead1 q_stride_lead0 y_stride_lead1 y_stride_lead0", op="dequantize_fp8_rows",
-    tuned=Tuned(rows="lead1 lead0", case="N Q O", outputs="y",
-                spec="17bf66401070be78c8580c9ecdf4e0442a9d2c805fbe4c74dd65e2e374bfec9f"),
+    tuned=Tuned(rows="lead1 lead0", case="N Q O", outputs="y", spec=_SPEC),
     steps=(Step("y", (Elementwise(_dequantize_fp8_elementwise, rows="lead1 lead0", block="N"),)),),
 )
 
@@ -235,11 +230,10 @@ def dequantize_fp8_groups(q: torch.Tensor, scale: torch.Tensor,
 
 def _extents_dequantize_fp8_groups(q, scale, output_dtype):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    check = Checker("dequantize_fp8_groups", q=q, scale=scale)
-    check.ranks(q="[..., G*L]", scale="[..., G]")
-    Q = check.dtype("Q", (torch.float8_e4m3fn, torch.float8_e5m2), "q")
-    O = check.chosen_dtype("output_dtype", output_dtype, (torch.float16, torch.bfloat16, torch.float32))
-    check.dtype("f32", (torch.float32,), "scale")
+    check = Checker("dequantize_fp8_groups", q="Q[..., G*L]", scale="f32[..., G]")
+    q, scale = check.tensors(q, scale)
+    Q = check.dtype("Q", "f8e4m3 f8e5m2")
+    O = check.chosen_dtype("output_dtype", output_dtype, "f16 bf16 f32")
     G = scale.shape[-1]
     L = 128
     lead = q.shape[:-1]
@@ -251,8 +245,7 @@ _PLANS_DEQUANTIZE_FP8_GROUPS = Plans(
     extents="lead G L Q O", settings="output_dtype",
     strides={"q": "lead1 lead0 G*L", "scale": "lead1 lead0 G", "y": "lead1 lead0 G*L"},
     sizes=lambda G, L: {"G*L": G * L}, vec="L q_stride_lead1 q_stride_lead0 y_stride_lead1 y_stride_lead0",
-    tuned=Tuned(rows="lead1 lead0 G", case="L Q O", outputs="y",
-                spec="17bf66401070be78c8580c9ecdf4e0442a9d2c805fbe4c74dd65e2e374bfec9f"),
+    tuned=Tuned(rows="lead1 lead0 G", case="L Q O", outputs="y", spec=_SPEC),
     steps=(Step("y", (Elementwise(_dequantize_fp8_groups_elementwise, rows="lead1 lead0 G", block="L"),)),),
 )
 

@@ -67,10 +67,12 @@ import triton.language as tl
 
 from fusec.runtime import (
     Buffer, Checker, Elementwise, Gemm, GemmRoles, GemmTma, Gemv, Library, Op, Partial, Partition, Plans, Resident,
-    RowLoop, SplitRows, Step, TensorMap, Tuned, Workspace, device, renamed, roles, squeeze,
+    RowLoop, SplitRows, Step, TensorMap, Tuned, Workspace, device, renamed, roles,
 )
 
 __all__ = ["fp8_gemm", "fp8_gemm_stored", "fp8_gemm_stored_a", "fp8_gemm_stored_b"]
+
+_SPEC = "31a974ad6a4805ea64c03deb7d475ef0be7684ff81d1a99e2e6a9fb8b4970808"
 
 
 @triton.jit
@@ -416,14 +418,10 @@ def fp8_gemm(a: torch.Tensor, b: torch.Tensor, a_scale: torch.Tensor | None = No
 
 def _extents_fp8_gemm(a, b, a_scale, b_scale, output_dtype):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    a, b, a_scale, b_scale = squeeze(a, 2), squeeze(b, 2), squeeze(a_scale, 0), squeeze(b_scale, 0)
-    check = Checker("fp8_gemm", a=a, b=b, a_scale=a_scale, b_scale=b_scale)
-    check.ranks(a="[M, K]", b="[K, N]", a_scale="[]", b_scale="[]")
-    A = check.dtype("A", (torch.float16, torch.bfloat16, torch.float32), "a")
-    B = check.dtype("B", (torch.float16, torch.bfloat16, torch.float32), "b")
-    T = check.chosen_dtype("output_dtype", output_dtype, (torch.float16, torch.bfloat16, torch.float32))
-    check.dtype("f32", (torch.float32,), "a_scale")
-    check.dtype("f32", (torch.float32,), "b_scale")
+    check = Checker("fp8_gemm", a="A[M, K]", b="B[K, N]", a_scale="f32[]", b_scale="f32[]")
+    a, b, a_scale, b_scale = check.tensors(a, b, a_scale, b_scale)
+    A, B = check.dtypes(A="f16 bf16 f32", B="f16 bf16 f32")
+    T = check.chosen_dtype("output_dtype", output_dtype, "f16 bf16 f32")
     M, K = a.shape
     N = b.shape[1]
     check.shapes(b=(K, N))
@@ -432,8 +430,7 @@ def _extents_fp8_gemm(a, b, a_scale, b_scale, output_dtype):
 
 _fp8_gemm_combine_q_r_scale_scale__r_scale_ = renamed(
     _fp8_gemm_combine_q_r_scale_scale__q_scale, M="N", a="b", a_scale="b_scale",
-    partial_largest_q_r_scale_scale__q_scale="partial_largest_q_r_scale_scale__r_scale_", q="r", scale="scale_",
-)
+    partial_largest_q_r_scale_scale__q_scale="partial_largest_q_r_scale_scale__r_scale_", q="r", scale="scale_")
 
 _STEP_Q_SCALE = Step("q scale", (
     Resident(_fp8_gemm_resident_q_r_scale_scale__q_scale, rows="", tile="M K", bytes="a", compact=True, words=1,
@@ -468,8 +465,7 @@ _PLANS_FP8_GEMM = Plans(
         "scale": Workspace("", torch.float32),
         "scale_": Workspace("", torch.float32),
     },
-    tuned=Tuned(rows="M", case="K N A B T a_scale b_scale", outputs="y",
-                spec="31a974ad6a4805ea64c03deb7d475ef0be7684ff81d1a99e2e6a9fb8b4970808"),
+    tuned=Tuned(rows="M", case="K N A B T a_scale b_scale", outputs="y", spec=_SPEC),
     partitions=(
         Partition(
             (_STEP_Q_SCALE, _STEP_R_SCALE_, Library("q", "r", "y", rows="M", columns="N", inner="K", in_8_bits="f8",
@@ -604,14 +600,10 @@ def fp8_gemm_stored(a: torch.Tensor, b: torch.Tensor, a_scale: torch.Tensor, b_s
 
 def _extents_fp8_gemm_stored(a, b, a_scale, b_scale, output_dtype):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    a, b, a_scale, b_scale = squeeze(a, 2), squeeze(b, 2), squeeze(a_scale, 0), squeeze(b_scale, 0)
-    check = Checker("fp8_gemm_stored", a=a, b=b, a_scale=a_scale, b_scale=b_scale)
-    check.ranks(a="[M, K]", b="[K, N]", a_scale="[]", b_scale="[]")
-    A = check.dtype("A", (torch.float8_e4m3fn, torch.float8_e5m2), "a")
-    B = check.dtype("B", (torch.float8_e4m3fn, torch.float8_e5m2), "b")
-    T = check.chosen_dtype("output_dtype", output_dtype, (torch.float16, torch.bfloat16, torch.float32))
-    check.dtype("f32", (torch.float32,), "a_scale")
-    check.dtype("f32", (torch.float32,), "b_scale")
+    check = Checker("fp8_gemm_stored", a="A[M, K]", b="B[K, N]", a_scale="f32[]", b_scale="f32[]")
+    a, b, a_scale, b_scale = check.tensors(a, b, a_scale, b_scale)
+    A, B = check.dtypes(A="f8e4m3 f8e5m2", B="f8e4m3 f8e5m2")
+    T = check.chosen_dtype("output_dtype", output_dtype, "f16 bf16 f32")
     M, K = a.shape
     N = b.shape[1]
     check.shapes(b=(K, N))
@@ -628,8 +620,7 @@ _PLANS_FP8_GEMM_STORED = Plans(
     strides={"a": "M K", "b": "K N", "a_scale": "", "b_scale": "", "y": "M N", "b_": "N K"},
     vec="K b_stride_N b__stride_N N y_stride_M a_stride_M",
     workspace={"b_": Workspace("N K", "B")},
-    tuned=Tuned(rows="M", case="K N A B T", outputs="y",
-                spec="31a974ad6a4805ea64c03deb7d475ef0be7684ff81d1a99e2e6a9fb8b4970808"),
+    tuned=Tuned(rows="M", case="K N A B T", outputs="y", spec=_SPEC),
     partitions=(
         Partition(
             (
@@ -728,14 +719,10 @@ def fp8_gemm_stored_a(a: torch.Tensor, b: torch.Tensor, a_scale: torch.Tensor, b
 
 def _extents_fp8_gemm_stored_a(a, b, a_scale, b_scale, output_dtype):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    a, b, a_scale, b_scale = squeeze(a, 2), squeeze(b, 2), squeeze(a_scale, 0), squeeze(b_scale, 0)
-    check = Checker("fp8_gemm_stored_a", a=a, b=b, a_scale=a_scale, b_scale=b_scale)
-    check.ranks(a="[M, K]", b="[K, N]", a_scale="[]", b_scale="[]")
-    A = check.dtype("A", (torch.float8_e4m3fn, torch.float8_e5m2), "a")
-    B = check.dtype("B", (torch.float16, torch.bfloat16, torch.float32), "b")
-    T = check.chosen_dtype("output_dtype", output_dtype, (torch.float16, torch.bfloat16, torch.float32))
-    check.dtype("f32", (torch.float32,), "a_scale")
-    check.dtype("f32", (torch.float32,), "b_scale")
+    check = Checker("fp8_gemm_stored_a", a="A[M, K]", b="B[K, N]", a_scale="f32[]", b_scale="f32[]")
+    a, b, a_scale, b_scale = check.tensors(a, b, a_scale, b_scale)
+    A, B = check.dtypes(A="f8e4m3 f8e5m2", B="f16 bf16 f32")
+    T = check.chosen_dtype("output_dtype", output_dtype, "f16 bf16 f32")
     M, K = a.shape
     N = b.shape[1]
     check.shapes(b=(K, N))
@@ -746,12 +733,10 @@ _fp8_gemm_stored_a_resident_operand_scale = renamed(_fp8_gemm_resident_q_r_scale
                                                     scale_="scale")
 _fp8_gemm_stored_a_partial_largest_operand_scale = renamed(
     _fp8_gemm_partial_largest_q_r_scale_scale__r_scale_,
-    partial_largest_q_r_scale_scale__r_scale_="partial_largest_operand_scale",
-)
+    partial_largest_q_r_scale_scale__r_scale_="partial_largest_operand_scale")
 _fp8_gemm_stored_a_combine_operand_scale = renamed(
     _fp8_gemm_combine_q_r_scale_scale__q_scale, M="N", a="b", a_scale="b_scale",
-    partial_largest_q_r_scale_scale__q_scale="partial_largest_operand_scale", q="operand",
-)
+    partial_largest_q_r_scale_scale__q_scale="partial_largest_operand_scale", q="operand")
 _fp8_gemm_stored_a_gemv_y = renamed(_fp8_gemm_gemv_y, q="a", r="operand", scale="a_scale", scale_="scale")
 _fp8_gemm_stored_a_gemm_y = renamed(_fp8_gemm_gemm_y, q="a", r="operand", scale="a_scale", scale_="scale")
 _fp8_gemm_stored_a_combine_y = renamed(_fp8_gemm_combine_y, scale="a_scale", scale_="scale")
@@ -775,8 +760,7 @@ _PLANS_FP8_GEMM_STORED_A = Plans(
     strides={"a": "M K", "b": "K N", "a_scale": "", "b_scale": "", "y": "M N", "operand": "N K", "scale": ""},
     vec="K b_stride_N operand_stride_N a_stride_M N y_stride_M",
     workspace={"operand": Workspace("N K", torch.float8_e4m3fn), "scale": Workspace("", torch.float32)},
-    tuned=Tuned(rows="M", case="K N A B T b_scale", outputs="y",
-                spec="31a974ad6a4805ea64c03deb7d475ef0be7684ff81d1a99e2e6a9fb8b4970808"),
+    tuned=Tuned(rows="M", case="K N A B T b_scale", outputs="y", spec=_SPEC),
     partitions=(
         Partition(
             (_STEP_OPERAND_SCALE, Library("a", "operand", "y", rows="M", columns="N", inner="K", in_8_bits="f8",
@@ -868,14 +852,10 @@ def fp8_gemm_stored_b(a: torch.Tensor, b: torch.Tensor, a_scale: torch.Tensor | 
 
 def _extents_fp8_gemm_stored_b(a, b, a_scale, b_scale, output_dtype):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    a, b, a_scale, b_scale = squeeze(a, 2), squeeze(b, 2), squeeze(a_scale, 0), squeeze(b_scale, 0)
-    check = Checker("fp8_gemm_stored_b", a=a, b=b, a_scale=a_scale, b_scale=b_scale)
-    check.ranks(a="[M, K]", b="[K, N]", a_scale="[]", b_scale="[]")
-    A = check.dtype("A", (torch.float16, torch.bfloat16, torch.float32), "a")
-    B = check.dtype("B", (torch.float8_e4m3fn, torch.float8_e5m2), "b")
-    T = check.chosen_dtype("output_dtype", output_dtype, (torch.float16, torch.bfloat16, torch.float32))
-    check.dtype("f32", (torch.float32,), "a_scale")
-    check.dtype("f32", (torch.float32,), "b_scale")
+    check = Checker("fp8_gemm_stored_b", a="A[M, K]", b="B[K, N]", a_scale="f32[]", b_scale="f32[]")
+    a, b, a_scale, b_scale = check.tensors(a, b, a_scale, b_scale)
+    A, B = check.dtypes(A="f16 bf16 f32", B="f8e4m3 f8e5m2")
+    T = check.chosen_dtype("output_dtype", output_dtype, "f16 bf16 f32")
     M, K = a.shape
     N = b.shape[1]
     check.shapes(b=(K, N))
@@ -886,12 +866,10 @@ _fp8_gemm_stored_b_resident_operand_b__scale_operand_scale = renamed(_fp8_gemm_r
                                                                      q="operand")
 _fp8_gemm_stored_b_partial_largest_operand_b__scale_operand_scale = renamed(
     _fp8_gemm_partial_largest_q_r_scale_scale__q_scale,
-    partial_largest_q_r_scale_scale__q_scale="partial_largest_operand_b__scale_operand_scale",
-)
+    partial_largest_q_r_scale_scale__q_scale="partial_largest_operand_b__scale_operand_scale")
 _fp8_gemm_stored_b_combine_operand_b__scale_operand_scale = renamed(
     _fp8_gemm_combine_q_r_scale_scale__q_scale,
-    partial_largest_q_r_scale_scale__q_scale="partial_largest_operand_b__scale_operand_scale", q="operand",
-)
+    partial_largest_q_r_scale_scale__q_scale="partial_largest_operand_b__scale_operand_scale", q="operand")
 _fp8_gemm_stored_b_gemv_y = renamed(_fp8_gemm_gemv_y, q="operand", r="b_", scale_="b_scale")
 _fp8_gemm_stored_b_gemm_y = renamed(_fp8_gemm_gemm_y, q="operand", r="b_", scale_="b_scale")
 _fp8_gemm_stored_b_combine_y = renamed(_fp8_gemm_combine_y, scale_="b_scale")
@@ -919,8 +897,7 @@ _PLANS_FP8_GEMM_STORED_B = Plans(
         "b_": Workspace("N K", "B"),
         "scale": Workspace("", torch.float32),
     },
-    tuned=Tuned(rows="M", case="K N A B T a_scale", outputs="y",
-                spec="31a974ad6a4805ea64c03deb7d475ef0be7684ff81d1a99e2e6a9fb8b4970808"),
+    tuned=Tuned(rows="M", case="K N A B T a_scale", outputs="y", spec=_SPEC),
     partitions=(
         Partition(
             (

@@ -75,11 +75,13 @@ import triton.language as tl
 from fusec.runtime import (
     Buffer, Checker, Elementwise, Gemm, GemmRoles, GemmTma, Gemv, Library, LinearModule, Op, Partition, Plans, Prepare,
     Resident, RowLoop, RowTiles, RowVectors, Rows, Step, StoringModule, TensorMap, Tuned, Workspace, device, flag,
-    parameter, real, renamed, roles, spread, squeeze,
+    parameter, real, renamed, roles, spread,
 )
 
 __all__ = ["FP8Linear", "fp8_gated_mlp", "fp8_gated_mlp_quantized", "fp8_linear", "fp8_linear_quantized", "int8_linear",
            "rmsnorm_fp8_linear"]
+
+_SPEC = "d732a9d193555b70d4f60d6f10da97d71103ccb9d0c9d453f4358ceecffeb33d"
 
 
 @triton.jit
@@ -252,9 +254,8 @@ def _fp8_linear_row_loop_q_scale(
                                                           (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K, BLOCK_K):
             k = (start - ahead + device.lanes(BLOCK_K, HELD)).to(INDEX)
             k_mask = device.inside(k, K // VEC * VEC, start, ahead, TAIL, VECTOR)
-            x_stored = x_tiles[start // BLOCK_K] if HELD else device.load_row(x_row, k * x_stride_K, k_mask, None,
-                                                                              start, ahead, K, TAIL, VECTOR,
-                                                                              "evict_first")
+            x_stored = x_tiles[start // BLOCK_K] if HELD else device.load_row(
+                x_row, k * x_stride_K, k_mask, None, start, ahead, K, TAIL, VECTOR, "evict_first")
             x = x_stored.to(tl.float32)
             if OP == "int8_linear":
                 q = device.round_to(x * quotient, tl.int8)
@@ -558,14 +559,10 @@ _PREPARE_FP8_LINEAR = Prepare(_prepare_fp8_linear, weights=("weight",), names=("
 
 def _extents_fp8_linear(x, weight, bias):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    weight, bias = squeeze(weight, 2), squeeze(bias, 1)
-    check = Checker("fp8_linear", x=x, weight=weight, bias=bias)
-    check.ranks(x="[..., K]", weight="[N, K]", bias="[N]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16), "x")
-    W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "weight", "bias")
-    K = x.shape[-1]
-    N = weight.shape[0]
-    lead = x.shape[:-1]
+    check = Checker("fp8_linear", x="T[..., K]", weight="W[N, K]", bias="W[N]")
+    x, weight, bias = check.tensors(x, weight, bias)
+    T, W = check.dtypes(T="f16 bf16", W="f16 bf16 f32")
+    K, N, lead = x.shape[-1], weight.shape[0], x.shape[:-1]
     check.shapes(weight=(N, K), bias=(N,))
     return lead, K, N, T, W
 
@@ -591,8 +588,7 @@ _PLANS_FP8_LINEAR = Plans(
         "weight_scale": Workspace("N", torch.float32),
     },
     prepare=_PREPARE_FP8_LINEAR, cast={"bias": "T"},
-    tuned=Tuned(rows="lead1 lead0", case="K N T W bias", outputs="y",
-                spec="d732a9d193555b70d4f60d6f10da97d71103ccb9d0c9d453f4358ceecffeb33d"),
+    tuned=Tuned(rows="lead1 lead0", case="K N T W bias", outputs="y", spec=_SPEC),
     partitions=(
         Partition(
             (_STEP_Q_SCALE, Library("q", "weight_fp8", "y", rows="lead1 lead0", columns="N", inner="K", in_8_bits="f8",
@@ -660,15 +656,10 @@ def _fp8_linear_of_values(x, weight_fp8, weight_scale, bias):
 
 def _extents_fp8_linear_of_values(x, weight_fp8, weight_scale, bias):
     """The same for prepared values in place of weights."""
-    weight_fp8, weight_scale, bias = squeeze(weight_fp8, 2), squeeze(weight_scale, 1), squeeze(bias, 1)
-    check = Checker("fp8_linear", x=x, weight_fp8=weight_fp8, weight_scale=weight_scale, bias=bias)
-    check.ranks(x="[..., K]", weight_fp8="[N, K]", weight_scale="[N]", bias="[N]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16), "x")
-    check.dtype("f8e4m3", (torch.float8_e4m3fn,), "weight_fp8")
-    check.dtype("f32", (torch.float32,), "weight_scale")
-    K = x.shape[-1]
-    N = weight_fp8.shape[0]
-    lead = x.shape[:-1]
+    check = Checker("fp8_linear", x="T[..., K]", weight_fp8="f8e4m3[N, K]", weight_scale="f32[N]", bias="W[N]")
+    x, weight_fp8, weight_scale, bias = check.tensors(x, weight_fp8, weight_scale, bias)
+    T = check.dtype("T", "f16 bf16")
+    K, N, lead = x.shape[-1], weight_fp8.shape[0], x.shape[:-1]
     check.shapes(weight_fp8=(N, K), weight_scale=(N,), bias=(N,))
     return lead, K, N, T
 
@@ -712,7 +703,7 @@ class FP8Linear(LinearModule, StoringModule):
                  device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> None:
         super().__init__()
         check = Checker("FP8Linear")
-        check.dtype_of_weights(dtype, (torch.float16, torch.bfloat16, torch.float32))
+        check.dtype_of_weights(dtype, "f16 bf16 f32")
         self.in_features = check.size("in_features", in_features)
         self.out_features = check.size("out_features", out_features)
         self.weight = parameter(out_features, in_features, device=device, dtype=dtype)
@@ -775,16 +766,10 @@ def fp8_linear_quantized(x: torch.Tensor, weight: torch.Tensor, weight_scale: to
 
 def _extents_fp8_linear_quantized(x, weight, weight_scale, bias):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    weight, weight_scale, bias = squeeze(weight, 2), squeeze(weight_scale, 1), squeeze(bias, 1)
-    check = Checker("fp8_linear_quantized", x=x, weight=weight, weight_scale=weight_scale, bias=bias)
-    check.ranks(x="[..., K]", weight="[N, K]", weight_scale="[N]", bias="[N]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16), "x")
-    W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "bias")
-    check.dtype("f8e4m3", (torch.float8_e4m3fn,), "weight")
-    check.dtype("f32", (torch.float32,), "weight_scale")
-    K = x.shape[-1]
-    N = weight.shape[0]
-    lead = x.shape[:-1]
+    check = Checker("fp8_linear_quantized", x="T[..., K]", weight="f8e4m3[N, K]", weight_scale="f32[N]", bias="W[N]")
+    x, weight, weight_scale, bias = check.tensors(x, weight, weight_scale, bias)
+    T, W = check.dtypes(T="f16 bf16", W="f16 bf16 f32")
+    K, N, lead = x.shape[-1], weight.shape[0], x.shape[:-1]
     check.shapes(weight=(N, K), weight_scale=(N,), bias=(N,))
     return lead, K, N, T, W
 
@@ -840,8 +825,7 @@ _PLANS_FP8_LINEAR_QUANTIZED = Plans(
         "product": Workspace("lead N", torch.float32),
     },
     cast={"bias": "T"},
-    tuned=Tuned(rows="lead1 lead0", case="K N T bias", outputs="y",
-                spec="d732a9d193555b70d4f60d6f10da97d71103ccb9d0c9d453f4358ceecffeb33d"),
+    tuned=Tuned(rows="lead1 lead0", case="K N T bias", outputs="y", spec=_SPEC),
     partitions=(
         Partition(
             (_STEP_Q_SCALE, Library("q", "weight", "y", rows="lead1 lead0", columns="N", inner="K", in_8_bits="f8",
@@ -1078,16 +1062,10 @@ def int8_linear(x: torch.Tensor, weight: torch.Tensor, weight_scale: torch.Tenso
 
 def _extents_int8_linear(x, weight, weight_scale, bias):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    weight, weight_scale, bias = squeeze(weight, 2), squeeze(weight_scale, 1), squeeze(bias, 1)
-    check = Checker("int8_linear", x=x, weight=weight, weight_scale=weight_scale, bias=bias)
-    check.ranks(x="[..., K]", weight="[N, K]", weight_scale="[N]", bias="[N]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16), "x")
-    W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "bias")
-    check.dtype("i8", (torch.int8,), "weight")
-    check.dtype("f32", (torch.float32,), "weight_scale")
-    K = x.shape[-1]
-    N = weight.shape[0]
-    lead = x.shape[:-1]
+    check = Checker("int8_linear", x="T[..., K]", weight="i8[N, K]", weight_scale="f32[N]", bias="W[N]")
+    x, weight, weight_scale, bias = check.tensors(x, weight, weight_scale, bias)
+    T, W = check.dtypes(T="f16 bf16", W="f16 bf16 f32")
+    K, N, lead = x.shape[-1], weight.shape[0], x.shape[:-1]
     check.shapes(weight=(N, K), weight_scale=(N,), bias=(N,))
     return lead, K, N, T, W
 
@@ -1103,8 +1081,7 @@ _PLANS_INT8_LINEAR = Plans(
         "product": Workspace("lead N", torch.int32),
     },
     cast={"bias": "T"},
-    tuned=Tuned(rows="lead1 lead0", case="K N T bias", outputs="y",
-                spec="d732a9d193555b70d4f60d6f10da97d71103ccb9d0c9d453f4358ceecffeb33d"),
+    tuned=Tuned(rows="lead1 lead0", case="K N T bias", outputs="y", spec=_SPEC),
     partitions=(
         Partition(
             (_STEP_Q_SCALE, Step("y", (
@@ -1243,13 +1220,11 @@ def _rmsnorm_fp8_linear_row_loop_q_scale(
                                                           (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K, BLOCK_K):
             k = (start - ahead + device.lanes(BLOCK_K, HELD)).to(INDEX)
             k_mask = device.inside(k, K // VEC * VEC, start, ahead, TAIL, VECTOR)
-            x_stored = x_tiles[start // BLOCK_K] if HELD else device.load_row(x_row, k * x_stride_K, k_mask, None,
-                                                                              start, ahead, K, TAIL, VECTOR,
-                                                                              "evict_first")
+            x_stored = x_tiles[start // BLOCK_K] if HELD else device.load_row(
+                x_row, k * x_stride_K, k_mask, None, start, ahead, K, TAIL, VECTOR, "evict_first")
             x = x_stored.to(tl.float32)
-            gain_stored = gain_tiles[start // BLOCK_K] if HELD else device.load_shared(gain_ptr, k * gain_stride_K,
-                                                                                       k_mask, None, start, ahead, K,
-                                                                                       TAIL, VECTOR)
+            gain_stored = gain_tiles[start // BLOCK_K] if HELD else device.load_shared(
+                gain_ptr, k * gain_stride_K, k_mask, None, start, ahead, K, TAIL, VECTOR)
             gain = gain_stored.to(tl.float32)
             scaled_x = x * gain
             q = device.round_to(scaled_x * rstd * quotient, tl.float8e4nv)
@@ -1302,17 +1277,11 @@ def rmsnorm_fp8_linear(x: torch.Tensor, gain: torch.Tensor, weight: torch.Tensor
 
 def _extents_rmsnorm_fp8_linear(x, gain, weight, weight_scale, bias):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    gain, weight, weight_scale, bias = squeeze(gain, 1), squeeze(weight, 2), squeeze(weight_scale, 1), squeeze(bias, 1)
-    check = Checker("rmsnorm_fp8_linear", x=x, gain=gain, weight=weight, weight_scale=weight_scale, bias=bias)
-    check.ranks(x="[..., K]", gain="[K]", weight="[N, K]", weight_scale="[N]", bias="[N]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16), "x")
-    W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "gain")
-    V = check.dtype("V", (torch.float16, torch.bfloat16, torch.float32), "bias")
-    check.dtype("f8e4m3", (torch.float8_e4m3fn,), "weight")
-    check.dtype("f32", (torch.float32,), "weight_scale")
-    K = x.shape[-1]
-    N = weight.shape[0]
-    lead = x.shape[:-1]
+    check = Checker("rmsnorm_fp8_linear", x="T[..., K]", gain="W[K]", weight="f8e4m3[N, K]", weight_scale="f32[N]",
+                    bias="V[N]")
+    x, gain, weight, weight_scale, bias = check.tensors(x, gain, weight, weight_scale, bias)
+    T, W, V = check.dtypes(T="f16 bf16", W="f16 bf16 f32", V="f16 bf16 f32")
+    K, N, lead = x.shape[-1], weight.shape[0], x.shape[:-1]
     check.shapes(gain=(K,), weight=(N, K), weight_scale=(N,), bias=(N,))
     return lead, K, N, T, W, V
 
@@ -1339,8 +1308,7 @@ _PLANS_RMSNORM_FP8_LINEAR = Plans(
         "product": Workspace("lead N", torch.float32),
     },
     cast={"bias": "T"},
-    tuned=Tuned(rows="lead1 lead0", case="K N T bias", outputs="y",
-                spec="d732a9d193555b70d4f60d6f10da97d71103ccb9d0c9d453f4358ceecffeb33d"),
+    tuned=Tuned(rows="lead1 lead0", case="K N T bias", outputs="y", spec=_SPEC),
     partitions=(
         Partition(
             (_STEP_Q_SCALE_, Library("q", "weight", "y", rows="lead1 lead0", columns="N", inner="K", in_8_bits="f8",
@@ -1534,19 +1502,18 @@ def _fp8_gated_mlp_roles_y(
     b_tiles = roles.shared(gate_weight_map, STAGES, 2 * BLOCK_N, BLOCK_K)
     y_tiles = roles.shared(y_map, 2, BLOCK_LEAD1 // 2, BLOCK_N)
     full, empty = roles.barriers(STAGES, 1), roles.barriers(STAGES, 2)
-    roles.warp_specialize([(_fp8_gated_mlp_roles_y_group,
-                            (lead1, N, begin, end, K, scale_ptr, gate_scale_ptr, up_scale_ptr, scale_stride_lead1,
-                             scale_stride_lead0, gate_scale_stride_N, up_scale_stride_N, y_map, a_tiles, b_tiles,
-                             y_tiles, full, empty, BLOCK_LEAD1, BLOCK_N, GROUP, INDEX, VEC, BLOCK_K, STAGES, ACTIVATION,
-                             0)),
-                           (_fp8_gated_mlp_roles_y_group,
-                            (lead1, N, begin, end, K, scale_ptr, gate_scale_ptr, up_scale_ptr, scale_stride_lead1,
-                             scale_stride_lead0, gate_scale_stride_N, up_scale_stride_N, y_map, a_tiles, b_tiles,
-                             y_tiles, full, empty, BLOCK_LEAD1, BLOCK_N, GROUP, INDEX, VEC, BLOCK_K, STAGES, ACTIVATION,
-                             1)),
-                           (roles.load,
-                            (q_map, gate_weight_map, up_weight_map, a_tiles, b_tiles, full, empty, lead1, N, K, begin,
-                             end, GROUP, BLOCK_LEAD1, BLOCK_N, BLOCK_K, STAGES))], [4, 1], [232, 24])
+    roles.warp_specialize(
+        [(_fp8_gated_mlp_roles_y_group,
+          (lead1, N, begin, end, K, scale_ptr, gate_scale_ptr, up_scale_ptr, scale_stride_lead1, scale_stride_lead0,
+           gate_scale_stride_N, up_scale_stride_N, y_map, a_tiles, b_tiles, y_tiles, full, empty, BLOCK_LEAD1, BLOCK_N,
+           GROUP, INDEX, VEC, BLOCK_K, STAGES, ACTIVATION, 0)),
+         (_fp8_gated_mlp_roles_y_group,
+          (lead1, N, begin, end, K, scale_ptr, gate_scale_ptr, up_scale_ptr, scale_stride_lead1, scale_stride_lead0,
+           gate_scale_stride_N, up_scale_stride_N, y_map, a_tiles, b_tiles, y_tiles, full, empty, BLOCK_LEAD1, BLOCK_N,
+           GROUP, INDEX, VEC, BLOCK_K, STAGES, ACTIVATION, 1)),
+         (roles.load,
+          (q_map, gate_weight_map, up_weight_map, a_tiles, b_tiles, full, empty, lead1, N, K, begin, end, GROUP,
+           BLOCK_LEAD1, BLOCK_N, BLOCK_K, STAGES))], [4, 1], [232, 24])
 
 
 @triton.jit(do_not_specialize=["begin", "end", "gate_weight_up_weight_flip"])
@@ -1636,19 +1603,11 @@ def fp8_gated_mlp(x: torch.Tensor, gate_weight: torch.Tensor, gate_scale: torch.
 
 def _extents_fp8_gated_mlp(x, gate_weight, gate_scale, up_weight, up_scale, activation):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    gate_weight, gate_scale, up_weight, up_scale = (squeeze(gate_weight, 2), squeeze(gate_scale, 1),
-                                                    squeeze(up_weight, 2), squeeze(up_scale, 1))
-    check = Checker("fp8_gated_mlp", x=x, gate_weight=gate_weight, gate_scale=gate_scale, up_weight=up_weight,
-                    up_scale=up_scale)
-    check.ranks(x="[..., K]", gate_weight="[N, K]", gate_scale="[N]", up_weight="[N, K]", up_scale="[N]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16), "x")
-    check.dtype("f8e4m3", (torch.float8_e4m3fn,), "gate_weight")
-    check.dtype("f32", (torch.float32,), "gate_scale")
-    check.dtype("f8e4m3", (torch.float8_e4m3fn,), "up_weight")
-    check.dtype("f32", (torch.float32,), "up_scale")
-    K = x.shape[-1]
-    N = gate_weight.shape[0]
-    lead = x.shape[:-1]
+    check = Checker("fp8_gated_mlp", x="T[..., K]", gate_weight="f8e4m3[N, K]", gate_scale="f32[N]",
+                    up_weight="f8e4m3[N, K]", up_scale="f32[N]")
+    x, gate_weight, gate_scale, up_weight, up_scale = check.tensors(x, gate_weight, gate_scale, up_weight, up_scale)
+    T = check.dtype("T", "f16 bf16")
+    K, N, lead = x.shape[-1], gate_weight.shape[0], x.shape[:-1]
     check.shapes(gate_weight=(N, K), gate_scale=(N,), up_weight=(N, K), up_scale=(N,))
     check.choice("activation", activation, ("silu", "gelu"))
     return lead, K, N, T
@@ -1667,8 +1626,7 @@ _PLANS_FP8_GATED_MLP = Plans(
         "product": Workspace("lead N", torch.float32),
         "product_": Workspace("lead N", torch.float32),
     },
-    tuned=Tuned(rows="lead1 lead0", case="K N T", outputs="y",
-                spec="d732a9d193555b70d4f60d6f10da97d71103ccb9d0c9d453f4358ceecffeb33d"),
+    tuned=Tuned(rows="lead1 lead0", case="K N T", outputs="y", spec=_SPEC),
     partitions=(
         Partition(
             (_STEP_Q_SCALE, Step("y", (
@@ -2094,23 +2052,19 @@ def _fp8_gated_mlp_quantized_row_loop_hidden_hidden_scale(
                                                           (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_N, BLOCK_N):
             n = (start - ahead + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = device.inside(n, N // VEC * VEC, start, ahead, TAIL, VECTOR)
-            kept_stored = kept_tiles[start // BLOCK_N] if HELD else device.load_row(kept_row, n * kept_stride_N, n_mask,
-                                                                                    None, start, ahead, N, TAIL, VECTOR,
-                                                                                    "evict_first")
+            kept_stored = kept_tiles[start // BLOCK_N] if HELD else device.load_row(
+                kept_row, n * kept_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR, "evict_first")
             kept = kept_stored.to(tl.float32)
             gate_scale_stored = gate_scale_tiles[start // BLOCK_N] if HELD else device.load_shared(
-                gate_scale_ptr, n * gate_scale_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR,
-            )
+                gate_scale_ptr, n * gate_scale_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR)
             gate_scale = gate_scale_stored.to(tl.float32)
             scaled_kept = kept * scale * gate_scale
             gate = _by_activation_or_gate(scaled_kept, ACTIVATION)
-            kept_2_stored = kept_2_tiles[start // BLOCK_N] if HELD else device.load_row(kept__row, n * kept__stride_N,
-                                                                                        n_mask, None, start, ahead, N,
-                                                                                        TAIL, VECTOR, "evict_first")
+            kept_2_stored = kept_2_tiles[start // BLOCK_N] if HELD else device.load_row(
+                kept__row, n * kept__stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR, "evict_first")
             kept_2 = kept_2_stored.to(tl.float32)
             up_scale_stored = up_scale_tiles[start // BLOCK_N] if HELD else device.load_shared(
-                up_scale_ptr, n * up_scale_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR,
-            )
+                up_scale_ptr, n * up_scale_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR)
             up_scale = up_scale_stored.to(tl.float32)
             scaled = gate * (kept_2 * scale * up_scale)
             hidden = device.round_to(scaled * quotient, tl.float8e4nv)
@@ -2224,13 +2178,11 @@ def _fp8_gated_mlp_quantized_row_loop_hidden_hidden_scale_of_product_product_(
             n = (start - ahead + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = device.inside(n, N // VEC * VEC, start, ahead, TAIL, VECTOR)
             product_stored = product_tiles[start // BLOCK_N] if HELD else device.load_row(
-                product_row, n * product_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR, "evict_first",
-            )
+                product_row, n * product_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR, "evict_first")
             product = product_stored.to(tl.float32)
             gate = _by_activation_or_gate(product, ACTIVATION)
             product_2_stored = product_2_tiles[start // BLOCK_N] if HELD else device.load_row(
-                product__row, n * product__stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR, "evict_first",
-            )
+                product__row, n * product__stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR, "evict_first")
             product_2 = product_2_stored.to(tl.float32)
             scaled = gate * product_2
             hidden = device.round_to(scaled * quotient, tl.float8e4nv)
@@ -2292,19 +2244,11 @@ def fp8_gated_mlp_quantized(x: torch.Tensor, gate_weight: torch.Tensor, gate_sca
 
 def _extents_fp8_gated_mlp_quantized(x, gate_weight, gate_scale, up_weight, up_scale, activation):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    gate_weight, gate_scale, up_weight, up_scale = (squeeze(gate_weight, 2), squeeze(gate_scale, 1),
-                                                    squeeze(up_weight, 2), squeeze(up_scale, 1))
-    check = Checker("fp8_gated_mlp_quantized", x=x, gate_weight=gate_weight, gate_scale=gate_scale, up_weight=up_weight,
-                    up_scale=up_scale)
-    check.ranks(x="[..., K]", gate_weight="[N, K]", gate_scale="[N]", up_weight="[N, K]", up_scale="[N]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16), "x")
-    check.dtype("f8e4m3", (torch.float8_e4m3fn,), "gate_weight")
-    check.dtype("f32", (torch.float32,), "gate_scale")
-    check.dtype("f8e4m3", (torch.float8_e4m3fn,), "up_weight")
-    check.dtype("f32", (torch.float32,), "up_scale")
-    K = x.shape[-1]
-    N = gate_weight.shape[0]
-    lead = x.shape[:-1]
+    check = Checker("fp8_gated_mlp_quantized", x="T[..., K]", gate_weight="f8e4m3[N, K]", gate_scale="f32[N]",
+                    up_weight="f8e4m3[N, K]", up_scale="f32[N]")
+    x, gate_weight, gate_scale, up_weight, up_scale = check.tensors(x, gate_weight, gate_scale, up_weight, up_scale)
+    T = check.dtype("T", "f16 bf16")
+    K, N, lead = x.shape[-1], gate_weight.shape[0], x.shape[:-1]
     check.shapes(gate_weight=(N, K), gate_scale=(N,), up_weight=(N, K), up_scale=(N,))
     check.choice("activation", activation, ("silu", "gelu"))
     return lead, K, N, T
@@ -2327,8 +2271,7 @@ _PLANS_FP8_GATED_MLP_QUANTIZED = Plans(
         "product": Workspace("lead N", torch.float32),
         "product_": Workspace("lead N", torch.float32),
     },
-    tuned=Tuned(rows="", case="K N T", outputs="hidden hidden_scale",
-                spec="d732a9d193555b70d4f60d6f10da97d71103ccb9d0c9d453f4358ceecffeb33d"),
+    tuned=Tuned(rows="", case="K N T", outputs="hidden hidden_scale", spec=_SPEC),
     partitions=(
         Partition(
             (

@@ -21,10 +21,12 @@ import triton.language as tl
 
 from fusec.runtime import (
     Buffer, Checker, Elementwise, Gemm, GemmTma, Gemv, Library, Op, Partition, Plans, Resident, RowLoop, Step,
-    TensorMap, Tuned, Workspace, device, parameter, renamed, spread, squeeze,
+    TensorMap, Tuned, Workspace, device, parameter, renamed, spread,
 )
 
 __all__ = ["FusedGatedMLP", "fused_gated_mlp"]
+
+_SPEC = "13d738c2ed99e393133b1ed75f53ee36748389057e0edc57bd0f5f1e8ed65694"
 
 
 @triton.jit
@@ -245,14 +247,10 @@ def fused_gated_mlp(x: torch.Tensor, gate_weight: torch.Tensor, up_weight: torch
 
 def _extents_fused_gated_mlp(x, gate_weight, up_weight, activation):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    gate_weight, up_weight = squeeze(gate_weight, 2), squeeze(up_weight, 2)
-    check = Checker("fused_gated_mlp", x=x, gate_weight=gate_weight, up_weight=up_weight)
-    check.ranks(x="[..., K]", gate_weight="[N, K]", up_weight="[N, K]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
-    W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "gate_weight", "up_weight")
-    K = x.shape[-1]
-    N = gate_weight.shape[0]
-    lead = x.shape[:-1]
+    check = Checker("fused_gated_mlp", x="T[..., K]", gate_weight="W[N, K]", up_weight="W[N, K]")
+    x, gate_weight, up_weight = check.tensors(x, gate_weight, up_weight)
+    T, W = check.dtypes(T="f16 bf16 f32", W="f16 bf16 f32")
+    K, N, lead = x.shape[-1], gate_weight.shape[0], x.shape[:-1]
     check.shapes(gate_weight=(N, K), up_weight=(N, K))
     check.choice("activation", activation, ("silu", "gelu", "gelu_tanh", "relu"))
     return lead, K, N, T, W
@@ -268,8 +266,7 @@ _PLANS_FUSED_GATED_MLP = Plans(
         "gate_stride_lead1 gate_stride_lead0 up_stride_lead1 up_stride_lead0",
     workspace={"gate": Workspace("lead N", torch.float32), "up": Workspace("lead N", torch.float32)},
     cast={"gate_weight": "T", "up_weight": "T"},
-    tuned=Tuned(rows="lead1 lead0", case="K N T", outputs="y",
-                spec="13d738c2ed99e393133b1ed75f53ee36748389057e0edc57bd0f5f1e8ed65694"),
+    tuned=Tuned(rows="lead1 lead0", case="K N T", outputs="y", spec=_SPEC),
     partitions=(
         Partition((Step("y", (
             Gemv(few="lead1 lead0", of=Resident(_fused_gated_mlp_gemv, rows="lead1 lead0 N", tile="K", bytes="x",
@@ -343,7 +340,7 @@ class FusedGatedMLP(torch.nn.Module):
                  device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> None:
         super().__init__()
         check = Checker("FusedGatedMLP")
-        check.dtype_of_weights(dtype, (torch.float16, torch.bfloat16, torch.float32))
+        check.dtype_of_weights(dtype, "f16 bf16 f32")
         self.hidden_dim = check.size("hidden_dim", hidden_dim)
         self.intermediate_dim = check.size("intermediate_dim", intermediate_dim)
         self.activation = check.choice("activation", activation, ("silu", "gelu", "gelu_tanh", "relu"))

@@ -27,16 +27,17 @@ import triton.language as tl
 
 from fusec.runtime import (
     Buffer, Checker, Elementwise, Op, Partial, Plans, Resident, RowLoop, Rows, SplitRows, Step, Tuned, parameter, real,
-    squeeze,
 )
 
 __all__ = ["FusedRMSNormRoPE", "fused_rmsnorm_rope", "fused_rmsnorm_rope_batched", "fused_rmsnorm_rope_half"]
 
+_SPEC = "aa398a00fc26343516caee9b7be021c56726591067f398f81a7a5cf2f0d11e46"
+
 
 @triton.jit(do_not_specialize=["B", "S"])
 def _fused_rmsnorm_rope_rows(
-    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps, B, S, H, x_stride_B, x_stride_S, x_stride_HD, cos_stride_B,
-    cos_stride_S, cos_stride_D, sin_stride_B, sin_stride_S, sin_stride_D, weight_stride_HD, y_stride_B, y_stride_S,
+    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps, B, S, H, x_stride_B, x_stride_S, x_stride_HD, cos_stride_S,
+    cos_stride_D_2, cos_stride_D, sin_stride_S, sin_stride_D_2, sin_stride_D, weight_stride_HD, y_stride_B, y_stride_S,
     y_stride_HD,
     D: tl.constexpr, ROWS: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_H: tl.constexpr,
     EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, PREFETCH: tl.constexpr, VEC: tl.constexpr, OP: tl.constexpr,
@@ -56,24 +57,25 @@ def _fused_rmsnorm_rope_rows(
                     other=0.0).to(tl.float32)
     x_high = tl.load(x_row[:, None, None] + (h[None, :, None] * D + d[None, None, :] + D // 2) * x_stride_HD,
                      mask=mask_row_h_d, other=0.0).to(tl.float32)
-    if OP == "fused_rmsnorm_rope_batched":
-        cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC) + s * (cos_stride_S // VEC * VEC)
-        mask_row_d = row_mask[:, None] & d_mask[None, :]
-        cos_low = tl.load(cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d, other=0.0,
-                          eviction_policy="evict_last").to(tl.float32)
-        sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + s * (sin_stride_S // VEC * VEC)
-    else:
-        cos_row = cos_ptr + s * (cos_stride_S // VEC * VEC)
-        mask_row_d = row_mask[:, None] & d_mask[None, :]
-        cos_low = tl.load(cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d, other=0.0,
-                          eviction_policy="evict_last").to(tl.float32)
-        sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
-    sin_low = tl.load(sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d, other=0.0,
+    cos_row = cos_ptr + s * (cos_stride_S // VEC * VEC)
+    mask_row_d = row_mask[:, None] & d_mask[None, :]
+    if OP == "fused_rmsnorm_rope_half":
+        cos = tl.load(cos_row[:, None] + d[None, :] * cos_stride_D_2, mask=mask_row_d, other=0.0,
                       eviction_policy="evict_last").to(tl.float32)
-    cos_high = tl.load(cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, mask=mask_row_d, other=0.0,
-                       eviction_policy="evict_last").to(tl.float32)
-    sin_high = tl.load(sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, mask=mask_row_d, other=0.0,
-                       eviction_policy="evict_last").to(tl.float32)
+    else:
+        cos_low = tl.load(cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d, other=0.0,
+                          eviction_policy="evict_last").to(tl.float32)
+    sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
+    if OP == "fused_rmsnorm_rope_half":
+        sin = tl.load(sin_row[:, None] + d[None, :] * sin_stride_D_2, mask=mask_row_d, other=0.0,
+                      eviction_policy="evict_last").to(tl.float32)
+    else:
+        sin_low = tl.load(sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d, other=0.0,
+                          eviction_policy="evict_last").to(tl.float32)
+        cos_high = tl.load(cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, mask=mask_row_d, other=0.0,
+                           eviction_policy="evict_last").to(tl.float32)
+        sin_high = tl.load(sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, mask=mask_row_d, other=0.0,
+                           eviction_policy="evict_last").to(tl.float32)
     mask_h_d = h_mask[:, None] & d_mask[None, :]
     if PREFETCH:
         weight_low = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
@@ -91,16 +93,22 @@ def _fused_rmsnorm_rope_rows(
                               other=0.0).to(tl.float32)
     normed_high = x_high * rstd[:, None, None] * weight_high[None, :, :]
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
-    tl.store(y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * y_stride_HD,
-             normed_low * cos_low[:, None, :] - normed_high * sin_low[:, None, :], mask=mask_row_h_d)
-    tl.store(y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :] + D // 2) * y_stride_HD,
-             normed_high * cos_high[:, None, :] + normed_low * sin_high[:, None, :], mask=mask_row_h_d)
+    if OP == "fused_rmsnorm_rope_half":
+        tl.store(y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * y_stride_HD,
+                 normed_low * cos[:, None, :] - normed_high * sin[:, None, :], mask=mask_row_h_d)
+        tl.store(y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :] + D // 2) * y_stride_HD,
+                 normed_high * cos[:, None, :] + normed_low * sin[:, None, :], mask=mask_row_h_d)
+    else:
+        tl.store(y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * y_stride_HD,
+                 normed_low * cos_low[:, None, :] - normed_high * sin_low[:, None, :], mask=mask_row_h_d)
+        tl.store(y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :] + D // 2) * y_stride_HD,
+                 normed_high * cos_high[:, None, :] + normed_low * sin_high[:, None, :], mask=mask_row_h_d)
 
 
 @triton.jit(do_not_specialize=["S"])
 def _fused_rmsnorm_rope_resident(
-    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps, S, H, x_stride_B, x_stride_S, x_stride_HD, cos_stride_B,
-    cos_stride_S, cos_stride_D, sin_stride_B, sin_stride_S, sin_stride_D, weight_stride_HD, y_stride_B, y_stride_S,
+    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps, S, H, x_stride_B, x_stride_S, x_stride_HD, cos_stride_S,
+    cos_stride_D_2, cos_stride_D, sin_stride_S, sin_stride_D_2, sin_stride_D, weight_stride_HD, y_stride_B, y_stride_S,
     y_stride_HD,
     D: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_H: tl.constexpr, EVEN_D_2: tl.constexpr,
     INDEX: tl.constexpr, PREFETCH: tl.constexpr, VEC: tl.constexpr, OP: tl.constexpr,
@@ -117,21 +125,22 @@ def _fused_rmsnorm_rope_resident(
     x_low = tl.load(x_row + (h[:, None] * D + d[None, :]) * x_stride_HD, mask=mask_h_d, other=0.0).to(tl.float32)
     x_high = tl.load(x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD, mask=mask_h_d,
                      other=0.0).to(tl.float32)
-    if OP == "fused_rmsnorm_rope_batched":
-        cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC) + s * (cos_stride_S // VEC * VEC)
-        cos_low = tl.load(cos_row + d * cos_stride_D, mask=d_mask, other=0.0,
-                          eviction_policy="evict_last").to(tl.float32)
-        sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + s * (sin_stride_S // VEC * VEC)
+    cos_row = cos_ptr + s * (cos_stride_S // VEC * VEC)
+    if OP == "fused_rmsnorm_rope_half":
+        cos = tl.load(cos_row + d * cos_stride_D_2, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     else:
-        cos_row = cos_ptr + s * (cos_stride_S // VEC * VEC)
         cos_low = tl.load(cos_row + d * cos_stride_D, mask=d_mask, other=0.0,
                           eviction_policy="evict_last").to(tl.float32)
-        sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
-    sin_low = tl.load(sin_row + d * sin_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    cos_high = tl.load(cos_row + (d + D // 2) * cos_stride_D, mask=d_mask, other=0.0,
-                       eviction_policy="evict_last").to(tl.float32)
-    sin_high = tl.load(sin_row + (d + D // 2) * sin_stride_D, mask=d_mask, other=0.0,
-                       eviction_policy="evict_last").to(tl.float32)
+    sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
+    if OP == "fused_rmsnorm_rope_half":
+        sin = tl.load(sin_row + d * sin_stride_D_2, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
+    else:
+        sin_low = tl.load(sin_row + d * sin_stride_D, mask=d_mask, other=0.0,
+                          eviction_policy="evict_last").to(tl.float32)
+        cos_high = tl.load(cos_row + (d + D // 2) * cos_stride_D, mask=d_mask, other=0.0,
+                           eviction_policy="evict_last").to(tl.float32)
+        sin_high = tl.load(sin_row + (d + D // 2) * sin_stride_D, mask=d_mask, other=0.0,
+                           eviction_policy="evict_last").to(tl.float32)
     if PREFETCH:
         weight_low = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
                              other=0.0).to(tl.float32)
@@ -148,10 +157,16 @@ def _fused_rmsnorm_rope_resident(
                               other=0.0).to(tl.float32)
     normed_high = x_high * rstd * weight_high
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
-    tl.store(y_row + (h[:, None] * D + d[None, :]) * y_stride_HD,
-             normed_low * cos_low[None, :] - normed_high * sin_low[None, :], mask=mask_h_d)
-    tl.store(y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD,
-             normed_high * cos_high[None, :] + normed_low * sin_high[None, :], mask=mask_h_d)
+    if OP == "fused_rmsnorm_rope_half":
+        tl.store(y_row + (h[:, None] * D + d[None, :]) * y_stride_HD,
+                 normed_low * cos[None, :] - normed_high * sin[None, :], mask=mask_h_d)
+        tl.store(y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD,
+                 normed_high * cos[None, :] + normed_low * sin[None, :], mask=mask_h_d)
+    else:
+        tl.store(y_row + (h[:, None] * D + d[None, :]) * y_stride_HD,
+                 normed_low * cos_low[None, :] - normed_high * sin_low[None, :], mask=mask_h_d)
+        tl.store(y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD,
+                 normed_high * cos_high[None, :] + normed_low * sin_high[None, :], mask=mask_h_d)
 
 
 @triton.jit(do_not_specialize=["S"])
@@ -183,13 +198,12 @@ def _fused_rmsnorm_rope_row_loop(
     rstd = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
     if OP == "fused_rmsnorm_rope_batched":
         cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC) + s * (cos_stride_S // VEC * VEC)
-        cos_low = tl.load(cos_row + d * cos_stride_D, mask=d_mask, other=0.0,
-                          eviction_policy="evict_last").to(tl.float32)
-        sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + s * (sin_stride_S // VEC * VEC)
     else:
         cos_row = cos_ptr + s * (cos_stride_S // VEC * VEC)
-        cos_low = tl.load(cos_row + d * cos_stride_D, mask=d_mask, other=0.0,
-                          eviction_policy="evict_last").to(tl.float32)
+    cos_low = tl.load(cos_row + d * cos_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
+    if OP == "fused_rmsnorm_rope_batched":
+        sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + s * (sin_stride_S // VEC * VEC)
+    else:
         sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
     sin_low = tl.load(sin_row + d * sin_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
@@ -247,8 +261,10 @@ def _fused_rmsnorm_rope_partial_total(
 @triton.jit(do_not_specialize=["B", "H", "S"])
 def _fused_rmsnorm_rope_combine(
     x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, partial_total_ptr, eps, D, B, H, S, x_stride_B, x_stride_S, x_stride_HD,
-    weight_stride_HD, cos_stride_S, cos_stride_D, sin_stride_S, sin_stride_D, y_stride_B, y_stride_S, y_stride_HD,
+    weight_stride_HD, cos_stride_B, cos_stride_S, cos_stride_D_2, cos_stride_D, sin_stride_B, sin_stride_S,
+    sin_stride_D_2, sin_stride_D, y_stride_B, y_stride_S, y_stride_HD,
     ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    OP: tl.constexpr,
 ):
     """The result, from the partial results."""
     pid = tl.program_id(0)
@@ -272,25 +288,49 @@ def _fused_rmsnorm_rope_combine(
     weight_low = tl.load(weight_row[:, None] + d[None, :] * weight_stride_HD, mask=mask_row_d, other=0.0,
                          eviction_policy="evict_last").to(tl.float32)
     normed_low = x_low * rstd[:, None] * weight_low
-    cos_row = cos_ptr + s * (cos_stride_S // VEC * VEC)
-    cos_low = tl.load(cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d, other=0.0,
+    if OP == "fused_rmsnorm_rope_half":
+        cos_row = cos_ptr + s * (cos_stride_S // VEC * VEC)
+        cos = tl.load(cos_row[:, None] + d[None, :] * cos_stride_D_2, mask=mask_row_d, other=0.0,
                       eviction_policy="evict_last").to(tl.float32)
+    elif OP == "fused_rmsnorm_rope_batched":
+        cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC) + s * (cos_stride_S // VEC * VEC)
+        cos_low = tl.load(cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d, other=0.0,
+                          eviction_policy="evict_last").to(tl.float32)
+    else:
+        cos_row = cos_ptr + s * (cos_stride_S // VEC * VEC)
+        cos_low = tl.load(cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d, other=0.0,
+                          eviction_policy="evict_last").to(tl.float32)
     x_high = tl.load(x_row[:, None] + (d[None, :] + D // 2) * x_stride_HD, mask=mask_row_d, other=0.0,
                      eviction_policy="evict_last").to(tl.float32)
     weight_high = tl.load(weight_row[:, None] + (d[None, :] + D // 2) * weight_stride_HD, mask=mask_row_d, other=0.0,
                           eviction_policy="evict_last").to(tl.float32)
     normed_high = x_high * rstd[:, None] * weight_high
-    sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
-    sin_low = tl.load(sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d, other=0.0,
+    if OP == "fused_rmsnorm_rope_half":
+        sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
+        sin = tl.load(sin_row[:, None] + d[None, :] * sin_stride_D_2, mask=mask_row_d, other=0.0,
                       eviction_policy="evict_last").to(tl.float32)
+    elif OP == "fused_rmsnorm_rope_batched":
+        sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + s * (sin_stride_S // VEC * VEC)
+        sin_low = tl.load(sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d, other=0.0,
+                          eviction_policy="evict_last").to(tl.float32)
+    else:
+        sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
+        sin_low = tl.load(sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d, other=0.0,
+                          eviction_policy="evict_last").to(tl.float32)
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC) + h * D * y_stride_HD
-    tl.store(y_row[:, None] + d[None, :] * y_stride_HD, normed_low * cos_low - normed_high * sin_low, mask=mask_row_d)
-    cos_high = tl.load(cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, mask=mask_row_d, other=0.0,
-                       eviction_policy="evict_last").to(tl.float32)
-    sin_high = tl.load(sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, mask=mask_row_d, other=0.0,
-                       eviction_policy="evict_last").to(tl.float32)
-    tl.store(y_row[:, None] + (d[None, :] + D // 2) * y_stride_HD, normed_high * cos_high + normed_low * sin_high,
-             mask=mask_row_d)
+    if OP == "fused_rmsnorm_rope_half":
+        tl.store(y_row[:, None] + d[None, :] * y_stride_HD, normed_low * cos - normed_high * sin, mask=mask_row_d)
+        tl.store(y_row[:, None] + (d[None, :] + D // 2) * y_stride_HD, normed_high * cos + normed_low * sin,
+                 mask=mask_row_d)
+    else:
+        tl.store(y_row[:, None] + d[None, :] * y_stride_HD, normed_low * cos_low - normed_high * sin_low,
+                 mask=mask_row_d)
+        cos_high = tl.load(cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, mask=mask_row_d, other=0.0,
+                           eviction_policy="evict_last").to(tl.float32)
+        sin_high = tl.load(sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, mask=mask_row_d, other=0.0,
+                           eviction_policy="evict_last").to(tl.float32)
+        tl.store(y_row[:, None] + (d[None, :] + D // 2) * y_stride_HD, normed_high * cos_high + normed_low * sin_high,
+                 mask=mask_row_d)
 
 
 def reference_fused_rmsnorm_rope(
@@ -344,15 +384,10 @@ def fused_rmsnorm_rope(x: torch.Tensor, weight: torch.Tensor, cos: torch.Tensor,
 
 def _extents_fused_rmsnorm_rope(x, weight, cos, sin, num_heads):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    x, weight, cos, sin = squeeze(x, 3), squeeze(weight, 1), squeeze(cos, 2), squeeze(sin, 2)
-    check = Checker("fused_rmsnorm_rope", x=x, weight=weight, cos=cos, sin=sin)
-    check.ranks(x="[B, S, H*D]", weight="[H*D]", cos="[S, D]", sin="[S, D]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
-    W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "weight")
-    C = check.dtype("C", (torch.float16, torch.bfloat16, torch.float32), "cos", "sin")
-    B = x.shape[0]
-    S = x.shape[1]
-    D = cos.shape[1]
+    check = Checker("fused_rmsnorm_rope", x="T[B, S, H*D]", weight="W[H*D]", cos="C[S, D]", sin="C[S, D]")
+    x, weight, cos, sin = check.tensors(x, weight, cos, sin)
+    T, W, C = check.dtypes(T="f16 bf16 f32", W="f16 bf16 f32", C="f16 bf16 f32")
+    B, S, D = x.shape[0], x.shape[1], cos.shape[1]
     H = check.quotient("H", "x", 2, x.shape[2], D)
     check.shapes(x=(B, S, D * H), weight=(D * H,), cos=(S, D), sin=(S, D))
     check.extent("H", "num_heads", num_heads, H)
@@ -364,8 +399,7 @@ _PLANS_FUSED_RMSNORM_ROPE = Plans(
     strides={"x": "B S H*D", "weight": "H*D", "cos": "S D", "sin": "S D", "y": "B S H*D"},
     sizes=lambda D, H: {"H*D": D * H, "D/2": D // 2},
     vec="x_stride_B x_stride_S cos_stride_S sin_stride_S y_stride_B y_stride_S", op="fused_rmsnorm_rope",
-    tuned=Tuned(rows="B S", case="D H T C", outputs="y",
-                spec="aa398a00fc26343516caee9b7be021c56726591067f398f81a7a5cf2f0d11e46"),
+    tuned=Tuned(rows="B S", case="D H T C", outputs="y", spec=_SPEC),
     steps=(Step("y", (
         Rows(_fused_rmsnorm_rope_rows, rows="B S", tile="H D/2"),
         Resident(_fused_rmsnorm_rope_resident, rows="B S", tile="H D/2", bytes="x", parts=2, words=1,
@@ -413,7 +447,7 @@ class FusedRMSNormRoPE(torch.nn.Module):
                  dtype: torch.dtype | None = None) -> None:
         super().__init__()
         check = Checker("FusedRMSNormRoPE")
-        check.dtype_of_weights(dtype, (torch.float16, torch.bfloat16, torch.float32))
+        check.dtype_of_weights(dtype, "f16 bf16 f32")
         self.hidden_dim = check.size("hidden_dim", hidden_dim)
         self.head_dim = check.size("head_dim", head_dim)
         self.eps = real("FusedRMSNormRoPE", "eps", eps)
@@ -434,103 +468,6 @@ class FusedRMSNormRoPE(torch.nn.Module):
 
     def extra_repr(self) -> str:
         return f"hidden_dim={self.hidden_dim}, head_dim={self.head_dim}, eps={self.eps}"
-
-
-@triton.jit(do_not_specialize=["B", "S"])
-def _fused_rmsnorm_rope_half_rows(
-    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps, B, S, H, x_stride_B, x_stride_S, x_stride_HD, cos_stride_S,
-    cos_stride_D_2, sin_stride_S, sin_stride_D_2, weight_stride_HD, y_stride_B, y_stride_S, y_stride_HD,
-    D: tl.constexpr, ROWS: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_H: tl.constexpr,
-    EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, PREFETCH: tl.constexpr, VEC: tl.constexpr,
-):
-    """Several rows (B, S) per program, H, D/2 in registers."""
-    pid = tl.program_id(0)
-    row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(B, tl.int64) * S
-    b, s = row // S, row % S
-    h = tl.arange(0, BLOCK_H).to(INDEX)
-    h_mask = (h < H) | EVEN_H
-    d = tl.arange(0, BLOCK_D_2).to(INDEX)
-    d_mask = (d < D // 2) | EVEN_D_2
-    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
-    mask_row_h_d = row_mask[:, None, None] & h_mask[None, :, None] & d_mask[None, None, :]
-    x_low = tl.load(x_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * x_stride_HD, mask=mask_row_h_d,
-                    other=0.0).to(tl.float32)
-    x_high = tl.load(x_row[:, None, None] + (h[None, :, None] * D + d[None, None, :] + D // 2) * x_stride_HD,
-                     mask=mask_row_h_d, other=0.0).to(tl.float32)
-    cos_row = cos_ptr + s * (cos_stride_S // VEC * VEC)
-    mask_row_d = row_mask[:, None] & d_mask[None, :]
-    cos = tl.load(cos_row[:, None] + d[None, :] * cos_stride_D_2, mask=mask_row_d, other=0.0,
-                  eviction_policy="evict_last").to(tl.float32)
-    sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
-    sin = tl.load(sin_row[:, None] + d[None, :] * sin_stride_D_2, mask=mask_row_d, other=0.0,
-                  eviction_policy="evict_last").to(tl.float32)
-    mask_h_d = h_mask[:, None] & d_mask[None, :]
-    if PREFETCH:
-        weight_low = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
-                             other=0.0).to(tl.float32)
-        weight_high = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d,
-                              other=0.0).to(tl.float32)
-    total = tl.sum(tl.sum(x_low * x_low + x_high * x_high, 2), 1)
-    rstd = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
-    if not PREFETCH:
-        weight_low = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
-                             other=0.0).to(tl.float32)
-    normed_low = x_low * rstd[:, None, None] * weight_low[None, :, :]
-    if not PREFETCH:
-        weight_high = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d,
-                              other=0.0).to(tl.float32)
-    normed_high = x_high * rstd[:, None, None] * weight_high[None, :, :]
-    y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
-    tl.store(y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * y_stride_HD,
-             normed_low * cos[:, None, :] - normed_high * sin[:, None, :], mask=mask_row_h_d)
-    tl.store(y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :] + D // 2) * y_stride_HD,
-             normed_high * cos[:, None, :] + normed_low * sin[:, None, :], mask=mask_row_h_d)
-
-
-@triton.jit(do_not_specialize=["S"])
-def _fused_rmsnorm_rope_half_resident(
-    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps, S, H, x_stride_B, x_stride_S, x_stride_HD, cos_stride_S,
-    cos_stride_D_2, sin_stride_S, sin_stride_D_2, weight_stride_HD, y_stride_B, y_stride_S, y_stride_HD,
-    D: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_H: tl.constexpr, EVEN_D_2: tl.constexpr,
-    INDEX: tl.constexpr, PREFETCH: tl.constexpr, VEC: tl.constexpr,
-):
-    """One program per B, S, H, D/2 in registers."""
-    row = tl.program_id(0).to(tl.int64)
-    b, s = row // S, row % S
-    h = tl.arange(0, BLOCK_H).to(INDEX)
-    h_mask = (h < H) | EVEN_H
-    d = tl.arange(0, BLOCK_D_2).to(INDEX)
-    d_mask = (d < D // 2) | EVEN_D_2
-    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
-    mask_h_d = h_mask[:, None] & d_mask[None, :]
-    x_low = tl.load(x_row + (h[:, None] * D + d[None, :]) * x_stride_HD, mask=mask_h_d, other=0.0).to(tl.float32)
-    x_high = tl.load(x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD, mask=mask_h_d,
-                     other=0.0).to(tl.float32)
-    cos_row = cos_ptr + s * (cos_stride_S // VEC * VEC)
-    cos = tl.load(cos_row + d * cos_stride_D_2, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
-    sin = tl.load(sin_row + d * sin_stride_D_2, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    if PREFETCH:
-        weight_low = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
-                             other=0.0).to(tl.float32)
-        weight_high = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d,
-                              other=0.0).to(tl.float32)
-    total = tl.sum(tl.sum(x_low * x_low + x_high * x_high, 1), 0)
-    rstd = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
-    if not PREFETCH:
-        weight_low = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
-                             other=0.0).to(tl.float32)
-    normed_low = x_low * rstd * weight_low
-    if not PREFETCH:
-        weight_high = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d,
-                              other=0.0).to(tl.float32)
-    normed_high = x_high * rstd * weight_high
-    y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
-    tl.store(y_row + (h[:, None] * D + d[None, :]) * y_stride_HD,
-             normed_low * cos[None, :] - normed_high * sin[None, :], mask=mask_h_d)
-    tl.store(y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD,
-             normed_high * cos[None, :] + normed_low * sin[None, :], mask=mask_h_d)
 
 
 @triton.jit(do_not_specialize=["S"])
@@ -585,51 +522,6 @@ def _fused_rmsnorm_rope_half_row_loop(
                      normed_high * cos[None, :] + normed_low * sin[None, :], mask=mask_h_d_2)
 
 
-@triton.jit(do_not_specialize=["B", "H", "S"])
-def _fused_rmsnorm_rope_half_combine(
-    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, partial_total_ptr, eps, D, B, H, S, x_stride_B, x_stride_S, x_stride_HD,
-    weight_stride_HD, cos_stride_S, cos_stride_D_2, sin_stride_S, sin_stride_D_2, y_stride_B, y_stride_S, y_stride_HD,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """The result, from the partial results."""
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
-    row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(B, tl.int64) * H * S
-    b, s = row // (tl.cast(H, tl.int64) * S), row // H % S
-    h = row % H
-    d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
-    d_mask = d < D // 2
-    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC) + h * D * x_stride_HD
-    mask_row_d = row_mask[:, None] & d_mask[None, :]
-    x_low = tl.load(x_row[:, None] + d[None, :] * x_stride_HD, mask=mask_row_d, other=0.0,
-                    eviction_policy="evict_last").to(tl.float32)
-    splits = tl.arange(0, SPLITS)
-    total_parts = tl.load(partial_total_ptr + b[:, None] * (S * SPLITS) + s[:, None] * SPLITS + splits[None, :],
-                          mask=row_mask[:, None], other=0.0)
-    total = tl.sum(total_parts, 1)
-    rstd = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
-    weight_row = weight_ptr + h * D * weight_stride_HD
-    weight_low = tl.load(weight_row[:, None] + d[None, :] * weight_stride_HD, mask=mask_row_d, other=0.0,
-                         eviction_policy="evict_last").to(tl.float32)
-    normed_low = x_low * rstd[:, None] * weight_low
-    cos_row = cos_ptr + s * (cos_stride_S // VEC * VEC)
-    cos = tl.load(cos_row[:, None] + d[None, :] * cos_stride_D_2, mask=mask_row_d, other=0.0,
-                  eviction_policy="evict_last").to(tl.float32)
-    x_high = tl.load(x_row[:, None] + (d[None, :] + D // 2) * x_stride_HD, mask=mask_row_d, other=0.0,
-                     eviction_policy="evict_last").to(tl.float32)
-    weight_high = tl.load(weight_row[:, None] + (d[None, :] + D // 2) * weight_stride_HD, mask=mask_row_d, other=0.0,
-                          eviction_policy="evict_last").to(tl.float32)
-    normed_high = x_high * rstd[:, None] * weight_high
-    sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
-    sin = tl.load(sin_row[:, None] + d[None, :] * sin_stride_D_2, mask=mask_row_d, other=0.0,
-                  eviction_policy="evict_last").to(tl.float32)
-    y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC) + h * D * y_stride_HD
-    tl.store(y_row[:, None] + d[None, :] * y_stride_HD, normed_low * cos - normed_high * sin, mask=mask_row_d)
-    tl.store(y_row[:, None] + (d[None, :] + D // 2) * y_stride_HD, normed_high * cos + normed_low * sin,
-             mask=mask_row_d)
-
-
 def reference_fused_rmsnorm_rope_half(
     x: torch.Tensor, weight: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, eps: float = 1e-6,
     num_heads: int | None = None,
@@ -676,14 +568,10 @@ def fused_rmsnorm_rope_half(x: torch.Tensor, weight: torch.Tensor, cos: torch.Te
 
 def _extents_fused_rmsnorm_rope_half(x, weight, cos, sin, num_heads):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    x, weight, cos, sin = squeeze(x, 3), squeeze(weight, 1), squeeze(cos, 2), squeeze(sin, 2)
-    check = Checker("fused_rmsnorm_rope_half", x=x, weight=weight, cos=cos, sin=sin)
-    check.ranks(x="[B, S, H*D]", weight="[H*D]", cos="[S, D/2]", sin="[S, D/2]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
-    W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "weight")
-    C = check.dtype("C", (torch.float16, torch.bfloat16, torch.float32), "cos", "sin")
-    B = x.shape[0]
-    S = x.shape[1]
+    check = Checker("fused_rmsnorm_rope_half", x="T[B, S, H*D]", weight="W[H*D]", cos="C[S, D/2]", sin="C[S, D/2]")
+    x, weight, cos, sin = check.tensors(x, weight, cos, sin)
+    T, W, C = check.dtypes(T="f16 bf16 f32", W="f16 bf16 f32", C="f16 bf16 f32")
+    B, S = x.shape[0], x.shape[1]
     D = check.quotient("D", "cos", 1, 2 * cos.shape[1], 1)
     H = check.quotient("H", "x", 2, x.shape[2], D)
     check.shapes(x=(B, S, D * H), weight=(D * H,), cos=(S, D // 2), sin=(S, D // 2))
@@ -695,18 +583,17 @@ _PLANS_FUSED_RMSNORM_ROPE_HALF = Plans(
     extents="B S D H T W C", scalars="eps", settings="num_heads",
     strides={"x": "B S H*D", "weight": "H*D", "cos": "S D/2", "sin": "S D/2", "y": "B S H*D"},
     sizes=lambda D, H: {"D/2": D // 2, "H*D": D * H},
-    vec="x_stride_B x_stride_S cos_stride_S sin_stride_S y_stride_B y_stride_S",
-    tuned=Tuned(rows="B S", case="D H T C", outputs="y",
-                spec="aa398a00fc26343516caee9b7be021c56726591067f398f81a7a5cf2f0d11e46"),
+    vec="x_stride_B x_stride_S cos_stride_S sin_stride_S y_stride_B y_stride_S", op="fused_rmsnorm_rope_half",
+    tuned=Tuned(rows="B S", case="D H T C", outputs="y", spec=_SPEC),
     steps=(Step("y", (
-        Rows(_fused_rmsnorm_rope_half_rows, rows="B S", tile="H D/2"),
-        Resident(_fused_rmsnorm_rope_half_resident, rows="B S", tile="H D/2", bytes="x", parts=2, words=1,
+        Rows(_fused_rmsnorm_rope_rows, rows="B S", tile="H D/2"),
+        Resident(_fused_rmsnorm_rope_resident, rows="B S", tile="H D/2", bytes="x", parts=2, words=1,
                  words_per_byte=0.25),
         RowLoop(_fused_rmsnorm_rope_half_row_loop, rows="B S", loop="H", tile="D/2", words=4),
         SplitRows(
             (Partial(_fused_rmsnorm_rope_partial_total, rows="B S", loop="H D/2", sums={"partial_total": "B S"},
                      words=3),),
-            Elementwise(_fused_rmsnorm_rope_half_combine, rows="B S H", block="D/2", splits=True),
+            Elementwise(_fused_rmsnorm_rope_combine, rows="B S H", block="D/2", splits=True),
         ),
     )),),
 )
@@ -718,54 +605,111 @@ _OP_FUSED_RMSNORM_ROPE_HALF = Op(
 )
 
 
-@triton.jit(do_not_specialize=["B", "H", "S"])
-def _fused_rmsnorm_rope_batched_combine(
-    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, partial_total_ptr, eps, D, B, H, S, x_stride_B, x_stride_S, x_stride_HD,
-    weight_stride_HD, cos_stride_B, cos_stride_S, cos_stride_D, sin_stride_B, sin_stride_S, sin_stride_D, y_stride_B,
-    y_stride_S, y_stride_HD,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+@triton.jit(do_not_specialize=["B", "S"])
+def _fused_rmsnorm_rope_batched_rows(
+    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps, B, S, H, x_stride_B, x_stride_S, x_stride_HD, cos_stride_B,
+    cos_stride_S, cos_stride_D, sin_stride_B, sin_stride_S, sin_stride_D, weight_stride_HD, y_stride_B, y_stride_S,
+    y_stride_HD,
+    D: tl.constexpr, ROWS: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_H: tl.constexpr,
+    EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, PREFETCH: tl.constexpr, VEC: tl.constexpr,
 ):
-    """The result, from the partial results."""
+    """Several rows (B, S) per program, H, D/2 in registers."""
     pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
-    row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(B, tl.int64) * H * S
-    b, s = row // (tl.cast(H, tl.int64) * S), row // H % S
-    h = row % H
-    d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
-    d_mask = d < D // 2
-    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC) + h * D * x_stride_HD
-    mask_row_d = row_mask[:, None] & d_mask[None, :]
-    x_low = tl.load(x_row[:, None] + d[None, :] * x_stride_HD, mask=mask_row_d, other=0.0,
-                    eviction_policy="evict_last").to(tl.float32)
-    splits = tl.arange(0, SPLITS)
-    total_parts = tl.load(partial_total_ptr + b[:, None] * (S * SPLITS) + s[:, None] * SPLITS + splits[None, :],
-                          mask=row_mask[:, None], other=0.0)
-    total = tl.sum(total_parts, 1)
-    rstd = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
-    weight_row = weight_ptr + h * D * weight_stride_HD
-    weight_low = tl.load(weight_row[:, None] + d[None, :] * weight_stride_HD, mask=mask_row_d, other=0.0,
-                         eviction_policy="evict_last").to(tl.float32)
-    normed_low = x_low * rstd[:, None] * weight_low
+    row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    row_mask = row < tl.cast(B, tl.int64) * S
+    b, s = row // S, row % S
+    h = tl.arange(0, BLOCK_H).to(INDEX)
+    h_mask = (h < H) | EVEN_H
+    d = tl.arange(0, BLOCK_D_2).to(INDEX)
+    d_mask = (d < D // 2) | EVEN_D_2
+    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
+    mask_row_h_d = row_mask[:, None, None] & h_mask[None, :, None] & d_mask[None, None, :]
+    x_low = tl.load(x_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * x_stride_HD, mask=mask_row_h_d,
+                    other=0.0).to(tl.float32)
+    x_high = tl.load(x_row[:, None, None] + (h[None, :, None] * D + d[None, None, :] + D // 2) * x_stride_HD,
+                     mask=mask_row_h_d, other=0.0).to(tl.float32)
     cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC) + s * (cos_stride_S // VEC * VEC)
+    mask_row_d = row_mask[:, None] & d_mask[None, :]
     cos_low = tl.load(cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d, other=0.0,
                       eviction_policy="evict_last").to(tl.float32)
-    x_high = tl.load(x_row[:, None] + (d[None, :] + D // 2) * x_stride_HD, mask=mask_row_d, other=0.0,
-                     eviction_policy="evict_last").to(tl.float32)
-    weight_high = tl.load(weight_row[:, None] + (d[None, :] + D // 2) * weight_stride_HD, mask=mask_row_d, other=0.0,
-                          eviction_policy="evict_last").to(tl.float32)
-    normed_high = x_high * rstd[:, None] * weight_high
     sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + s * (sin_stride_S // VEC * VEC)
     sin_low = tl.load(sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d, other=0.0,
                       eviction_policy="evict_last").to(tl.float32)
-    y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC) + h * D * y_stride_HD
-    tl.store(y_row[:, None] + d[None, :] * y_stride_HD, normed_low * cos_low - normed_high * sin_low, mask=mask_row_d)
     cos_high = tl.load(cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, mask=mask_row_d, other=0.0,
                        eviction_policy="evict_last").to(tl.float32)
     sin_high = tl.load(sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, mask=mask_row_d, other=0.0,
                        eviction_policy="evict_last").to(tl.float32)
-    tl.store(y_row[:, None] + (d[None, :] + D // 2) * y_stride_HD, normed_high * cos_high + normed_low * sin_high,
-             mask=mask_row_d)
+    mask_h_d = h_mask[:, None] & d_mask[None, :]
+    if PREFETCH:
+        weight_low = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
+                             other=0.0).to(tl.float32)
+        weight_high = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d,
+                              other=0.0).to(tl.float32)
+    total = tl.sum(tl.sum(x_low * x_low + x_high * x_high, 2), 1)
+    rstd = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
+    if not PREFETCH:
+        weight_low = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
+                             other=0.0).to(tl.float32)
+    normed_low = x_low * rstd[:, None, None] * weight_low[None, :, :]
+    if not PREFETCH:
+        weight_high = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d,
+                              other=0.0).to(tl.float32)
+    normed_high = x_high * rstd[:, None, None] * weight_high[None, :, :]
+    y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
+    tl.store(y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * y_stride_HD,
+             normed_low * cos_low[:, None, :] - normed_high * sin_low[:, None, :], mask=mask_row_h_d)
+    tl.store(y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :] + D // 2) * y_stride_HD,
+             normed_high * cos_high[:, None, :] + normed_low * sin_high[:, None, :], mask=mask_row_h_d)
+
+
+@triton.jit(do_not_specialize=["S"])
+def _fused_rmsnorm_rope_batched_resident(
+    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps, S, H, x_stride_B, x_stride_S, x_stride_HD, cos_stride_B,
+    cos_stride_S, cos_stride_D, sin_stride_B, sin_stride_S, sin_stride_D, weight_stride_HD, y_stride_B, y_stride_S,
+    y_stride_HD,
+    D: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_H: tl.constexpr, EVEN_D_2: tl.constexpr,
+    INDEX: tl.constexpr, PREFETCH: tl.constexpr, VEC: tl.constexpr,
+):
+    """One program per B, S, H, D/2 in registers."""
+    row = tl.program_id(0).to(tl.int64)
+    b, s = row // S, row % S
+    h = tl.arange(0, BLOCK_H).to(INDEX)
+    h_mask = (h < H) | EVEN_H
+    d = tl.arange(0, BLOCK_D_2).to(INDEX)
+    d_mask = (d < D // 2) | EVEN_D_2
+    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
+    mask_h_d = h_mask[:, None] & d_mask[None, :]
+    x_low = tl.load(x_row + (h[:, None] * D + d[None, :]) * x_stride_HD, mask=mask_h_d, other=0.0).to(tl.float32)
+    x_high = tl.load(x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD, mask=mask_h_d,
+                     other=0.0).to(tl.float32)
+    cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC) + s * (cos_stride_S // VEC * VEC)
+    cos_low = tl.load(cos_row + d * cos_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
+    sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + s * (sin_stride_S // VEC * VEC)
+    sin_low = tl.load(sin_row + d * sin_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
+    cos_high = tl.load(cos_row + (d + D // 2) * cos_stride_D, mask=d_mask, other=0.0,
+                       eviction_policy="evict_last").to(tl.float32)
+    sin_high = tl.load(sin_row + (d + D // 2) * sin_stride_D, mask=d_mask, other=0.0,
+                       eviction_policy="evict_last").to(tl.float32)
+    if PREFETCH:
+        weight_low = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
+                             other=0.0).to(tl.float32)
+        weight_high = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d,
+                              other=0.0).to(tl.float32)
+    total = tl.sum(tl.sum(x_low * x_low + x_high * x_high, 1), 0)
+    rstd = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
+    if not PREFETCH:
+        weight_low = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
+                             other=0.0).to(tl.float32)
+    normed_low = x_low * rstd * weight_low
+    if not PREFETCH:
+        weight_high = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d,
+                              other=0.0).to(tl.float32)
+    normed_high = x_high * rstd * weight_high
+    y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
+    tl.store(y_row + (h[:, None] * D + d[None, :]) * y_stride_HD,
+             normed_low * cos_low[None, :] - normed_high * sin_low[None, :], mask=mask_h_d)
+    tl.store(y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD,
+             normed_high * cos_high[None, :] + normed_low * sin_high[None, :], mask=mask_h_d)
 
 
 def reference_fused_rmsnorm_rope_batched(
@@ -816,15 +760,10 @@ def fused_rmsnorm_rope_batched(x: torch.Tensor, weight: torch.Tensor, cos: torch
 
 def _extents_fused_rmsnorm_rope_batched(x, weight, cos, sin, num_heads):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    x, weight, cos, sin = squeeze(x, 3), squeeze(weight, 1), squeeze(cos, 3), squeeze(sin, 3)
-    check = Checker("fused_rmsnorm_rope_batched", x=x, weight=weight, cos=cos, sin=sin)
-    check.ranks(x="[B, S, H*D]", weight="[H*D]", cos="[B, S, D]", sin="[B, S, D]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
-    W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "weight")
-    C = check.dtype("C", (torch.float16, torch.bfloat16, torch.float32), "cos", "sin")
-    B = x.shape[0]
-    S = x.shape[1]
-    D = cos.shape[2]
+    check = Checker("fused_rmsnorm_rope_batched", x="T[B, S, H*D]", weight="W[H*D]", cos="C[B, S, D]", sin="C[B, S, D]")
+    x, weight, cos, sin = check.tensors(x, weight, cos, sin)
+    T, W, C = check.dtypes(T="f16 bf16 f32", W="f16 bf16 f32", C="f16 bf16 f32")
+    B, S, D = x.shape[0], x.shape[1], cos.shape[2]
     H = check.quotient("H", "x", 2, x.shape[2], D)
     check.shapes(x=(B, S, D * H), weight=(D * H,), cos=(B, S, D), sin=(B, S, D))
     check.extent("H", "num_heads", num_heads, H)
@@ -837,17 +776,16 @@ _PLANS_FUSED_RMSNORM_ROPE_BATCHED = Plans(
     sizes=lambda D, H: {"H*D": D * H, "D/2": D // 2},
     vec="x_stride_B x_stride_S cos_stride_B cos_stride_S sin_stride_B sin_stride_S y_stride_B y_stride_S",
     op="fused_rmsnorm_rope_batched",
-    tuned=Tuned(rows="B S", case="D H T C", outputs="y",
-                spec="aa398a00fc26343516caee9b7be021c56726591067f398f81a7a5cf2f0d11e46"),
+    tuned=Tuned(rows="B S", case="D H T C", outputs="y", spec=_SPEC),
     steps=(Step("y", (
-        Rows(_fused_rmsnorm_rope_rows, rows="B S", tile="H D/2"),
-        Resident(_fused_rmsnorm_rope_resident, rows="B S", tile="H D/2", bytes="x", parts=2, words=1,
+        Rows(_fused_rmsnorm_rope_batched_rows, rows="B S", tile="H D/2"),
+        Resident(_fused_rmsnorm_rope_batched_resident, rows="B S", tile="H D/2", bytes="x", parts=2, words=1,
                  words_per_byte=0.25),
         RowLoop(_fused_rmsnorm_rope_row_loop, rows="B S", loop="H", tile="D/2", words=4),
         SplitRows(
             (Partial(_fused_rmsnorm_rope_partial_total, rows="B S", loop="H D/2", sums={"partial_total": "B S"},
                      words=3),),
-            Elementwise(_fused_rmsnorm_rope_batched_combine, rows="B S H", block="D/2", splits=True),
+            Elementwise(_fused_rmsnorm_rope_combine, rows="B S H", block="D/2", splits=True),
         ),
     )),),
 )

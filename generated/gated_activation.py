@@ -17,6 +17,8 @@ from fusec.runtime import Buffer, Checker, Elementwise, Op, Plans, Step, Tuned, 
 
 __all__ = ["gated_activation"]
 
+_SPEC = "827450990d1d80f56d697f2d433a52262bc8ed699e3e49c0780802da47413d30"
+
 
 @triton.jit(do_not_specialize=["lead1"])
 def _gated_activation_elementwise(
@@ -94,11 +96,10 @@ def gated_activation(gate: torch.Tensor, up: torch.Tensor, activation: str = "si
 
 def _extents_gated_activation(gate, up, activation):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    check = Checker("gated_activation", gate=gate, up=up)
-    check.ranks(gate="[..., N]", up="[..., N]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "gate", "up")
-    N = gate.shape[-1]
-    lead = gate.shape[:-1]
+    check = Checker("gated_activation", gate="T[..., N]", up="T[..., N]")
+    gate, up = check.tensors(gate, up)
+    T = check.dtype("T", "f16 bf16 f32")
+    N, lead = gate.shape[-1], gate.shape[:-1]
     check.shapes(up=(*lead, N))
     check.choice("activation", activation, ("silu", "gelu", "gelu_tanh", "relu"))
     return lead, N, T
@@ -108,8 +109,7 @@ _PLANS_GATED_ACTIVATION = Plans(
     strides={"gate": "lead1 lead0 N", "up": "lead1 lead0 N", "y": "lead1 lead0 N"},
     vec="N gate_stride_lead1 gate_stride_lead0 up_stride_lead1 up_stride_lead0 y_stride_lead1 y_stride_lead0",
     flat="lead1 lead0 N",
-    tuned=Tuned(rows="lead1 lead0", case="N T", outputs="y",
-                spec="827450990d1d80f56d697f2d433a52262bc8ed699e3e49c0780802da47413d30"),
+    tuned=Tuned(rows="lead1 lead0", case="N T", outputs="y", spec=_SPEC),
     steps=(Step("y", (Elementwise(_gated_activation_elementwise, rows="lead1 lead0", block="N"),)),),
 )
 

@@ -32,6 +32,8 @@ from fusec.runtime import (
 
 __all__ = ["gated_activation_quantize", "gated_activation_quantize_groups"]
 
+_SPEC = "0558ad2ec226df706d8465e1fadfda5b82b616d36b182a9187c704c74e59d3b2"
+
 
 @triton.jit
 def _scaled(gate, up, ACTIVATION: tl.constexpr):
@@ -155,9 +157,8 @@ def _gated_activation_quantize_row_loop(
                                                           (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_N, BLOCK_N):
             n = (start - ahead + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = device.inside(n, N // VEC * VEC, start, ahead, TAIL, VECTOR)
-            gate_stored = gate_tiles[start // BLOCK_N] if HELD else device.load_row(gate_row, n * gate_stride_N, n_mask,
-                                                                                    None, start, ahead, N, TAIL, VECTOR,
-                                                                                    "evict_first")
+            gate_stored = gate_tiles[start // BLOCK_N] if HELD else device.load_row(
+                gate_row, n * gate_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR, "evict_first")
             gate = gate_stored.to(tl.float32)
             if ACTIVATION == "silu":
                 by_activation = gate * tl.sigmoid(gate)
@@ -168,9 +169,8 @@ def _gated_activation_quantize_row_loop(
                 by_activation = gate * tl.sigmoid(scaled)
             else:
                 by_activation = device.maximum(gate, 0.0)
-            up_stored = up_tiles[start // BLOCK_N] if HELD else device.load_row(up_row, n * up_stride_N, n_mask, None,
-                                                                                start, ahead, N, TAIL, VECTOR,
-                                                                                "evict_first")
+            up_stored = up_tiles[start // BLOCK_N] if HELD else device.load_row(
+                up_row, n * up_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR, "evict_first")
             up = up_stored.to(tl.float32)
             scaled_2 = by_activation * up
             q = device.round_to(scaled_2 * quotient, tl.float8e4nv)
@@ -303,11 +303,10 @@ def gated_activation_quantize(gate: torch.Tensor, up: torch.Tensor,
 
 def _extents_gated_activation_quantize(gate, up, activation):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    check = Checker("gated_activation_quantize", gate=gate, up=up)
-    check.ranks(gate="[..., N]", up="[..., N]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "gate", "up")
-    N = gate.shape[-1]
-    lead = gate.shape[:-1]
+    check = Checker("gated_activation_quantize", gate="T[..., N]", up="T[..., N]")
+    gate, up = check.tensors(gate, up)
+    T = check.dtype("T", "f16 bf16 f32")
+    N, lead = gate.shape[-1], gate.shape[:-1]
     check.shapes(up=(*lead, N))
     check.choice("activation", activation, ("silu", "gelu", "gelu_tanh", "relu"))
     return lead, N, T
@@ -316,8 +315,7 @@ _PLANS_GATED_ACTIVATION_QUANTIZE = Plans(
     extents="lead N T", settings="activation",
     strides={"gate": "lead1 lead0 N", "up": "lead1 lead0 N", "q": "lead1 lead0 N", "scale": "lead1 lead0"},
     vec="N gate_stride_lead1 gate_stride_lead0 up_stride_lead1 up_stride_lead0 q_stride_lead1 q_stride_lead0",
-    tuned=Tuned(rows="", case="N T", outputs="q scale",
-                spec="0558ad2ec226df706d8465e1fadfda5b82b616d36b182a9187c704c74e59d3b2"),
+    tuned=Tuned(rows="", case="N T", outputs="q scale", spec=_SPEC),
     steps=(Step("q scale", (
         Rows(_gated_activation_quantize_rows, rows="lead1 lead0", tile="N"),
         RowVectors(_gated_activation_quantize_row_loop, rows="lead1 lead0", loop="N", stored="q", read="gate up",
@@ -452,9 +450,9 @@ def gated_activation_quantize_groups(gate: torch.Tensor, up: torch.Tensor, activ
 
 def _extents_gated_activation_quantize_groups(gate, up, activation, scales):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    check = Checker("gated_activation_quantize_groups", gate=gate, up=up)
-    check.ranks(gate="[..., G*L]", up="[..., G*L]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "gate", "up")
+    check = Checker("gated_activation_quantize_groups", gate="T[..., G*L]", up="T[..., G*L]")
+    gate, up = check.tensors(gate, up)
+    T = check.dtype("T", "f16 bf16 f32")
     L = 128
     G = check.quotient("G", "gate", 1, gate.shape[-1], L)
     lead = gate.shape[:-1]
@@ -470,8 +468,7 @@ _PLANS_GATED_ACTIVATION_QUANTIZE_GROUPS = Plans(
     sizes=lambda L, G: {"G*L": G * L},
     vec="gate_stride_lead1 gate_stride_lead0 up_stride_lead1 up_stride_lead0 q_stride_lead1 q_stride_lead0",
     rounded=(_gated_activation_quantize_groups_rows,),
-    tuned=Tuned(rows="lead1 lead0", case="L G T", outputs="q scale",
-                spec="0558ad2ec226df706d8465e1fadfda5b82b616d36b182a9187c704c74e59d3b2"),
+    tuned=Tuned(rows="lead1 lead0", case="L G T", outputs="q scale", spec=_SPEC),
     steps=(Step("q scale", (Rows(_gated_activation_quantize_groups_rows, rows="lead1 lead0 G", tile="L"),)),),
 )
 

@@ -30,10 +30,12 @@ import triton.language as tl
 
 from fusec.runtime import (
     Buffer, Checker, Elementwise, Gemm, Gemv, Op, Partial, Partition, Plans, RowLoop, Rows, SplitRows, Step, Tuned,
-    device, squeeze,
+    device,
 )
 
 __all__ = ["int4_linear", "quantize_int4", "quantize_int4_zeros"]
+
+_SPEC = "345e015d2c9d523bb29ae443bb397360362928ba0aa86b0b537a39a0adad0741"
 
 
 @triton.jit
@@ -131,9 +133,9 @@ def _int4_linear_gemm(
         difference = device.low_digit_difference(weight, minimum[None, :], 16, x_ptr.dtype.element_ty)
         difference_2 = device.high_digit_difference(weight, minimum[None, :], 16, x_ptr.dtype.element_ty)
         difference_by_turns = device.by_turns(difference, difference_2, 0)
-        product = tl.dot(
-            difference_by_turns.T, x.T, input_precision="ieee", max_num_imprecise_acc=1,
-        ).T if SWAP_AB else tl.dot(x, difference_by_turns, input_precision="ieee", max_num_imprecise_acc=1)
+        product = tl.dot(difference_by_turns.T, x.T, input_precision="ieee",
+                         max_num_imprecise_acc=1).T if SWAP_AB else tl.dot(
+                             x, difference_by_turns, input_precision="ieee", max_num_imprecise_acc=1)
         scale_row = scale_ptr + g * scale_stride_G
         scale = tl.load(scale_row + n * scale_stride_N, mask=n_mask, other=0.0).to(tl.float32)
         product_2 += product * scale[None, :]
@@ -205,9 +207,8 @@ def _int4_linear_row_loop(
                              mask=mask_n_g[:, None, :], other=0, eviction_policy="evict_first").to(tl.int32)
             mask_g_n = g_mask[:, None] & n_mask[None, :]
             zero = tl.load(zero_ptr + g[:, None] * zero_stride_G + n[None, :] * zero_stride_N, mask=mask_g_n, other=0,
-                           eviction_policy="evict_first").to(tl.int32) if zero_ptr is not None else tl.full([BLOCK_G,
-                                                                                                             BLOCK_N],
-                                                                                                            8, tl.int64)
+                           eviction_policy="evict_first").to(tl.int32) if zero_ptr is not None else tl.full(
+                               [BLOCK_G, BLOCK_N], 8, tl.int64)
             minimum = device.minimum(zero, 16)
             product = tl.sum(x[:, :, None] * ((weight & 15) - minimum[:, None, :]).to(tl.float32), 1)
             product_2 = tl.sum(x_2[:, :, None] * ((weight >> 4) - minimum[:, None, :]).to(tl.float32), 1)
@@ -253,9 +254,8 @@ def _int4_linear_partial_product(
                          mask=mask_n_g[:, None, :], other=0, eviction_policy="evict_first").to(tl.int32)
         mask_g_n = g_mask[:, None] & n_mask[None, :]
         zero = tl.load(zero_ptr + g[:, None] * zero_stride_G + n[None, :] * zero_stride_N, mask=mask_g_n, other=0,
-                       eviction_policy="evict_first").to(tl.int32) if zero_ptr is not None else tl.full([BLOCK_G,
-                                                                                                         BLOCK_N], 8,
-                                                                                                        tl.int64)
+                       eviction_policy="evict_first").to(tl.int32) if zero_ptr is not None else tl.full(
+                           [BLOCK_G, BLOCK_N], 8, tl.int64)
         minimum = device.minimum(zero, 16)
         product = tl.sum(x[:, :, None] * ((weight & 15) - minimum[:, None, :]).to(tl.float32), 1)
         product_2 = tl.sum(x_2[:, :, None] * ((weight >> 4) - minimum[:, None, :]).to(tl.float32), 1)
@@ -342,14 +342,11 @@ def int4_linear(x: torch.Tensor, weight: torch.Tensor, scale: torch.Tensor, zero
 
 def _extents_int4_linear(x, weight, scale, zero, bias):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    weight, scale, zero, bias = squeeze(weight, 2), squeeze(scale, 2), squeeze(zero, 2), squeeze(bias, 1)
-    check = Checker("int4_linear", x=x, weight=weight, scale=scale, zero=zero, bias=bias)
-    check.ranks(x="[..., G*L]", weight="[N, G*L/2]", scale="[G, N]", zero="[G, N]", bias="[N]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16), "x", "scale", "bias")
-    check.dtype("u8", (torch.uint8,), "weight")
-    check.dtype("u8", (torch.uint8,), "zero")
-    N = weight.shape[0]
-    G = scale.shape[0]
+    check = Checker("int4_linear", x="T[..., G*L]", weight="u8[N, G*L/2]", scale="T[G, N]", zero="u8[G, N]",
+                    bias="T[N]")
+    x, weight, scale, zero, bias = check.tensors(x, weight, scale, zero, bias)
+    T = check.dtype("T", "f16 bf16")
+    N, G = weight.shape[0], scale.shape[0]
     L = 128
     lead = x.shape[:-1]
     check.shapes(x=(*lead, G * L), weight=(N, G * (L // 2)), scale=(G, N), zero=(G, N), bias=(N,))
@@ -362,8 +359,7 @@ _PLANS_INT4_LINEAR = Plans(
     strides={"x": "lead1 lead0 G*L", "weight": "N G*L/2", "scale": "G N", "zero": "G N", "bias": "N",
              "y": "lead1 lead0 N"},
     sizes=lambda L: {"L/2": L // 2}, vec="N y_stride_lead1 y_stride_lead0",
-    tuned=Tuned(rows="lead1 lead0", case="N L T zero bias", outputs="y",
-                spec="345e015d2c9d523bb29ae443bb397360362928ba0aa86b0b537a39a0adad0741"),
+    tuned=Tuned(rows="lead1 lead0", case="N L T zero bias", outputs="y", spec=_SPEC),
     partitions=(Partition((Step("y", (
         Gemv(few="lead1 lead0", narrow=True, of=RowLoop(_int4_linear_gemv, rows="lead1 lead0", loop="G", tile="L/2",
                                                         block="N", words=0.25)),
@@ -462,10 +458,9 @@ def quantize_int4(w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 def _extents_quantize_int4(w):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    w = squeeze(w, 2)
-    check = Checker("quantize_int4", w=w)
-    check.ranks(w="[N, G*L]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "w")
+    check = Checker("quantize_int4", w="T[N, G*L]")
+    (w,) = check.tensors(w)
+    T = check.dtype("T", "f16 bf16 f32")
     N = w.shape[0]
     L = 128
     G = check.quotient("G", "w", 1, w.shape[1], L)
@@ -479,8 +474,7 @@ _PLANS_QUANTIZE_INT4 = Plans(
     strides={"w": "N G*L", "q": "N G*L/2", "scale": "G N"},
     sizes=lambda L, G: {"G*L/2": G * (L // 2), "L/2": L // 2}, vec="w_stride_N q_stride_N",
     rounded=(_quantize_int4_rows,),
-    tuned=Tuned(rows="G", case="N L T", outputs="q scale",
-                spec="345e015d2c9d523bb29ae443bb397360362928ba0aa86b0b537a39a0adad0741"),
+    tuned=Tuned(rows="G", case="N L T", outputs="q scale", spec=_SPEC),
     steps=(Step("q scale", (Rows(_quantize_int4_rows, rows="N G", tile="L/2"),)),),
 )
 
@@ -569,10 +563,9 @@ def quantize_int4_zeros(w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, to
 
 def _extents_quantize_int4_zeros(w):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    w = squeeze(w, 2)
-    check = Checker("quantize_int4_zeros", w=w)
-    check.ranks(w="[N, G*L]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "w")
+    check = Checker("quantize_int4_zeros", w="T[N, G*L]")
+    (w,) = check.tensors(w)
+    T = check.dtype("T", "f16 bf16 f32")
     N = w.shape[0]
     L = 128
     G = check.quotient("G", "w", 1, w.shape[1], L)
@@ -586,8 +579,7 @@ _PLANS_QUANTIZE_INT4_ZEROS = Plans(
     strides={"w": "N G*L", "q": "N G*L/2", "scale": "G N", "zero": "G N"},
     sizes=lambda L, G: {"G*L/2": G * (L // 2), "L/2": L // 2}, vec="w_stride_N q_stride_N",
     rounded=(_quantize_int4_zeros_rows,),
-    tuned=Tuned(rows="G", case="N L T", outputs="q scale zero",
-                spec="345e015d2c9d523bb29ae443bb397360362928ba0aa86b0b537a39a0adad0741"),
+    tuned=Tuned(rows="G", case="N L T", outputs="q scale zero", spec=_SPEC),
     steps=(Step("q scale zero", (Rows(_quantize_int4_zeros_rows, rows="N G", tile="L/2"),)),),
 )
 

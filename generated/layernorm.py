@@ -21,10 +21,12 @@ import triton.language as tl
 
 from fusec.runtime import (
     Buffer, Checker, Elementwise, Op, Partial, Plans, Resident, RowLoop, RowTiles, RowVectors, Rows, SplitRows, Step,
-    Tuned, device, real, squeeze,
+    Tuned, device, real,
 )
 
 __all__ = ["layernorm"]
+
+_SPEC = "b672dfe8f8775fa0e6bfa5290cf0fffc34cc0e15553bdd2025e2c79a07ac8499"
 
 
 @triton.jit(do_not_specialize=["lead1"])
@@ -135,9 +137,8 @@ def _layernorm_row_loop(
                                                           (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_N, BLOCK_N):
             n = (start - ahead + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = device.inside(n, N // VEC * VEC, start, ahead, TAIL, VECTOR)
-            x_stored = x_tiles[start // BLOCK_N] if HELD else device.load_row(x_row, n * x_stride_N, n_mask, None,
-                                                                              start, ahead, N, TAIL, VECTOR,
-                                                                              "evict_first")
+            x_stored = x_tiles[start // BLOCK_N] if HELD else device.load_row(
+                x_row, n * x_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR, "evict_first")
             x = x_stored.to(tl.float32)
             centred = x - quotient
             weight = device.load_shared(weight_ptr, n * weight_stride_N, n_mask, None, start, ahead, N, TAIL,
@@ -272,13 +273,10 @@ def layernorm(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None =
 
 def _extents_layernorm(x, weight, bias):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    weight, bias = squeeze(weight, 1), squeeze(bias, 1)
-    check = Checker("layernorm", x=x, weight=weight, bias=bias)
-    check.ranks(x="[..., N]", weight="[N]", bias="[N]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
-    W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "weight", "bias")
-    N = x.shape[-1]
-    lead = x.shape[:-1]
+    check = Checker("layernorm", x="T[..., N]", weight="W[N]", bias="W[N]")
+    x, weight, bias = check.tensors(x, weight, bias)
+    T, W = check.dtypes(T="f16 bf16 f32", W="f16 bf16 f32")
+    N, lead = x.shape[-1], x.shape[:-1]
     check.shapes(weight=(N,), bias=(N,))
     return lead, N, T, W
 
@@ -286,8 +284,7 @@ _PLANS_LAYERNORM = Plans(
     extents="lead N T W", scalars="eps",
     strides={"x": "lead1 lead0 N", "weight": "N", "bias": "N", "y": "lead1 lead0 N"},
     vec="N x_stride_lead1 x_stride_lead0 y_stride_lead1 y_stride_lead0",
-    tuned=Tuned(rows="lead1 lead0", case="N T bias", outputs="y",
-                spec="b672dfe8f8775fa0e6bfa5290cf0fffc34cc0e15553bdd2025e2c79a07ac8499"),
+    tuned=Tuned(rows="lead1 lead0", case="N T bias", outputs="y", spec=_SPEC),
     steps=(Step("y", (
         Rows(_layernorm_rows, rows="lead1 lead0", tile="N"),
         RowVectors(_layernorm_row_loop, rows="lead1 lead0", loop="N", stored="y", read="x", shared="weight bias",

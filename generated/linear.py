@@ -44,10 +44,12 @@ import triton.language as tl
 
 from fusec.runtime import (
     Buffer, Checker, Elementwise, Gemm, GemmTma, Gemv, Library, Op, Partition, Plans, Resident, RowLoop, Step,
-    TensorMap, Tuned, Workspace, device, renamed, squeeze,
+    TensorMap, Tuned, Workspace, device, renamed,
 )
 
 __all__ = ["linear", "linear_activation", "linear_residual"]
+
+_SPEC = "5e77e5ca701325b71899f497b4eac8c3b2132fcc3bd2aeeeb709d1a84994e49d"
 
 
 @triton.jit
@@ -288,14 +290,10 @@ def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = No
 
 def _extents_linear(x, weight, bias):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    weight, bias = squeeze(weight, 2), squeeze(bias, 1)
-    check = Checker("linear", x=x, weight=weight, bias=bias)
-    check.ranks(x="[..., K]", weight="[N, K]", bias="[N]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
-    W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "weight", "bias")
-    K = x.shape[-1]
-    N = weight.shape[0]
-    lead = x.shape[:-1]
+    check = Checker("linear", x="T[..., K]", weight="W[N, K]", bias="W[N]")
+    x, weight, bias = check.tensors(x, weight, bias)
+    T, W = check.dtypes(T="f16 bf16 f32", W="f16 bf16 f32")
+    K, N, lead = x.shape[-1], weight.shape[0], x.shape[:-1]
     check.shapes(weight=(N, K), bias=(N,))
     return lead, K, N, T, W
 
@@ -329,8 +327,7 @@ _PLANS_LINEAR = Plans(
     vec="K x_stride_lead1 x_stride_lead0 weight_stride_N N y_stride_lead0 y_stride_lead1", op="linear",
     absent="residual ACTIVATION",
     cast={"weight": "T", "bias": "T"},
-    tuned=Tuned(rows="lead1 lead0", case="K N T bias", outputs="y",
-                spec="5e77e5ca701325b71899f497b4eac8c3b2132fcc3bd2aeeeb709d1a84994e49d"),
+    tuned=Tuned(rows="lead1 lead0", case="K N T bias", outputs="y", spec=_SPEC),
     partitions=(
         Partition((Library("x", "weight", "y", rows="lead1 lead0", columns="N", inner="K", addend="bias"),)),
         _PARTITION_Y,
@@ -390,14 +387,10 @@ def linear_activation(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor 
 
 def _extents_linear_activation(x, weight, bias, activation):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    weight, bias = squeeze(weight, 2), squeeze(bias, 1)
-    check = Checker("linear_activation", x=x, weight=weight, bias=bias)
-    check.ranks(x="[..., K]", weight="[N, K]", bias="[N]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
-    W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "weight", "bias")
-    K = x.shape[-1]
-    N = weight.shape[0]
-    lead = x.shape[:-1]
+    check = Checker("linear_activation", x="T[..., K]", weight="W[N, K]", bias="W[N]")
+    x, weight, bias = check.tensors(x, weight, bias)
+    T, W = check.dtypes(T="f16 bf16 f32", W="f16 bf16 f32")
+    K, N, lead = x.shape[-1], weight.shape[0], x.shape[:-1]
     check.shapes(weight=(N, K), bias=(N,))
     check.choice("activation", activation, ("silu", "gelu", "gelu_tanh", "relu"))
     return lead, K, N, T, W
@@ -412,8 +405,7 @@ _PLANS_LINEAR_ACTIVATION = Plans(
         "product_stride_lead0", op="linear_activation", absent="residual",
     workspace={"product": Workspace("lead N", torch.float32)},
     cast={"weight": "T", "bias": "T"},
-    tuned=Tuned(rows="lead1 lead0", case="K N T bias", outputs="y",
-                spec="5e77e5ca701325b71899f497b4eac8c3b2132fcc3bd2aeeeb709d1a84994e49d"),
+    tuned=Tuned(rows="lead1 lead0", case="K N T bias", outputs="y", spec=_SPEC),
     partitions=(_PARTITION_Y, Partition(
         (
             Library("x", "weight", "product", rows="lead1 lead0", columns="N", inner="K"),
@@ -467,14 +459,10 @@ def linear_residual(x: torch.Tensor, weight: torch.Tensor, residual: torch.Tenso
 
 def _extents_linear_residual(x, weight, residual, bias):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    weight, bias = squeeze(weight, 2), squeeze(bias, 1)
-    check = Checker("linear_residual", x=x, weight=weight, residual=residual, bias=bias)
-    check.ranks(x="[..., K]", weight="[N, K]", residual="[..., N]", bias="[N]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x", "residual")
-    W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "weight", "bias")
-    K = x.shape[-1]
-    N = weight.shape[0]
-    lead = x.shape[:-1]
+    check = Checker("linear_residual", x="T[..., K]", weight="W[N, K]", residual="T[..., N]", bias="W[N]")
+    x, weight, residual, bias = check.tensors(x, weight, residual, bias)
+    T, W = check.dtypes(T="f16 bf16 f32", W="f16 bf16 f32")
+    K, N, lead = x.shape[-1], weight.shape[0], x.shape[:-1]
     check.shapes(weight=(N, K), residual=(*lead, N), bias=(N,))
     return lead, K, N, T, W
 
@@ -489,8 +477,7 @@ _PLANS_LINEAR_RESIDUAL = Plans(
         "y_stride_lead1 product_stride_lead1 product_stride_lead0", op="linear_residual", absent="ACTIVATION",
     workspace={"product": Workspace("lead N", torch.float32)},
     cast={"weight": "T", "bias": "T"},
-    tuned=Tuned(rows="lead1 lead0", case="K N T bias", outputs="y",
-                spec="5e77e5ca701325b71899f497b4eac8c3b2132fcc3bd2aeeeb709d1a84994e49d"),
+    tuned=Tuned(rows="lead1 lead0", case="K N T bias", outputs="y", spec=_SPEC),
     partitions=(
         Partition(
             (Library("x", "weight", "y", rows="lead1 lead0", columns="N", inner="K", addend="residual"),),

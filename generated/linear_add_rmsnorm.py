@@ -23,10 +23,12 @@ import triton.language as tl
 
 from fusec.runtime import (
     Buffer, Checker, Elementwise, Gemm, GemmTma, Gemv, Library, Op, Partition, Plans, Resident, RowLoop, RowTiles,
-    RowVectors, Rows, Step, TensorMap, Tuned, Workspace, device, real, squeeze,
+    RowVectors, Rows, Step, TensorMap, Tuned, Workspace, device, real,
 )
 
 __all__ = ["linear_add_rmsnorm"]
+
+_SPEC = "41e4c22143d474af1599902e2a6a7ec7c2067c663869cc260e1fcea6585e16d4"
 
 
 @triton.jit
@@ -272,9 +274,8 @@ def _linear_add_rmsnorm_row_loop_y(
                                                           (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_N, BLOCK_N):
             n = (start - ahead + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = device.inside(n, N // VEC * VEC, start, ahead, TAIL, VECTOR)
-            total_stored = total_tiles[start // BLOCK_N] if HELD else device.load_row(total_row, n * total_stride_N,
-                                                                                      n_mask, None, start, ahead, N,
-                                                                                      TAIL, VECTOR, "evict_first")
+            total_stored = total_tiles[start // BLOCK_N] if HELD else device.load_row(
+                total_row, n * total_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR, "evict_first")
             total = total_stored.to(tl.float32)
             gain = device.load_shared(gain_ptr, n * gain_stride_N, n_mask, None, start, ahead, N, TAIL,
                                       VECTOR).to(tl.float32)
@@ -410,15 +411,13 @@ def _linear_add_rmsnorm_row_loop_total_y(
             n = (start - ahead + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = device.inside(n, N // VEC * VEC, start, ahead, TAIL, VECTOR)
             product_stored = product_tiles[start // BLOCK_N] if HELD else device.load_row(
-                product_row, n * product_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR, "evict_first",
-            )
+                product_row, n * product_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR, "evict_first")
             product = product_stored.to(tl.float32)
             bias = device.load_shared(bias_ptr, n * bias_stride_N, n_mask, None, start, ahead, N, TAIL,
                                       VECTOR).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0,
                                                                                                   tl.float32)
             residual_stored = residual_tiles[start // BLOCK_N] if HELD else device.load_row(
-                residual_row, n * residual_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR, "evict_first",
-            )
+                residual_row, n * residual_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR, "evict_first")
             residual = residual_stored.to(tl.float32)
             total = (product + bias + residual).to(x_ptr.dtype.element_ty)
             device.store_row(total_row, n * total_stride_N, total, n_mask, start, ahead, N, TAIL, VECTOR)
@@ -475,15 +474,11 @@ def linear_add_rmsnorm(x: torch.Tensor, weight: torch.Tensor, residual: torch.Te
 
 def _extents_linear_add_rmsnorm(x, weight, residual, gain, bias):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    weight, gain, bias = squeeze(weight, 2), squeeze(gain, 1), squeeze(bias, 1)
-    check = Checker("linear_add_rmsnorm", x=x, weight=weight, residual=residual, gain=gain, bias=bias)
-    check.ranks(x="[..., K]", weight="[N, K]", residual="[..., N]", gain="[N]", bias="[N]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x", "residual")
-    W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "gain")
-    V = check.dtype("V", (torch.float16, torch.bfloat16, torch.float32), "weight", "bias")
-    K = x.shape[-1]
-    N = weight.shape[0]
-    lead = x.shape[:-1]
+    check = Checker("linear_add_rmsnorm", x="T[..., K]", weight="V[N, K]", residual="T[..., N]", gain="W[N]",
+                    bias="V[N]")
+    x, weight, residual, gain, bias = check.tensors(x, weight, residual, gain, bias)
+    T, W, V = check.dtypes(T="f16 bf16 f32", W="f16 bf16 f32", V="f16 bf16 f32")
+    K, N, lead = x.shape[-1], weight.shape[0], x.shape[:-1]
     check.shapes(weight=(N, K), residual=(*lead, N), gain=(N,), bias=(N,))
     return lead, K, N, T, W, V
 
@@ -498,8 +493,7 @@ _PLANS_LINEAR_ADD_RMSNORM = Plans(
              _linear_add_rmsnorm_row_loop_total_y),
     workspace={"product": Workspace("lead N", torch.float32)},
     cast={"weight": "T", "bias": "T"},
-    tuned=Tuned(rows="lead1 lead0", case="K N T bias", outputs="total y",
-                spec="41e4c22143d474af1599902e2a6a7ec7c2067c663869cc260e1fcea6585e16d4"),
+    tuned=Tuned(rows="lead1 lead0", case="K N T bias", outputs="total y", spec=_SPEC),
     partitions=(
         Partition((
             Step("total", (

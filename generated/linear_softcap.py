@@ -21,10 +21,12 @@ import triton.language as tl
 
 from fusec.runtime import (
     Buffer, Checker, Elementwise, Gemm, GemmTma, Gemv, Library, Op, Partition, Plans, Resident, RowLoop, Step,
-    TensorMap, Tuned, Workspace, device, real, renamed, squeeze,
+    TensorMap, Tuned, Workspace, device, real, renamed,
 )
 
 __all__ = ["linear_softcap"]
+
+_SPEC = "a2169175494846439b7de41bd57f2564390f90f2481814db1b7512da7340c101"
 
 
 @triton.jit
@@ -196,14 +198,10 @@ def linear_softcap(x: torch.Tensor, weight: torch.Tensor, cap: float = 30.0) -> 
 
 def _extents_linear_softcap(x, weight):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    weight = squeeze(weight, 2)
-    check = Checker("linear_softcap", x=x, weight=weight)
-    check.ranks(x="[..., K]", weight="[N, K]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
-    W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "weight")
-    K = x.shape[-1]
-    N = weight.shape[0]
-    lead = x.shape[:-1]
+    check = Checker("linear_softcap", x="T[..., K]", weight="W[N, K]")
+    x, weight = check.tensors(x, weight)
+    T, W = check.dtypes(T="f16 bf16 f32", W="f16 bf16 f32")
+    K, N, lead = x.shape[-1], weight.shape[0], x.shape[:-1]
     check.shapes(weight=(N, K))
     return lead, K, N, T, W
 
@@ -217,8 +215,7 @@ _PLANS_LINEAR_SOFTCAP = Plans(
         "product_stride_lead0",
     workspace={"product": Workspace("lead N", torch.float32)},
     cast={"weight": "T"},
-    tuned=Tuned(rows="lead1 lead0", case="K N T", outputs="y",
-                spec="a2169175494846439b7de41bd57f2564390f90f2481814db1b7512da7340c101"),
+    tuned=Tuned(rows="lead1 lead0", case="K N T", outputs="y", spec=_SPEC),
     partitions=(
         Partition((Step("y", (
             Gemv(few="lead1 lead0", matrix="N K", of=Resident(_linear_softcap_gemv, rows="lead1 lead0 N", tile="K",

@@ -27,7 +27,7 @@ import triton
 import triton.language as tl
 
 from fusec.runtime import (
-    Buffer, Checker, ColumnSums, Elementwise, Op, Partial, Plans, Resident, SplitRows, Step, device, real, squeeze,
+    Buffer, Checker, ColumnSums, Elementwise, Op, Partial, Plans, Resident, SplitRows, Step, device, real,
 )
 
 __all__ = ["layernorm_gradient", "rmsnorm_gradient"]
@@ -35,11 +35,11 @@ __all__ = ["layernorm_gradient", "rmsnorm_gradient"]
 
 @triton.jit
 def _rmsnorm_gradient_resident(
-    dy_ptr, x_ptr, weight_ptr, dx_ptr, dweight_ptr, eps, lead1, lead0, N, dy_stride_lead1, dy_stride_lead0, dy_stride_N,
-    weight_stride_N, x_stride_lead1, x_stride_lead0, x_stride_N, dx_stride_lead1, dx_stride_lead0, dx_stride_N,
-    dweight_stride_N,
+    dy_ptr, x_ptr, weight_ptr, dx_ptr, dweight_ptr, dbias_ptr, eps, lead1, lead0, N, dy_stride_lead1, dy_stride_lead0,
+    dy_stride_N, weight_stride_N, x_stride_lead1, x_stride_lead0, x_stride_N, dx_stride_lead1, dx_stride_lead0,
+    dx_stride_N, dweight_stride_N, dbias_stride_N,
     BLOCK_LEAD1: tl.constexpr, BLOCK_LEAD0: tl.constexpr, BLOCK_N: tl.constexpr, EVEN_LEAD1: tl.constexpr,
-    EVEN_LEAD0: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    EVEN_LEAD0: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OP: tl.constexpr,
 ):
     """One program per launch, ..., N in registers."""
     i1 = tl.arange(0, BLOCK_LEAD1).to(INDEX)
@@ -55,16 +55,31 @@ def _rmsnorm_gradient_resident(
     x = tl.load(x_ptr + i1[:, None, None] * x_stride_lead1 + i0[None, :, None] * x_stride_lead0
                 + n[None, None, :] * x_stride_N, mask=mask_i1_i0_n, other=0.0).to(tl.float32)
     scaled = dy * weight[None, None, :]
-    sum_of_squares = tl.sum(x * x, 2)
+    if OP == "layernorm_gradient":
+        product = tl.sum(scaled, 2)
+        total = tl.sum(x, 2)
+        centred = x - (total / N)[:, :, None]
+        sum_of_squares = tl.sum(tl.where(n_mask[None, None, :], centred * centred, 0.0), 2)
+    else:
+        sum_of_squares = tl.sum(x * x, 2)
     inverse = tl.rsqrt(sum_of_squares / N + eps)
-    normed = x * inverse[:, :, None]
-    product = tl.sum(scaled * x, 2)
-    scaled_x = normed * (product * tl.where(N == 0, 1.0, inverse) / N)[:, :, None]
-    dx = (scaled - scaled_x) * inverse[:, :, None]
+    if OP == "layernorm_gradient":
+        normed = centred * inverse[:, :, None]
+        product_2 = tl.sum(tl.where(n_mask[None, None, :], scaled * centred, 0.0), 2)
+        scaled_2 = normed * (product_2 * tl.where(N == 0, 1.0, inverse) / N)[:, :, None]
+        dx = (scaled - (product / N)[:, :, None] - scaled_2) * inverse[:, :, None]
+    else:
+        normed = x * inverse[:, :, None]
+        product = tl.sum(scaled * x, 2)
+        scaled_x = normed * (product * tl.where(N == 0, 1.0, inverse) / N)[:, :, None]
+        dx = (scaled - scaled_x) * inverse[:, :, None]
     tl.store(dx_ptr + i1[:, None, None] * dx_stride_lead1 + i0[None, :, None] * dx_stride_lead0
              + n[None, None, :] * dx_stride_N, dx, mask=mask_i1_i0_n)
     dweight = tl.sum(tl.sum(tl.where(i1_mask[:, None, None] & i0_mask[None, :, None], dy * normed, 0.0), 1), 0)
     tl.store(dweight_ptr + n * dweight_stride_N, dweight, mask=n_mask)
+    if OP == "layernorm_gradient":
+        dbias = tl.sum(tl.sum(dy, 1), 0)
+        tl.store(dbias_ptr + n * dbias_stride_N, dbias, mask=n_mask)
 
 
 @triton.jit
@@ -282,13 +297,10 @@ def rmsnorm_gradient(dy: torch.Tensor, x: torch.Tensor, weight: torch.Tensor,
 
 def _extents_rmsnorm_gradient(dy, x, weight):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    weight = squeeze(weight, 1)
-    check = Checker("rmsnorm_gradient", dy=dy, x=x, weight=weight)
-    check.ranks(dy="[..., N]", x="[..., N]", weight="[N]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "dy", "x")
-    W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "weight")
-    N = dy.shape[-1]
-    lead = dy.shape[:-1]
+    check = Checker("rmsnorm_gradient", dy="T[..., N]", x="T[..., N]", weight="W[N]")
+    dy, x, weight = check.tensors(dy, x, weight)
+    T, W = check.dtypes(T="f16 bf16 f32", W="f16 bf16 f32")
+    N, lead = dy.shape[-1], dy.shape[:-1]
     check.shapes(x=(*lead, N), weight=(N,))
     return lead, N, T, W
 
@@ -296,7 +308,7 @@ _PLANS_RMSNORM_GRADIENT = Plans(
     extents="lead N T W", scalars="eps",
     strides={"dy": "lead1 lead0 N", "x": "lead1 lead0 N", "weight": "N", "dx": "lead1 lead0 N", "dweight": "N"},
     vec="N x_stride_lead1 x_stride_lead0 dy_stride_lead1 dy_stride_lead0 dx_stride_lead1 dx_stride_lead0",
-    reduces_lead=True,
+    reduces_lead=True, op="rmsnorm_gradient", absent="dbias",
     steps=(Step("dx dweight", (
         Resident(_rmsnorm_gradient_resident, rows="", tile="lead1 lead0 N", bytes="dy", inputs=2, words=3),
         ColumnSums(
@@ -325,45 +337,6 @@ _OP_RMSNORM_GRADIENT = Op(
     tensors=3, scalars=1, extents=_extents_rmsnorm_gradient, plans=_PLANS_RMSNORM_GRADIENT,
     outputs=lambda lead, N, T, W: (Buffer((*lead, N), T), Buffer((N,), W)), function=rmsnorm_gradient,
 )
-
-
-@triton.jit
-def _layernorm_gradient_resident(
-    dy_ptr, x_ptr, weight_ptr, dx_ptr, dweight_ptr, dbias_ptr, eps, lead1, lead0, N, dy_stride_lead1, dy_stride_lead0,
-    dy_stride_N, weight_stride_N, x_stride_lead1, x_stride_lead0, x_stride_N, dx_stride_lead1, dx_stride_lead0,
-    dx_stride_N, dweight_stride_N, dbias_stride_N,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_LEAD0: tl.constexpr, BLOCK_N: tl.constexpr, EVEN_LEAD1: tl.constexpr,
-    EVEN_LEAD0: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """One program per launch, ..., N in registers."""
-    i1 = tl.arange(0, BLOCK_LEAD1).to(INDEX)
-    i1_mask = (i1 < lead1) | EVEN_LEAD1
-    i0 = tl.arange(0, BLOCK_LEAD0).to(INDEX)
-    i0_mask = (i0 < lead0) | EVEN_LEAD0
-    n = tl.arange(0, BLOCK_N).to(INDEX)
-    n_mask = (n < N // VEC * VEC) | EVEN_N
-    mask_i1_i0_n = i1_mask[:, None, None] & i0_mask[None, :, None] & n_mask[None, None, :]
-    dy = tl.load(dy_ptr + i1[:, None, None] * dy_stride_lead1 + i0[None, :, None] * dy_stride_lead0
-                 + n[None, None, :] * dy_stride_N, mask=mask_i1_i0_n, other=0.0).to(tl.float32)
-    weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-    x = tl.load(x_ptr + i1[:, None, None] * x_stride_lead1 + i0[None, :, None] * x_stride_lead0
-                + n[None, None, :] * x_stride_N, mask=mask_i1_i0_n, other=0.0).to(tl.float32)
-    scaled = dy * weight[None, None, :]
-    product = tl.sum(scaled, 2)
-    total = tl.sum(x, 2)
-    centred = x - (total / N)[:, :, None]
-    sum_of_squares = tl.sum(tl.where(n_mask[None, None, :], centred * centred, 0.0), 2)
-    inverse = tl.rsqrt(sum_of_squares / N + eps)
-    normed = centred * inverse[:, :, None]
-    product_2 = tl.sum(tl.where(n_mask[None, None, :], scaled * centred, 0.0), 2)
-    scaled_2 = normed * (product_2 * tl.where(N == 0, 1.0, inverse) / N)[:, :, None]
-    dx = (scaled - (product / N)[:, :, None] - scaled_2) * inverse[:, :, None]
-    tl.store(dx_ptr + i1[:, None, None] * dx_stride_lead1 + i0[None, :, None] * dx_stride_lead0
-             + n[None, None, :] * dx_stride_N, dx, mask=mask_i1_i0_n)
-    dweight = tl.sum(tl.sum(tl.where(i1_mask[:, None, None] & i0_mask[None, :, None], dy * normed, 0.0), 1), 0)
-    tl.store(dweight_ptr + n * dweight_stride_N, dweight, mask=n_mask)
-    dbias = tl.sum(tl.sum(dy, 1), 0)
-    tl.store(dbias_ptr + n * dbias_stride_N, dbias, mask=n_mask)
 
 
 @triton.jit
@@ -673,13 +646,10 @@ def layernorm_gradient(dy: torch.Tensor, x: torch.Tensor, weight: torch.Tensor,
 
 def _extents_layernorm_gradient(dy, x, weight):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    weight = squeeze(weight, 1)
-    check = Checker("layernorm_gradient", dy=dy, x=x, weight=weight)
-    check.ranks(dy="[..., N]", x="[..., N]", weight="[N]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "dy", "x")
-    W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "weight")
-    N = dy.shape[-1]
-    lead = dy.shape[:-1]
+    check = Checker("layernorm_gradient", dy="T[..., N]", x="T[..., N]", weight="W[N]")
+    dy, x, weight = check.tensors(dy, x, weight)
+    T, W = check.dtypes(T="f16 bf16 f32", W="f16 bf16 f32")
+    N, lead = dy.shape[-1], dy.shape[:-1]
     check.shapes(x=(*lead, N), weight=(N,))
     return lead, N, T, W
 
@@ -688,9 +658,9 @@ _PLANS_LAYERNORM_GRADIENT = Plans(
     strides={"dy": "lead1 lead0 N", "x": "lead1 lead0 N", "weight": "N", "dx": "lead1 lead0 N", "dweight": "N",
              "dbias": "N"},
     vec="N dy_stride_lead1 dy_stride_lead0 x_stride_lead1 x_stride_lead0 dx_stride_lead1 dx_stride_lead0",
-    reduces_lead=True,
+    reduces_lead=True, op="layernorm_gradient",
     steps=(Step("dx dweight dbias", (
-        Resident(_layernorm_gradient_resident, rows="", tile="lead1 lead0 N", bytes="dy", inputs=2, words=3),
+        Resident(_rmsnorm_gradient_resident, rows="", tile="lead1 lead0 N", bytes="dy", inputs=2, words=3),
         ColumnSums(
             _layernorm_gradient_column_sums, loop="lead1 lead0",
             sums={"partial_product": "N", "partial_total": "N"},

@@ -19,10 +19,12 @@ import triton.language as tl
 
 from fusec.runtime import (
     Buffer, Checker, Elementwise, Op, Partial, Plans, Rows, SplitRows, Step, Tile, Tuned, device, lengthen, real,
-    renamed, squeeze,
+    renamed,
 )
 
 __all__ = ["qk_norm_rope"]
+
+_SPEC = "0175501f2c4037789da3bb3a84521a44bfb951548fa51ba0ac615592f903da9a"
 
 
 @triton.jit(do_not_specialize=["S"])
@@ -297,23 +299,15 @@ def qk_norm_rope(q: torch.Tensor, k: torch.Tensor, q_weight: torch.Tensor, k_wei
 
 def _extents_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    q, k, q_weight, k_weight, cos, sin, position_ids = (squeeze(q, 4), squeeze(k, 4), squeeze(q_weight, 1),
-                                                        squeeze(k_weight, 1), squeeze(cos, 2), squeeze(sin, 2),
-                                                        squeeze(position_ids, 2))
     position_ids = lengthen(position_ids, 2, 1)
-    check = Checker("qk_norm_rope", q=q, k=k, q_weight=q_weight, k_weight=k_weight, cos=cos, sin=sin,
-                    position_ids=position_ids)
-    check.ranks(q="[B, S, Hq, D]", k="[B, S, Hk, D]", q_weight="[D]", k_weight="[D]", cos="[P, D]", sin="[P, D]",
-                position_ids="[B, S]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "q", "k")
-    W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "q_weight", "k_weight")
-    C = check.dtype("C", (torch.float16, torch.bfloat16, torch.float32), "cos", "sin")
-    I = check.dtype("I", (torch.int64, torch.int32), "position_ids")
+    check = Checker("qk_norm_rope", q="T[B, S, Hq, D]", k="T[B, S, Hk, D]", q_weight="W[D]", k_weight="W[D]",
+                    cos="C[P, D]", sin="C[P, D]", position_ids="I[B, S]")
+    q, k, q_weight, k_weight, cos, sin, position_ids = check.tensors(q, k, q_weight, k_weight, cos, sin, position_ids)
+    T, W, C, I = check.dtypes(T="f16 bf16 f32", W="f16 bf16 f32", C="f16 bf16 f32", I="i64 i32")
     B, S, Hq, D = q.shape
-    Hk = k.shape[2]
-    P = cos.shape[0]
+    Hk, P = k.shape[2], cos.shape[0]
     check.shapes(k=(B, S, Hk, D), q_weight=(D,), k_weight=(D,), cos=(P, D), sin=(P, D))
-    check.shape("position_ids", "[B, S]", (B, S), (0,))
+    check.shape("position_ids", (B, S), (0,))
     check.require(D % 2 == 0, "D % 2 == 0", D=D)
     if position_ids is None:
         check.reach("cos sin", 0, P, S, "position_ids")
@@ -337,8 +331,7 @@ _PLANS_QK_NORM_ROPE = Plans(
     vec="q_stride_B q_stride_S cos_stride_P sin_stride_P k_stride_B k_stride_S q_rotated_stride_B q_rotated_stride_S "
         "k_rotated_stride_B k_rotated_stride_S q_stride_Hq q_rotated_stride_Hq k_stride_Hk k_rotated_stride_Hk",
     repeats="position_ids",
-    tuned=Tuned(rows="B S Hq Hk", case="D T C I position_ids", outputs="k_rotated q_rotated",
-                spec="0175501f2c4037789da3bb3a84521a44bfb951548fa51ba0ac615592f903da9a"),
+    tuned=Tuned(rows="B S Hq Hk", case="D T C I position_ids", outputs="k_rotated q_rotated", spec=_SPEC),
     steps=(Step(
         "q_rotated k_rotated",
         (Tile(_qk_norm_rope_tile, rows="B S", tile="Hq Hk D/2", live=("Hq D/2", "Hk D/2")),),

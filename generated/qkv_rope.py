@@ -50,11 +50,12 @@ import triton.language as tl
 from fusec.runtime import (
     Buffer, Checker, Elementwise, Gemm, GemmTma, Gemv, Library, Op, Partial, Partition, Plans, Resident, RowLoop,
     RowTiles, RowVectors, Rows, SplitRows, Step, TensorMap, Tile, Tuned, Workspace, device, lengthen, real, renamed,
-    squeeze,
 )
 
 __all__ = ["linear_qkv_norm_rope", "linear_qkv_rope", "qkv_norm_rope", "qkv_rope", "qkv_rope_interleaved",
            "qkv_rope_partial"]
+
+_SPEC = "ffb056ac13e3cd00b7cf957a2bee6cc49abb42df942ba6b8e53ebf7a3c10cc60"
 
 
 @triton.jit
@@ -110,18 +111,16 @@ def _projected_k(
     product_k_low = tl.load(product_row
                             + (hk[:, None] * D + d[None, :] + tl.cast(D, INDEX) * Hq) * product_stride_HqD_HkD_HkD,
                             mask=mask_hk_d, other=0.0).to(tl.float32)
-    bias_k_low = tl.load(bias_ptr + (hk[:, None] * D + d[None, :] + tl.cast(D, INDEX) * Hq) * bias_stride_HqD_HkD_HkD,
-                         mask=mask_hk_d,
-                         other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_D_2], 0.0,
-                                                                                        tl.float32)
+    bias_k_low = tl.load(
+        bias_ptr + (hk[:, None] * D + d[None, :] + tl.cast(D, INDEX) * Hq) * bias_stride_HqD_HkD_HkD, mask=mask_hk_d,
+        other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_D_2], 0.0, tl.float32)
     projected_k_low = product_k_low + bias_k_low
     product_k_high = tl.load(product_row
                              + (hk[:, None] * D + d[None, :] + D * Hq + D // 2) * product_stride_HqD_HkD_HkD,
                              mask=mask_hk_d, other=0.0).to(tl.float32)
-    bias_k_high = tl.load(bias_ptr + (hk[:, None] * D + d[None, :] + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD,
-                          mask=mask_hk_d,
-                          other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_D_2], 0.0,
-                                                                                         tl.float32)
+    bias_k_high = tl.load(
+        bias_ptr + (hk[:, None] * D + d[None, :] + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD, mask=mask_hk_d,
+        other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_D_2], 0.0, tl.float32)
     projected_k_high = product_k_high + bias_k_high
     return projected_k_low, projected_k_high
 
@@ -176,22 +175,6 @@ def _projected_v_(
                              mask=mask_row_d, other=0.0, eviction_policy="evict_last").to(tl.float32)
     else:
         bias_v_low = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
-    projected_v_low = product_v_low + bias_v_low
-    return projected_v_low
-
-
-@triton.jit
-def _projected_v_v(
-    product_row, hk, d, mask_hk_d, bias_ptr, Hk, Hq, product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD,
-    D: tl.constexpr, BLOCK_HK: tl.constexpr, BLOCK_D_2: tl.constexpr,
-):
-    """Makes `projected_v_low` or `projected_v`."""
-    product_v_low = tl.load(product_row + (hk[:, None] * D + d[None, :] + D * Hk + D * Hq) * product_stride_HqD_HkD_HkD,
-                            mask=mask_hk_d, other=0.0).to(tl.float32)
-    bias_v_low = tl.load(bias_ptr + (hk[:, None] * D + d[None, :] + D * Hk + D * Hq) * bias_stride_HqD_HkD_HkD,
-                         mask=mask_hk_d,
-                         other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_D_2], 0.0,
-                                                                                        tl.float32)
     projected_v_low = product_v_low + bias_v_low
     return projected_v_low
 
@@ -330,9 +313,8 @@ def _qkv_rope_row_loop_operand(
                                                           (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K, BLOCK_K):
             k = (start - ahead + device.lanes(BLOCK_K, HELD)).to(INDEX)
             k_mask = device.inside(k, K // VEC * VEC, start, ahead, TAIL, VECTOR)
-            x_stored = x_tiles[start // BLOCK_K] if HELD else device.load_row(x_row, k * x_stride_K, k_mask, None,
-                                                                              start, ahead, K, TAIL, VECTOR,
-                                                                              "evict_first")
+            x_stored = x_tiles[start // BLOCK_K] if HELD else device.load_row(
+                x_row, k * x_stride_K, k_mask, None, start, ahead, K, TAIL, VECTOR, "evict_first")
             x = x_stored.to(tl.float32)
             scaled_x = x * rstd
             gain = device.widen_bits(device.load_shared(gain_ptr, k * gain_stride_K, k_mask, None, start, ahead, K,
@@ -449,8 +431,7 @@ def _qkv_rope_combine_product(
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(2 * D * Hk + D * Hq, INDEX), BLOCK_HQ_D_HK_D_HK_D)
     row = (pid // tl.cdiv(tl.cast(2 * D * Hk + D * Hq, INDEX), BLOCK_HQ_D_HK_D_HK_D)).to(tl.int64) * ROWS + tl.arange(
-                                                                                             0, ROWS,
-                                                                                         )
+                                                                                             0, ROWS)
     row_mask = row < tl.cast(B, tl.int64) * S
     b, s = row // S, row % S
     hq_d_hk_d_hk_d = block.to(INDEX) * BLOCK_HQ_D_HK_D_HK_D + tl.arange(0, BLOCK_HQ_D_HK_D_HK_D)
@@ -555,8 +536,12 @@ def _qkv_rope_tile_q_k_v(
              projected_k_low * c_low[None, :] - projected_k_high * s_low[None, :], mask=mask_hk_d)
     tl.store(k_row + hk[:, None] * k_stride_Hk + (d[None, :] + D // 2) * k_stride_D,
              projected_k_high * c_high[None, :] + projected_k_low * s_high[None, :], mask=mask_hk_d)
-    projected_v_low = _projected_v_v(product_row, hk, d, mask_hk_d, bias_ptr, Hk, Hq, product_stride_HqD_HkD_HkD,
-                                     bias_stride_HqD_HkD_HkD, D, BLOCK_HK, BLOCK_D_2)
+    product_v_low = tl.load(product_row + (hk[:, None] * D + d[None, :] + D * Hk + D * Hq) * product_stride_HqD_HkD_HkD,
+                            mask=mask_hk_d, other=0.0).to(tl.float32)
+    bias_v_low = tl.load(
+        bias_ptr + (hk[:, None] * D + d[None, :] + D * Hk + D * Hq) * bias_stride_HqD_HkD_HkD, mask=mask_hk_d,
+        other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_D_2], 0.0, tl.float32)
+    projected_v_low = product_v_low + bias_v_low
     v_row = v_ptr + b * (v_stride_B // VEC * VEC) + s * (v_stride_S // VEC * VEC)
     tl.store(v_row + hk[:, None] * v_stride_Hk + d[None, :] * v_stride_D, projected_v_low, mask=mask_hk_d)
     product_v_high = tl.load(product_row
@@ -564,8 +549,7 @@ def _qkv_rope_tile_q_k_v(
                              mask=mask_hk_d, other=0.0).to(tl.float32)
     bias_v_high = tl.load(
         bias_ptr + (hk[:, None] * D + d[None, :] + D * Hk + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD, mask=mask_hk_d,
-        other=0.0,
-    ).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_D_2], 0.0, tl.float32)
+        other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_D_2], 0.0, tl.float32)
     projected_v_high = product_v_high + bias_v_high
     tl.store(v_row + hk[:, None] * v_stride_Hk + (d[None, :] + D // 2) * v_stride_D, projected_v_high, mask=mask_hk_d)
 
@@ -777,24 +761,17 @@ def qkv_rope(x: torch.Tensor, gain: torch.Tensor, weight: torch.Tensor, cos: tor
 
 def _extents_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads, norm):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    x, gain, weight, cos, sin, position_ids, bias = (squeeze(x, 3), squeeze(gain, 1), squeeze(weight, 2),
-                                                     squeeze(cos, 2), squeeze(sin, 2), squeeze(position_ids, 2),
-                                                     squeeze(bias, 1))
     position_ids = lengthen(position_ids, 2, 1)
-    check = Checker("qkv_rope", x=x, gain=gain, weight=weight, cos=cos, sin=sin, position_ids=position_ids, bias=bias)
-    check.ranks(x="[B, S, K]", gain="[K]", weight="[Hq*D + Hk*D + Hk*D, K]", cos="[P, D]", sin="[P, D]",
-                position_ids="[B, S]", bias="[Hq*D + Hk*D + Hk*D]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
-    W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "gain")
-    V = check.dtype("V", (torch.float16, torch.bfloat16, torch.float32), "weight", "bias")
-    C = check.dtype("C", (torch.float16, torch.bfloat16, torch.float32), "cos", "sin")
-    I = check.dtype("I", (torch.int64, torch.int32), "position_ids")
+    check = Checker("qkv_rope", x="T[B, S, K]", gain="W[K]", weight="V[Hq*D + Hk*D + Hk*D, K]", cos="C[P, D]",
+                    sin="C[P, D]", position_ids="I[B, S]", bias="V[Hq*D + Hk*D + Hk*D]")
+    x, gain, weight, cos, sin, position_ids, bias = check.tensors(x, gain, weight, cos, sin, position_ids, bias)
+    T, W, V, C, I = check.dtypes(T="f16 bf16 f32", W="f16 bf16 f32", V="f16 bf16 f32", C="f16 bf16 f32", I="i64 i32")
     B, S, K = x.shape
     P, D = cos.shape
     Hk = num_kv_heads
     Hq = check.quotient("Hq", "weight", 0, weight.shape[0] - 2 * D * Hk, D)
     check.shapes(gain=(K,), weight=(2 * D * Hk + D * Hq, K), sin=(P, D))
-    check.shape("position_ids", "[B, S]", (B, S), (0,))
+    check.shape("position_ids", (B, S), (0,))
     check.shapes(bias=(2 * D * Hk + D * Hq,))
     check.extent("Hk", "num_kv_heads", num_kv_heads, Hk)
     check.choice("norm", norm, ("plain", "unit_offset", "rounded", "layer"))
@@ -859,8 +836,7 @@ _PLANS_QKV_ROPE = Plans(
     rounded=(_qkv_rope_rows_operand, _qkv_rope_resident_operand, _qkv_rope_row_loop_operand),
     workspace={"operand": Workspace("B S K", "T"), "product": Workspace("B S Hq*D+Hk*D+Hk*D", "T")},
     cast={"weight": "T", "bias": "T"},
-    tuned=Tuned(rows="B S", case="K D Hk Hq T C I position_ids bias", outputs="k q v",
-                spec="ffb056ac13e3cd00b7cf957a2bee6cc49abb42df942ba6b8e53ebf7a3c10cc60"),
+    tuned=Tuned(rows="B S", case="K D Hk Hq T C I position_ids bias", outputs="k q v", spec=_SPEC),
     partitions=(
         Partition((_STEP_OPERAND, _STEP_PRODUCT, _STEP_Q_K_V), holds="operand product"),
         Partition(
@@ -973,8 +949,12 @@ def _qkv_norm_rope_tile_q_k_v(
              by_norm_k_low * c_low[None, :] - by_norm_k_high * s_low[None, :], mask=mask_hk_d)
     tl.store(k_row + hk[:, None] * k_stride_Hk + (d[None, :] + D // 2) * k_stride_D,
              by_norm_k_high * c_high[None, :] + by_norm_k_low * s_high[None, :], mask=mask_hk_d)
-    projected_v_low = _projected_v_v(product_row, hk, d, mask_hk_d, bias_ptr, Hk, Hq, product_stride_HqD_HkD_HkD,
-                                     bias_stride_HqD_HkD_HkD, D, BLOCK_HK, BLOCK_D_2)
+    product_v_low = tl.load(product_row + (hk[:, None] * D + d[None, :] + D * Hk + D * Hq) * product_stride_HqD_HkD_HkD,
+                            mask=mask_hk_d, other=0.0).to(tl.float32)
+    bias_v_low = tl.load(
+        bias_ptr + (hk[:, None] * D + d[None, :] + D * Hk + D * Hq) * bias_stride_HqD_HkD_HkD, mask=mask_hk_d,
+        other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_D_2], 0.0, tl.float32)
+    projected_v_low = product_v_low + bias_v_low
     v_row = v_ptr + b * (v_stride_B // VEC * VEC) + s * (v_stride_S // VEC * VEC)
     tl.store(v_row + hk[:, None] * v_stride_Hk + d[None, :] * v_stride_D, projected_v_low, mask=mask_hk_d)
     product_v_high = tl.load(product_row
@@ -982,8 +962,7 @@ def _qkv_norm_rope_tile_q_k_v(
                              mask=mask_hk_d, other=0.0).to(tl.float32)
     bias_v_high = tl.load(
         bias_ptr + (hk[:, None] * D + d[None, :] + D * Hk + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD, mask=mask_hk_d,
-        other=0.0,
-    ).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_D_2], 0.0, tl.float32)
+        other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_D_2], 0.0, tl.float32)
     projected_v_high = product_v_high + bias_v_high
     tl.store(v_row + hk[:, None] * v_stride_Hk + (d[None, :] + D // 2) * v_stride_D, projected_v_high, mask=mask_hk_d)
 
@@ -1083,20 +1062,20 @@ def _qkv_norm_rope_row_loop_q_k_v_q(
             if HELD:
                 product_low_tiles = product_low_tiles + (product_low_stored,)
             product_low = product_low_stored.to(tl.float32)
-            bias_low = device.load_shared(
-                bias_ptr + hq * D * bias_stride_HqD_HkD_HkD, d * bias_stride_HqD_HkD_HkD, d_mask, 0.0, start, ahead,
-                D // 2, TAIL, VECTOR, "evict_last",
-            ).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_D_2], 0.0, tl.float32)
+            bias_low = device.load_shared(bias_ptr + hq * D * bias_stride_HqD_HkD_HkD, d * bias_stride_HqD_HkD_HkD,
+                                          d_mask, 0.0, start, ahead, D // 2, TAIL, VECTOR,
+                                          "evict_last").to(tl.float32) if bias_ptr is not None else tl.full(
+                                              [BLOCK_D_2], 0.0, tl.float32)
             projected_low = product_low + bias_low
             product_high_stored = tl.load(product_row + (d + D // 2) * product_stride_HqD_HkD_HkD, mask=d_mask,
                                           other=0.0, eviction_policy="evict_last")
             if HELD:
                 product_high_tiles = product_high_tiles + (product_high_stored,)
             product_high = product_high_stored.to(tl.float32)
-            bias_high = tl.load(
-                bias_ptr + hq * D * bias_stride_HqD_HkD_HkD + (d + D // 2) * bias_stride_HqD_HkD_HkD, mask=d_mask,
-                other=0.0, eviction_policy="evict_last",
-            ).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_D_2], 0.0, tl.float32)
+            bias_high = tl.load(bias_ptr + hq * D * bias_stride_HqD_HkD_HkD + (d + D // 2) * bias_stride_HqD_HkD_HkD,
+                                mask=d_mask, other=0.0,
+                                eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else tl.full(
+                                    [BLOCK_D_2], 0.0, tl.float32)
             projected_high = product_high + bias_high
             total += projected_low * projected_low + projected_high * projected_high
             total_2 += projected_low + projected_high
@@ -1111,24 +1090,22 @@ def _qkv_norm_rope_row_loop_q_k_v_q(
             d_mask = device.inside(d, D // 2, start, ahead, TAIL, VECTOR)
             product_low_stored = product_low_tiles[start // BLOCK_D_2] if HELD else device.load_shared(
                 product_row, d * product_stride_HqD_HkD_HkD, d_mask, 0.0, start, ahead, D // 2, TAIL, VECTOR,
-                "evict_last",
-            )
+                "evict_last")
             product_low = product_low_stored.to(tl.float32)
-            bias_low = device.load_shared(
-                bias_ptr + hq * D * bias_stride_HqD_HkD_HkD, d * bias_stride_HqD_HkD_HkD, d_mask, 0.0, start, ahead,
-                D // 2, TAIL, VECTOR, "evict_last",
-            ).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_D_2], 0.0, tl.float32)
+            bias_low = device.load_shared(bias_ptr + hq * D * bias_stride_HqD_HkD_HkD, d * bias_stride_HqD_HkD_HkD,
+                                          d_mask, 0.0, start, ahead, D // 2, TAIL, VECTOR,
+                                          "evict_last").to(tl.float32) if bias_ptr is not None else tl.full(
+                                              [BLOCK_D_2], 0.0, tl.float32)
             projected_low = product_low + bias_low
             centred_low = projected_low - quotient
             product_high_stored = product_high_tiles[start // BLOCK_D_2] if HELD else tl.load(
                 product_row + (d + D // 2) * product_stride_HqD_HkD_HkD, mask=d_mask, other=0.0,
-                eviction_policy="evict_last",
-            )
+                eviction_policy="evict_last")
             product_high = product_high_stored.to(tl.float32)
-            bias_high = tl.load(
-                bias_ptr + hq * D * bias_stride_HqD_HkD_HkD + (d + D // 2) * bias_stride_HqD_HkD_HkD, mask=d_mask,
-                other=0.0, eviction_policy="evict_last",
-            ).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_D_2], 0.0, tl.float32)
+            bias_high = tl.load(bias_ptr + hq * D * bias_stride_HqD_HkD_HkD + (d + D // 2) * bias_stride_HqD_HkD_HkD,
+                                mask=d_mask, other=0.0,
+                                eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else tl.full(
+                                    [BLOCK_D_2], 0.0, tl.float32)
             projected_high = product_high + bias_high
             centred_high = projected_high - quotient
             total_3 += tl.where(d_mask, centred_low * centred_low + centred_high * centred_high, 0.0)
@@ -1147,13 +1124,12 @@ def _qkv_norm_rope_row_loop_q_k_v_q(
             d_mask = device.inside(d, D // 2, start, ahead, TAIL, VECTOR)
             product_low_stored = product_low_tiles[start // BLOCK_D_2] if HELD else device.load_shared(
                 product_row, d * product_stride_HqD_HkD_HkD, d_mask, None, start, ahead, D // 2, TAIL, VECTOR,
-                "evict_first",
-            )
+                "evict_first")
             product_low = product_low_stored.to(tl.float32)
-            bias_low = device.load_shared(
-                bias_ptr + hq * D * bias_stride_HqD_HkD_HkD, d * bias_stride_HqD_HkD_HkD, d_mask, None, start, ahead,
-                D // 2, TAIL, VECTOR, "evict_first",
-            ).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_D_2], 0.0, tl.float32)
+            bias_low = device.load_shared(bias_ptr + hq * D * bias_stride_HqD_HkD_HkD, d * bias_stride_HqD_HkD_HkD,
+                                          d_mask, None, start, ahead, D // 2, TAIL, VECTOR,
+                                          "evict_first").to(tl.float32) if bias_ptr is not None else tl.full(
+                                              [BLOCK_D_2], 0.0, tl.float32)
             projected_low = product_low + bias_low
             scaled_low = projected_low * rstd
             q_gain_low = device.load_shared(q_gain_ptr, d * q_gain_stride_D, d_mask, None, start, ahead, D // 2, TAIL,
@@ -1162,13 +1138,12 @@ def _qkv_norm_rope_row_loop_q_k_v_q(
             c_low = device.look_up(cos_row + d * cos_stride_D, position_ids_mask, d_mask, eviction_policy="evict_first")
             product_high_stored = product_high_tiles[start // BLOCK_D_2] if HELD else tl.load(
                 product_row + (d + D // 2) * product_stride_HqD_HkD_HkD, mask=d_mask, other=0.0,
-                eviction_policy="evict_first",
-            )
+                eviction_policy="evict_first")
             product_high = product_high_stored.to(tl.float32)
-            bias_high = tl.load(
-                bias_ptr + hq * D * bias_stride_HqD_HkD_HkD + (d + D // 2) * bias_stride_HqD_HkD_HkD, mask=d_mask,
-                other=0.0, eviction_policy="evict_first",
-            ).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_D_2], 0.0, tl.float32)
+            bias_high = tl.load(bias_ptr + hq * D * bias_stride_HqD_HkD_HkD + (d + D // 2) * bias_stride_HqD_HkD_HkD,
+                                mask=d_mask, other=0.0,
+                                eviction_policy="evict_first").to(tl.float32) if bias_ptr is not None else tl.full(
+                                    [BLOCK_D_2], 0.0, tl.float32)
             projected_high = product_high + bias_high
             scaled_high = projected_high * rstd
             q_gain_high = tl.load(q_gain_ptr + (d + D // 2) * q_gain_stride_D, mask=d_mask, other=0.0).to(tl.float32)
@@ -1294,37 +1269,37 @@ def _qkv_norm_rope_row_loop_q_k_v_k_v(
             if HELD:
                 product_k_low_tiles = product_k_low_tiles + (product_k_low_stored,)
             product_k_low = product_k_low_stored.to(tl.float32)
-            bias_k_low = tl.load(
-                bias_ptr + hk * D * bias_stride_HqD_HkD_HkD + (d + tl.cast(D, INDEX) * Hq) * bias_stride_HqD_HkD_HkD,
-                mask=d_mask, other=0.0, eviction_policy="evict_last",
-            ).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_D_2], 0.0, tl.float32)
+            bias_k_low = tl.load(bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
+                                 + (d + tl.cast(D, INDEX) * Hq) * bias_stride_HqD_HkD_HkD, mask=d_mask, other=0.0,
+                                 eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else tl.full(
+                                     [BLOCK_D_2], 0.0, tl.float32)
             projected_k_low = product_k_low + bias_k_low
             product_k_high_stored = tl.load(product_row + (d + D * Hq + D // 2) * product_stride_HqD_HkD_HkD,
                                             mask=d_mask, other=0.0, eviction_policy="evict_last")
             if HELD:
                 product_k_high_tiles = product_k_high_tiles + (product_k_high_stored,)
             product_k_high = product_k_high_stored.to(tl.float32)
-            bias_k_high = tl.load(
-                bias_ptr + hk * D * bias_stride_HqD_HkD_HkD + (d + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD,
-                mask=d_mask, other=0.0, eviction_policy="evict_last",
-            ).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_D_2], 0.0, tl.float32)
+            bias_k_high = tl.load(bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
+                                  + (d + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD, mask=d_mask, other=0.0,
+                                  eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else tl.full(
+                                      [BLOCK_D_2], 0.0, tl.float32)
             projected_k_high = product_k_high + bias_k_high
             total += projected_k_low * projected_k_low + projected_k_high * projected_k_high
             total_2 += projected_k_low + projected_k_high
             product_v_low = tl.load(product_row + (d + D * Hk + D * Hq) * product_stride_HqD_HkD_HkD, mask=d_mask,
                                     other=0.0, eviction_policy="evict_last").to(tl.float32)
-            bias_v_low = tl.load(
-                bias_ptr + hk * D * bias_stride_HqD_HkD_HkD + (d + D * Hk + D * Hq) * bias_stride_HqD_HkD_HkD,
-                mask=d_mask, other=0.0, eviction_policy="evict_last",
-            ).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_D_2], 0.0, tl.float32)
+            bias_v_low = tl.load(bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
+                                 + (d + D * Hk + D * Hq) * bias_stride_HqD_HkD_HkD, mask=d_mask, other=0.0,
+                                 eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else tl.full(
+                                     [BLOCK_D_2], 0.0, tl.float32)
             projected_v_low = product_v_low + bias_v_low
             device.store_row(v_row, d * v_stride_D, projected_v_low, d_mask, start, ahead, D // 2, TAIL, VECTOR)
             product_v_high = tl.load(product_row + (d + D * Hk + D * Hq + D // 2) * product_stride_HqD_HkD_HkD,
                                      mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-            bias_v_high = tl.load(
-                bias_ptr + hk * D * bias_stride_HqD_HkD_HkD + (d + D * Hk + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD,
-                mask=d_mask, other=0.0, eviction_policy="evict_last",
-            ).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_D_2], 0.0, tl.float32)
+            bias_v_high = tl.load(bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
+                                  + (d + D * Hk + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD, mask=d_mask, other=0.0,
+                                  eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else tl.full(
+                                      [BLOCK_D_2], 0.0, tl.float32)
             projected_v_high = product_v_high + bias_v_high
             tl.store(v_row + (d + D // 2) * v_stride_D, projected_v_high, mask=d_mask)
     total = tl.sum(total, 0)
@@ -1338,24 +1313,22 @@ def _qkv_norm_rope_row_loop_q_k_v_k_v(
             d_mask = device.inside(d, D // 2, start, ahead, TAIL, VECTOR)
             product_k_low_stored = product_k_low_tiles[start // BLOCK_D_2] if HELD else tl.load(
                 product_row + (d + tl.cast(D, INDEX) * Hq) * product_stride_HqD_HkD_HkD, mask=d_mask, other=0.0,
-                eviction_policy="evict_last",
-            )
+                eviction_policy="evict_last")
             product_k_low = product_k_low_stored.to(tl.float32)
-            bias_k_low = tl.load(
-                bias_ptr + hk * D * bias_stride_HqD_HkD_HkD + (d + tl.cast(D, INDEX) * Hq) * bias_stride_HqD_HkD_HkD,
-                mask=d_mask, other=0.0, eviction_policy="evict_last",
-            ).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_D_2], 0.0, tl.float32)
+            bias_k_low = tl.load(bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
+                                 + (d + tl.cast(D, INDEX) * Hq) * bias_stride_HqD_HkD_HkD, mask=d_mask, other=0.0,
+                                 eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else tl.full(
+                                     [BLOCK_D_2], 0.0, tl.float32)
             projected_k_low = product_k_low + bias_k_low
             centred_low = projected_k_low - quotient
             product_k_high_stored = product_k_high_tiles[start // BLOCK_D_2] if HELD else tl.load(
                 product_row + (d + D * Hq + D // 2) * product_stride_HqD_HkD_HkD, mask=d_mask, other=0.0,
-                eviction_policy="evict_last",
-            )
+                eviction_policy="evict_last")
             product_k_high = product_k_high_stored.to(tl.float32)
-            bias_k_high = tl.load(
-                bias_ptr + hk * D * bias_stride_HqD_HkD_HkD + (d + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD,
-                mask=d_mask, other=0.0, eviction_policy="evict_last",
-            ).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_D_2], 0.0, tl.float32)
+            bias_k_high = tl.load(bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
+                                  + (d + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD, mask=d_mask, other=0.0,
+                                  eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else tl.full(
+                                      [BLOCK_D_2], 0.0, tl.float32)
             projected_k_high = product_k_high + bias_k_high
             centred_high = projected_k_high - quotient
             total_3 += tl.where(d_mask, centred_low * centred_low + centred_high * centred_high, 0.0)
@@ -1375,13 +1348,12 @@ def _qkv_norm_rope_row_loop_q_k_v_k_v(
             d_mask = device.inside(d, D // 2, start, ahead, TAIL, VECTOR)
             product_k_low_stored = product_k_low_tiles[start // BLOCK_D_2] if HELD else tl.load(
                 product_row + (d + tl.cast(D, INDEX) * Hq) * product_stride_HqD_HkD_HkD, mask=d_mask, other=0.0,
-                eviction_policy="evict_first",
-            )
+                eviction_policy="evict_first")
             product_k_low = product_k_low_stored.to(tl.float32)
-            bias_k_low = tl.load(
-                bias_ptr + hk * D * bias_stride_HqD_HkD_HkD + (d + tl.cast(D, INDEX) * Hq) * bias_stride_HqD_HkD_HkD,
-                mask=d_mask, other=0.0, eviction_policy="evict_first",
-            ).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_D_2], 0.0, tl.float32)
+            bias_k_low = tl.load(bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
+                                 + (d + tl.cast(D, INDEX) * Hq) * bias_stride_HqD_HkD_HkD, mask=d_mask, other=0.0,
+                                 eviction_policy="evict_first").to(tl.float32) if bias_ptr is not None else tl.full(
+                                     [BLOCK_D_2], 0.0, tl.float32)
             projected_k_low = product_k_low + bias_k_low
             scaled_low = projected_k_low * rstd
             k_gain_low = device.load_shared(k_gain_ptr, d * k_gain_stride_D, d_mask, None, start, ahead, D // 2, TAIL,
@@ -1391,13 +1363,12 @@ def _qkv_norm_rope_row_loop_q_k_v_k_v(
             c_low = device.look_up(cos_row + d * cos_stride_D, position_ids_mask, d_mask, eviction_policy="evict_first")
             product_k_high_stored = product_k_high_tiles[start // BLOCK_D_2] if HELD else tl.load(
                 product_row + (d + D * Hq + D // 2) * product_stride_HqD_HkD_HkD, mask=d_mask, other=0.0,
-                eviction_policy="evict_first",
-            )
+                eviction_policy="evict_first")
             product_k_high = product_k_high_stored.to(tl.float32)
-            bias_k_high = tl.load(
-                bias_ptr + hk * D * bias_stride_HqD_HkD_HkD + (d + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD,
-                mask=d_mask, other=0.0, eviction_policy="evict_first",
-            ).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_D_2], 0.0, tl.float32)
+            bias_k_high = tl.load(bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
+                                  + (d + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD, mask=d_mask, other=0.0,
+                                  eviction_policy="evict_first").to(tl.float32) if bias_ptr is not None else tl.full(
+                                      [BLOCK_D_2], 0.0, tl.float32)
             projected_k_high = product_k_high + bias_k_high
             scaled_high = projected_k_high * rstd
             k_gain_high = tl.load(k_gain_ptr + (d + D // 2) * k_gain_stride_D, mask=d_mask, other=0.0).to(tl.float32)
@@ -1522,27 +1493,18 @@ def qkv_norm_rope(x: torch.Tensor, gain: torch.Tensor, weight: torch.Tensor, q_g
 
 def _extents_qkv_norm_rope(x, gain, weight, q_gain, k_gain, cos, sin, position_ids, bias, num_kv_heads, norm):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    x, gain, weight, q_gain, k_gain, cos, sin, position_ids, bias = (
-        squeeze(x, 3), squeeze(gain, 1), squeeze(weight, 2), squeeze(q_gain, 1), squeeze(k_gain, 1), squeeze(cos, 2),
-        squeeze(sin, 2), squeeze(position_ids, 2), squeeze(bias, 1),
-    )
     position_ids = lengthen(position_ids, 2, 1)
-    check = Checker("qkv_norm_rope", x=x, gain=gain, weight=weight, q_gain=q_gain, k_gain=k_gain, cos=cos, sin=sin,
-                    position_ids=position_ids, bias=bias)
-    check.ranks(x="[B, S, K]", gain="[K]", weight="[Hq*D + Hk*D + Hk*D, K]", q_gain="[D]", k_gain="[D]", cos="[P, D]",
-                sin="[P, D]", position_ids="[B, S]", bias="[Hq*D + Hk*D + Hk*D]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
-    W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "gain", "q_gain", "k_gain")
-    V = check.dtype("V", (torch.float16, torch.bfloat16, torch.float32), "weight", "bias")
-    C = check.dtype("C", (torch.float16, torch.bfloat16, torch.float32), "cos", "sin")
-    I = check.dtype("I", (torch.int64, torch.int32), "position_ids")
+    check = Checker("qkv_norm_rope", x="T[B, S, K]", gain="W[K]", weight="V[Hq*D + Hk*D + Hk*D, K]", q_gain="W[D]",
+                    k_gain="W[D]", cos="C[P, D]", sin="C[P, D]", position_ids="I[B, S]", bias="V[Hq*D + Hk*D + Hk*D]")
+    x, gain, weight, q_gain, k_gain, cos, sin, position_ids, bias = check.tensors(x, gain, weight, q_gain, k_gain, cos,
+                                                                                  sin, position_ids, bias)
+    T, W, V, C, I = check.dtypes(T="f16 bf16 f32", W="f16 bf16 f32", V="f16 bf16 f32", C="f16 bf16 f32", I="i64 i32")
     B, S, K = x.shape
-    D = q_gain.shape[0]
-    P = cos.shape[0]
+    D, P = q_gain.shape[0], cos.shape[0]
     Hk = num_kv_heads
     Hq = check.quotient("Hq", "weight", 0, weight.shape[0] - 2 * D * Hk, D)
     check.shapes(gain=(K,), weight=(2 * D * Hk + D * Hq, K), k_gain=(D,), cos=(P, D), sin=(P, D))
-    check.shape("position_ids", "[B, S]", (B, S), (0,))
+    check.shape("position_ids", (B, S), (0,))
     check.shapes(bias=(2 * D * Hk + D * Hq,))
     check.extent("Hk", "num_kv_heads", num_kv_heads, Hk)
     check.choice("norm", norm, ("plain", "unit_offset", "rounded", "layer"))
@@ -1587,8 +1549,7 @@ _PLANS_QKV_NORM_ROPE = Plans(
              _qkv_norm_rope_row_loop_q_k_v_k_v),
     workspace={"operand": Workspace("B S K", "T"), "product": Workspace("B S Hq*D+Hk*D+Hk*D", "T")},
     cast={"weight": "T", "bias": "T"},
-    tuned=Tuned(rows="B S", case="K D Hk Hq T C I position_ids bias", outputs="k q v",
-                spec="ffb056ac13e3cd00b7cf957a2bee6cc49abb42df942ba6b8e53ebf7a3c10cc60"),
+    tuned=Tuned(rows="B S", case="K D Hk Hq T C I position_ids bias", outputs="k q v", spec=_SPEC),
     partitions=(
         Partition((_STEP_OPERAND, _STEP_PRODUCT, _STEP_Q_K_V_), holds="operand product"),
         Partition(
@@ -1677,18 +1638,16 @@ def _qkv_rope_partial_tile_q_k_v(
     product_k_low = tl.load(product_row
                             + (hk[:, None] * D + r[None, :] + tl.cast(D, INDEX) * Hq) * product_stride_HqD_HkD_HkD,
                             mask=mask_hk_r, other=0.0).to(tl.float32)
-    bias_k_low = tl.load(bias_ptr + (hk[:, None] * D + r[None, :] + tl.cast(D, INDEX) * Hq) * bias_stride_HqD_HkD_HkD,
-                         mask=mask_hk_r,
-                         other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_R_2], 0.0,
-                                                                                        tl.float32)
+    bias_k_low = tl.load(
+        bias_ptr + (hk[:, None] * D + r[None, :] + tl.cast(D, INDEX) * Hq) * bias_stride_HqD_HkD_HkD, mask=mask_hk_r,
+        other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_R_2], 0.0, tl.float32)
     projected_k_low = product_k_low + bias_k_low
     product_k_high = tl.load(product_row
                              + (hk[:, None] * D + r[None, :] + D * Hq + R // 2) * product_stride_HqD_HkD_HkD,
                              mask=mask_hk_r, other=0.0).to(tl.float32)
-    bias_k_high = tl.load(bias_ptr + (hk[:, None] * D + r[None, :] + D * Hq + R // 2) * bias_stride_HqD_HkD_HkD,
-                          mask=mask_hk_r,
-                          other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_R_2], 0.0,
-                                                                                         tl.float32)
+    bias_k_high = tl.load(
+        bias_ptr + (hk[:, None] * D + r[None, :] + D * Hq + R // 2) * bias_stride_HqD_HkD_HkD, mask=mask_hk_r,
+        other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_R_2], 0.0, tl.float32)
     projected_k_high = product_k_high + bias_k_high
     k_row = k_ptr + b * k_stride_B + s * k_stride_S
     tl.store(k_row + hk[:, None] * k_stride_Hk + r[None, :] * k_stride_R_U,
@@ -1706,8 +1665,12 @@ def _qkv_rope_partial_tile_q_k_v(
     projected_k = product_k + bias_k
     tl.store(k_row + hk[:, None] * k_stride_Hk + (u[None, :] + R) * k_stride_R_U, projected_k, mask=mask_hk_u)
     mask_hk_d = hk_mask[:, None] & d_mask[None, :]
-    projected_v = _projected_v_v(product_row, hk, d, mask_hk_d, bias_ptr, Hk, Hq, product_stride_HqD_HkD_HkD,
-                                 bias_stride_HqD_HkD_HkD, D, BLOCK_HK, BLOCK_D)
+    product_v = tl.load(product_row + (hk[:, None] * D + d[None, :] + D * Hk + D * Hq) * product_stride_HqD_HkD_HkD,
+                        mask=mask_hk_d, other=0.0).to(tl.float32)
+    bias_v = tl.load(
+        bias_ptr + (hk[:, None] * D + d[None, :] + D * Hk + D * Hq) * bias_stride_HqD_HkD_HkD, mask=mask_hk_d,
+        other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_D], 0.0, tl.float32)
+    projected_v = product_v + bias_v
     v_row = v_ptr + b * (v_stride_B // VEC * VEC) + s * (v_stride_S // VEC * VEC)
     tl.store(v_row + hk[:, None] * v_stride_Hk + d[None, :] * v_stride_D, projected_v, mask=mask_hk_d)
 
@@ -1984,19 +1947,11 @@ def qkv_rope_partial(x: torch.Tensor, gain: torch.Tensor, weight: torch.Tensor, 
 
 def _extents_qkv_rope_partial(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads, head_dim, norm):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    x, gain, weight, cos, sin, position_ids, bias = (squeeze(x, 3), squeeze(gain, 1), squeeze(weight, 2),
-                                                     squeeze(cos, 2), squeeze(sin, 2), squeeze(position_ids, 2),
-                                                     squeeze(bias, 1))
     position_ids = lengthen(position_ids, 2, 1)
-    check = Checker("qkv_rope_partial", x=x, gain=gain, weight=weight, cos=cos, sin=sin, position_ids=position_ids,
-                    bias=bias)
-    check.ranks(x="[B, S, K]", gain="[K]", weight="[Hq*D + Hk*D + Hk*D, K]", cos="[P, R]", sin="[P, R]",
-                position_ids="[B, S]", bias="[Hq*D + Hk*D + Hk*D]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
-    W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "gain")
-    V = check.dtype("V", (torch.float16, torch.bfloat16, torch.float32), "weight", "bias")
-    C = check.dtype("C", (torch.float16, torch.bfloat16, torch.float32), "cos", "sin")
-    I = check.dtype("I", (torch.int64, torch.int32), "position_ids")
+    check = Checker("qkv_rope_partial", x="T[B, S, K]", gain="W[K]", weight="V[Hq*D + Hk*D + Hk*D, K]", cos="C[P, R]",
+                    sin="C[P, R]", position_ids="I[B, S]", bias="V[Hq*D + Hk*D + Hk*D]")
+    x, gain, weight, cos, sin, position_ids, bias = check.tensors(x, gain, weight, cos, sin, position_ids, bias)
+    T, W, V, C, I = check.dtypes(T="f16 bf16 f32", W="f16 bf16 f32", V="f16 bf16 f32", C="f16 bf16 f32", I="i64 i32")
     B, S, K = x.shape
     P, R = cos.shape
     Hk = num_kv_heads
@@ -2004,7 +1959,7 @@ def _extents_qkv_rope_partial(x, gain, weight, cos, sin, position_ids, bias, num
     U = D - R
     Hq = check.quotient("Hq", "weight", 0, weight.shape[0] - 2 * D * Hk, D)
     check.shapes(gain=(K,), weight=(2 * D * Hk + D * Hq, K), sin=(P, R))
-    check.shape("position_ids", "[B, S]", (B, S), (0,))
+    check.shape("position_ids", (B, S), (0,))
     check.shapes(bias=(2 * D * Hk + D * Hq,))
     check.extent("Hk", "num_kv_heads", num_kv_heads, Hk)
     check.extent("D", "head_dim", head_dim, D)
@@ -2042,8 +1997,7 @@ _PLANS_QKV_ROPE_PARTIAL = Plans(
     rounded=(_qkv_rope_rows_operand, _qkv_rope_resident_operand, _qkv_rope_row_loop_operand),
     workspace={"operand": Workspace("B S K", "T"), "product": Workspace("B S Hq*D+Hk*D+Hk*D", "T")},
     cast={"weight": "T", "bias": "T"},
-    tuned=Tuned(rows="B S", case="K R Hk D U Hq T C I position_ids bias", outputs="k q v",
-                spec="ffb056ac13e3cd00b7cf957a2bee6cc49abb42df942ba6b8e53ebf7a3c10cc60"),
+    tuned=Tuned(rows="B S", case="K R Hk D U Hq T C I position_ids bias", outputs="k q v", spec=_SPEC),
     partitions=(
         Partition((_STEP_OPERAND, _STEP_PRODUCT, _STEP_Q_K_V__), holds="operand product"),
         Partition(
@@ -2097,8 +2051,7 @@ def _qkv_rope_interleaved_tile_q_k_v(
     product_even, product_odd = tl.split(
         tl.load(product_row + (hq[:, None, None] * D + r[None, :, None] * 2) * product_stride_HqD_HkD_HkD
                 + tl.arange(0, 2)[None, None, :] * product_stride_HqD_HkD_HkD, mask=mask_hq_r[:, :, None],
-                other=0.0).to(tl.float32),
-    )
+                other=0.0).to(tl.float32))
     if bias_ptr is not None:
         bias_q, bias_q_2 = tl.split(tl.load(bias_ptr
                                             + (hq[:, None, None] * D + r[None, :, None] * 2) * bias_stride_HqD_HkD_HkD
@@ -2140,15 +2093,13 @@ def _qkv_rope_interleaved_tile_q_k_v(
         tl.load(product_row
                 + (hk[:, None, None] * D + r[None, :, None] * 2 + tl.cast(D, INDEX) * Hq) * product_stride_HqD_HkD_HkD
                 + tl.arange(0, 2)[None, None, :] * product_stride_HqD_HkD_HkD, mask=mask_hk_r[:, :, None],
-                other=0.0).to(tl.float32),
-    )
+                other=0.0).to(tl.float32))
     if bias_ptr is not None:
         bias_k, bias_k_2 = tl.split(
             tl.load(bias_ptr
                     + (hk[:, None, None] * D + r[None, :, None] * 2 + tl.cast(D, INDEX) * Hq) * bias_stride_HqD_HkD_HkD
                     + tl.arange(0, 2)[None, None, :] * bias_stride_HqD_HkD_HkD, mask=mask_hk_r[:, :, None],
-                    other=0.0).to(tl.float32),
-        )
+                    other=0.0).to(tl.float32))
     else:
         bias_k = tl.full([BLOCK_HK, BLOCK_R_2], 0.0, tl.float32)
     projected_k = product_even_2 + bias_k
@@ -2157,8 +2108,7 @@ def _qkv_rope_interleaved_tile_q_k_v(
             tl.load(bias_ptr
                     + (hk[:, None, None] * D + r[None, :, None] * 2 + tl.cast(D, INDEX) * Hq) * bias_stride_HqD_HkD_HkD
                     + tl.arange(0, 2)[None, None, :] * bias_stride_HqD_HkD_HkD, mask=mask_hk_r[:, :, None],
-                    other=0.0).to(tl.float32),
-        )
+                    other=0.0).to(tl.float32))
     else:
         bias_k_2 = tl.full([BLOCK_HK, BLOCK_R_2], 0.0, tl.float32)
     projected_k_2 = product_odd_2 + bias_k_2
@@ -2178,8 +2128,12 @@ def _qkv_rope_interleaved_tile_q_k_v(
     projected_k_3 = product_k + bias_k_3
     tl.store(k_row + hk[:, None] * k_stride_Hk + (u[None, :] + R) * k_stride_R_U, projected_k_3, mask=mask_hk_u)
     mask_hk_d = hk_mask[:, None] & d_mask[None, :]
-    projected_v = _projected_v_v(product_row, hk, d, mask_hk_d, bias_ptr, Hk, Hq, product_stride_HqD_HkD_HkD,
-                                 bias_stride_HqD_HkD_HkD, D, BLOCK_HK, BLOCK_D)
+    product_v = tl.load(product_row + (hk[:, None] * D + d[None, :] + D * Hk + D * Hq) * product_stride_HqD_HkD_HkD,
+                        mask=mask_hk_d, other=0.0).to(tl.float32)
+    bias_v = tl.load(
+        bias_ptr + (hk[:, None] * D + d[None, :] + D * Hk + D * Hq) * bias_stride_HqD_HkD_HkD, mask=mask_hk_d,
+        other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_D], 0.0, tl.float32)
+    projected_v = product_v + bias_v
     v_row = v_ptr + b * (v_stride_B // VEC * VEC) + s * (v_stride_S // VEC * VEC)
     tl.store(v_row + hk[:, None] * v_stride_Hk + d[None, :] * v_stride_D, projected_v, mask=mask_hk_d)
 
@@ -2204,11 +2158,10 @@ def _qkv_rope_interleaved_elementwise_q_k_v_q_0(
     product_row = (product_ptr + b * (product_stride_B // VEC * VEC) + s * (product_stride_S // VEC * VEC)
                    + hq * D * product_stride_HqD_HkD_HkD)
     mask_row_r = row_mask[:, None] & r_mask[None, :]
-    product_even, product_odd = tl.split(tl.load(product_row[:, None, None]
-                                                 + r[None, :, None] * 2 * product_stride_HqD_HkD_HkD
-                                                 + tl.arange(0, 2)[None, None, :] * product_stride_HqD_HkD_HkD,
-                                                 mask=mask_row_r[:, :, None], other=0.0,
-                                                 eviction_policy="evict_last").to(tl.float32))
+    product_even, product_odd = tl.split(
+        tl.load(product_row[:, None, None] + r[None, :, None] * 2 * product_stride_HqD_HkD_HkD
+                + tl.arange(0, 2)[None, None, :] * product_stride_HqD_HkD_HkD, mask=mask_row_r[:, :, None], other=0.0,
+                eviction_policy="evict_last").to(tl.float32))
     if bias_ptr is not None:
         bias_row = bias_ptr + hq * D * bias_stride_HqD_HkD_HkD
         bias, bias_2 = tl.split(tl.load(bias_row[:, None, None] + r[None, :, None] * 2 * bias_stride_HqD_HkD_HkD
@@ -2263,15 +2216,13 @@ def _qkv_rope_interleaved_elementwise_q_k_v_k_2(
         tl.load(product_row[:, None, None]
                 + (r[None, :, None] * 2 + tl.cast(D, INDEX) * Hq) * product_stride_HqD_HkD_HkD
                 + tl.arange(0, 2)[None, None, :] * product_stride_HqD_HkD_HkD, mask=mask_row_r[:, :, None], other=0.0,
-                eviction_policy="evict_last").to(tl.float32),
-    )
+                eviction_policy="evict_last").to(tl.float32))
     if bias_ptr is not None:
         bias_row = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
-        bias, bias_2 = tl.split(tl.load(bias_row[:, None, None]
-                                        + (r[None, :, None] * 2 + tl.cast(D, INDEX) * Hq) * bias_stride_HqD_HkD_HkD
-                                        + tl.arange(0, 2)[None, None, :] * bias_stride_HqD_HkD_HkD,
-                                        mask=mask_row_r[:, :, None], other=0.0,
-                                        eviction_policy="evict_last").to(tl.float32))
+        bias, bias_2 = tl.split(
+            tl.load(bias_row[:, None, None] + (r[None, :, None] * 2 + tl.cast(D, INDEX) * Hq) * bias_stride_HqD_HkD_HkD
+                    + tl.arange(0, 2)[None, None, :] * bias_stride_HqD_HkD_HkD, mask=mask_row_r[:, :, None], other=0.0,
+                    eviction_policy="evict_last").to(tl.float32))
     else:
         bias = tl.full([ROWS, BLOCK_R_2], 0.0, tl.float32)
     projected = product_even + bias
@@ -2382,19 +2333,11 @@ def qkv_rope_interleaved(x: torch.Tensor, gain: torch.Tensor, weight: torch.Tens
 
 def _extents_qkv_rope_interleaved(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads, head_dim, norm):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    x, gain, weight, cos, sin, position_ids, bias = (squeeze(x, 3), squeeze(gain, 1), squeeze(weight, 2),
-                                                     squeeze(cos, 2), squeeze(sin, 2), squeeze(position_ids, 2),
-                                                     squeeze(bias, 1))
     position_ids = lengthen(position_ids, 2, 1)
-    check = Checker("qkv_rope_interleaved", x=x, gain=gain, weight=weight, cos=cos, sin=sin, position_ids=position_ids,
-                    bias=bias)
-    check.ranks(x="[B, S, K]", gain="[K]", weight="[Hq*D + Hk*D + Hk*D, K]", cos="[P, R/2]", sin="[P, R/2]",
-                position_ids="[B, S]", bias="[Hq*D + Hk*D + Hk*D]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
-    W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "gain")
-    V = check.dtype("V", (torch.float16, torch.bfloat16, torch.float32), "weight", "bias")
-    C = check.dtype("C", (torch.float16, torch.bfloat16, torch.float32), "cos", "sin")
-    I = check.dtype("I", (torch.int64, torch.int32), "position_ids")
+    check = Checker("qkv_rope_interleaved", x="T[B, S, K]", gain="W[K]", weight="V[Hq*D + Hk*D + Hk*D, K]",
+                    cos="C[P, R/2]", sin="C[P, R/2]", position_ids="I[B, S]", bias="V[Hq*D + Hk*D + Hk*D]")
+    x, gain, weight, cos, sin, position_ids, bias = check.tensors(x, gain, weight, cos, sin, position_ids, bias)
+    T, W, V, C, I = check.dtypes(T="f16 bf16 f32", W="f16 bf16 f32", V="f16 bf16 f32", C="f16 bf16 f32", I="i64 i32")
     B, S, K = x.shape
     P = cos.shape[0]
     Hk = num_kv_heads
@@ -2403,7 +2346,7 @@ def _extents_qkv_rope_interleaved(x, gain, weight, cos, sin, position_ids, bias,
     U = D - R
     Hq = check.quotient("Hq", "weight", 0, weight.shape[0] - 2 * D * Hk, D)
     check.shapes(gain=(K,), weight=(2 * D * Hk + D * Hq, K), cos=(P, R // 2), sin=(P, R // 2))
-    check.shape("position_ids", "[B, S]", (B, S), (0,))
+    check.shape("position_ids", (B, S), (0,))
     check.shapes(bias=(2 * D * Hk + D * Hq,))
     check.extent("Hk", "num_kv_heads", num_kv_heads, Hk)
     check.extent("D", "head_dim", head_dim, D)
@@ -2441,8 +2384,7 @@ _PLANS_QKV_ROPE_INTERLEAVED = Plans(
     rounded=(_qkv_rope_rows_operand, _qkv_rope_resident_operand, _qkv_rope_row_loop_operand),
     workspace={"operand": Workspace("B S K", "T"), "product": Workspace("B S Hq*D+Hk*D+Hk*D", "T")},
     cast={"weight": "T", "bias": "T"},
-    tuned=Tuned(rows="B S", case="K Hk D R U Hq T C I position_ids bias", outputs="k q v",
-                spec="ffb056ac13e3cd00b7cf957a2bee6cc49abb42df942ba6b8e53ebf7a3c10cc60"),
+    tuned=Tuned(rows="B S", case="K Hk D R U Hq T C I position_ids bias", outputs="k q v", spec=_SPEC),
     partitions=(
         Partition((_STEP_OPERAND, _STEP_PRODUCT, _STEP_Q_K_V___), holds="operand product"),
         Partition(
@@ -2608,22 +2550,17 @@ def linear_qkv_rope(x: torch.Tensor, weight: torch.Tensor, cos: torch.Tensor, si
 
 def _extents_linear_qkv_rope(x, weight, cos, sin, position_ids, bias, num_kv_heads):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    x, weight, cos, sin, position_ids, bias = (squeeze(x, 3), squeeze(weight, 2), squeeze(cos, 2), squeeze(sin, 2),
-                                               squeeze(position_ids, 2), squeeze(bias, 1))
     position_ids = lengthen(position_ids, 2, 1)
-    check = Checker("linear_qkv_rope", x=x, weight=weight, cos=cos, sin=sin, position_ids=position_ids, bias=bias)
-    check.ranks(x="[B, S, K]", weight="[Hq*D + Hk*D + Hk*D, K]", cos="[P, D]", sin="[P, D]", position_ids="[B, S]",
-                bias="[Hq*D + Hk*D + Hk*D]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
-    V = check.dtype("V", (torch.float16, torch.bfloat16, torch.float32), "weight", "bias")
-    C = check.dtype("C", (torch.float16, torch.bfloat16, torch.float32), "cos", "sin")
-    I = check.dtype("I", (torch.int64, torch.int32), "position_ids")
+    check = Checker("linear_qkv_rope", x="T[B, S, K]", weight="V[Hq*D + Hk*D + Hk*D, K]", cos="C[P, D]", sin="C[P, D]",
+                    position_ids="I[B, S]", bias="V[Hq*D + Hk*D + Hk*D]")
+    x, weight, cos, sin, position_ids, bias = check.tensors(x, weight, cos, sin, position_ids, bias)
+    T, V, C, I = check.dtypes(T="f16 bf16 f32", V="f16 bf16 f32", C="f16 bf16 f32", I="i64 i32")
     B, S, K = x.shape
     P, D = cos.shape
     Hk = num_kv_heads
     Hq = check.quotient("Hq", "weight", 0, weight.shape[0] - 2 * D * Hk, D)
     check.shapes(weight=(2 * D * Hk + D * Hq, K), sin=(P, D))
-    check.shape("position_ids", "[B, S]", (B, S), (0,))
+    check.shape("position_ids", (B, S), (0,))
     check.shapes(bias=(2 * D * Hk + D * Hq,))
     check.extent("Hk", "num_kv_heads", num_kv_heads, Hk)
     check.require(D % 2 == 0, "D % 2 == 0", D=D)
@@ -2671,8 +2608,7 @@ _PLANS_LINEAR_QKV_ROPE = Plans(
         "k_stride_Hk v_stride_Hk", repeats="position_ids",
     workspace={"product": Workspace("B S Hq*D+Hk*D+Hk*D", "T")},
     cast={"weight": "T", "bias": "T"},
-    tuned=Tuned(rows="B S", case="K D Hk Hq T C I position_ids bias", outputs="k q v",
-                spec="ffb056ac13e3cd00b7cf957a2bee6cc49abb42df942ba6b8e53ebf7a3c10cc60"),
+    tuned=Tuned(rows="B S", case="K D Hk Hq T C I position_ids bias", outputs="k q v", spec=_SPEC),
     partitions=(
         Partition((_STEP_PRODUCT_, _STEP_Q_K_V), holds="product"),
         Partition(
@@ -2771,8 +2707,12 @@ def _linear_qkv_norm_rope_tile_q_k_v(
              by_norm_k_low * c_low[None, :] - by_norm_k_high * s_low[None, :], mask=mask_hk_d)
     tl.store(k_row + hk[:, None] * k_stride_Hk + (d[None, :] + D // 2) * k_stride_D,
              by_norm_k_high * c_high[None, :] + by_norm_k_low * s_high[None, :], mask=mask_hk_d)
-    projected_v_low = _projected_v_v(product_row, hk, d, mask_hk_d, bias_ptr, Hk, Hq, product_stride_HqD_HkD_HkD,
-                                     bias_stride_HqD_HkD_HkD, D, BLOCK_HK, BLOCK_D_2)
+    product_v_low = tl.load(product_row + (hk[:, None] * D + d[None, :] + D * Hk + D * Hq) * product_stride_HqD_HkD_HkD,
+                            mask=mask_hk_d, other=0.0).to(tl.float32)
+    bias_v_low = tl.load(
+        bias_ptr + (hk[:, None] * D + d[None, :] + D * Hk + D * Hq) * bias_stride_HqD_HkD_HkD, mask=mask_hk_d,
+        other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_D_2], 0.0, tl.float32)
+    projected_v_low = product_v_low + bias_v_low
     v_row = v_ptr + b * (v_stride_B // VEC * VEC) + s * (v_stride_S // VEC * VEC)
     tl.store(v_row + hk[:, None] * v_stride_Hk + d[None, :] * v_stride_D, projected_v_low, mask=mask_hk_d)
     product_v_high = tl.load(product_row
@@ -2780,8 +2720,7 @@ def _linear_qkv_norm_rope_tile_q_k_v(
                              mask=mask_hk_d, other=0.0).to(tl.float32)
     bias_v_high = tl.load(
         bias_ptr + (hk[:, None] * D + d[None, :] + D * Hk + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD, mask=mask_hk_d,
-        other=0.0,
-    ).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_D_2], 0.0, tl.float32)
+        other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_D_2], 0.0, tl.float32)
     projected_v_high = product_v_high + bias_v_high
     tl.store(v_row + hk[:, None] * v_stride_Hk + (d[None, :] + D // 2) * v_stride_D, projected_v_high, mask=mask_hk_d)
 
@@ -2834,8 +2773,8 @@ def _linear_qkv_norm_rope_rows_q_k_v_q(
                            other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HQ, BLOCK_D_2], 0.0,
                                                                                           tl.float32)
         bias_high = tl.load(
-            bias_ptr + (hq[:, None] * D + d[None, :] + D // 2) * bias_stride_HqD_HkD_HkD, mask=mask_hq_d, other=0.0,
-        ).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HQ, BLOCK_D_2], 0.0, tl.float32)
+            bias_ptr + (hq[:, None] * D + d[None, :] + D // 2) * bias_stride_HqD_HkD_HkD, mask=mask_hq_d,
+            other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HQ, BLOCK_D_2], 0.0, tl.float32)
         q_gain_low = tl.load(q_gain_ptr + (hq[:, None] * D + d[None, :]) * q_gain_stride_HqD, mask=mask_hq_d,
                              other=0.0).to(tl.float32)
         q_gain_high = tl.load(q_gain_ptr + (hq[:, None] * D + d[None, :] + D // 2) * q_gain_stride_HqD, mask=mask_hq_d,
@@ -2847,8 +2786,8 @@ def _linear_qkv_norm_rope_rows_q_k_v_q(
     projected_low = product_low + bias_low[None, :, :]
     if not PREFETCH:
         bias_high = tl.load(
-            bias_ptr + (hq[:, None] * D + d[None, :] + D // 2) * bias_stride_HqD_HkD_HkD, mask=mask_hq_d, other=0.0,
-        ).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HQ, BLOCK_D_2], 0.0, tl.float32)
+            bias_ptr + (hq[:, None] * D + d[None, :] + D // 2) * bias_stride_HqD_HkD_HkD, mask=mask_hq_d,
+            other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HQ, BLOCK_D_2], 0.0, tl.float32)
     projected_high = product_high + bias_high[None, :, :]
     total = tl.sum(tl.sum(projected_low * projected_low + projected_high * projected_high, 2), 1)
     rstd = tl.rsqrt(total / (tl.cast(D, tl.int64) * Hq) + eps)
@@ -2996,13 +2935,11 @@ def _linear_qkv_norm_rope_rows_q_k_v_k_v(
     product_k_low = tl.load(
         product_row[:, None, None]
         + (hk[None, :, None] * D + d[None, None, :] + tl.cast(D, INDEX) * Hq) * product_stride_HqD_HkD_HkD,
-        mask=mask_row_hk_d, other=0.0,
-    ).to(tl.float32)
+        mask=mask_row_hk_d, other=0.0).to(tl.float32)
     product_k_high = tl.load(
         product_row[:, None, None]
         + (hk[None, :, None] * D + d[None, None, :] + D * Hq + D // 2) * product_stride_HqD_HkD_HkD, mask=mask_row_hk_d,
-        other=0.0,
-    ).to(tl.float32)
+        other=0.0).to(tl.float32)
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
                            other=0) if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
@@ -3023,41 +2960,37 @@ def _linear_qkv_norm_rope_rows_q_k_v_k_v(
     product_v_high = tl.load(
         product_row[:, None, None]
         + (hk[None, :, None] * D + d[None, None, :] + D * Hk + D * Hq + D // 2) * product_stride_HqD_HkD_HkD,
-        mask=mask_row_hk_d, other=0.0,
-    ).to(tl.float32)
+        mask=mask_row_hk_d, other=0.0).to(tl.float32)
     mask_hk_d = hk_mask[:, None] & d_mask[None, :]
     if PREFETCH:
         bias_k_low = tl.load(
             bias_ptr + (hk[:, None] * D + d[None, :] + tl.cast(D, INDEX) * Hq) * bias_stride_HqD_HkD_HkD,
-            mask=mask_hk_d, other=0.0,
-        ).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_D_2], 0.0, tl.float32)
-        bias_k_high = tl.load(bias_ptr + (hk[:, None] * D + d[None, :] + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD,
-                              mask=mask_hk_d,
-                              other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_D_2], 0.0,
-                                                                                             tl.float32)
+            mask=mask_hk_d,
+            other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_D_2], 0.0, tl.float32)
+        bias_k_high = tl.load(
+            bias_ptr + (hk[:, None] * D + d[None, :] + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD, mask=mask_hk_d,
+            other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_D_2], 0.0, tl.float32)
         k_gain_low = tl.load(k_gain_ptr + (hk[:, None] * D + d[None, :]) * k_gain_stride_HkD, mask=mask_hk_d,
                              other=0.0).to(tl.float32)
         k_gain_high = tl.load(k_gain_ptr + (hk[:, None] * D + d[None, :] + D // 2) * k_gain_stride_HkD, mask=mask_hk_d,
                               other=0.0).to(tl.float32)
-        bias_v_low = tl.load(bias_ptr + (hk[:, None] * D + d[None, :] + D * Hk + D * Hq) * bias_stride_HqD_HkD_HkD,
-                             mask=mask_hk_d,
-                             other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_D_2], 0.0,
-                                                                                            tl.float32)
+        bias_v_low = tl.load(
+            bias_ptr + (hk[:, None] * D + d[None, :] + D * Hk + D * Hq) * bias_stride_HqD_HkD_HkD, mask=mask_hk_d,
+            other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_D_2], 0.0, tl.float32)
         bias_v_high = tl.load(
             bias_ptr + (hk[:, None] * D + d[None, :] + D * Hk + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD,
-            mask=mask_hk_d, other=0.0,
-        ).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_D_2], 0.0, tl.float32)
+            mask=mask_hk_d,
+            other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_D_2], 0.0, tl.float32)
     if not PREFETCH:
         bias_k_low = tl.load(
             bias_ptr + (hk[:, None] * D + d[None, :] + tl.cast(D, INDEX) * Hq) * bias_stride_HqD_HkD_HkD,
-            mask=mask_hk_d, other=0.0,
-        ).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_D_2], 0.0, tl.float32)
+            mask=mask_hk_d,
+            other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_D_2], 0.0, tl.float32)
     projected_k_low = product_k_low + bias_k_low[None, :, :]
     if not PREFETCH:
-        bias_k_high = tl.load(bias_ptr + (hk[:, None] * D + d[None, :] + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD,
-                              mask=mask_hk_d,
-                              other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_D_2], 0.0,
-                                                                                             tl.float32)
+        bias_k_high = tl.load(
+            bias_ptr + (hk[:, None] * D + d[None, :] + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD, mask=mask_hk_d,
+            other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_D_2], 0.0, tl.float32)
     projected_k_high = product_k_high + bias_k_high[None, :, :]
     total = tl.sum(tl.sum(projected_k_low * projected_k_low + projected_k_high * projected_k_high, 2), 1)
     rstd = tl.rsqrt(total / (tl.cast(D, tl.int64) * Hk) + eps)
@@ -3077,10 +3010,9 @@ def _linear_qkv_norm_rope_rows_q_k_v_k_v(
     tl.store(k_row[:, None, None] + hk[None, :, None] * k_stride_Hk + (d[None, None, :] + D // 2) * k_stride_D,
              by_norm_high * c_high[:, None, :] + by_norm_low * s_high[:, None, :], mask=mask_row_hk_d)
     if not PREFETCH:
-        bias_v_low = tl.load(bias_ptr + (hk[:, None] * D + d[None, :] + D * Hk + D * Hq) * bias_stride_HqD_HkD_HkD,
-                             mask=mask_hk_d,
-                             other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_D_2], 0.0,
-                                                                                            tl.float32)
+        bias_v_low = tl.load(
+            bias_ptr + (hk[:, None] * D + d[None, :] + D * Hk + D * Hq) * bias_stride_HqD_HkD_HkD, mask=mask_hk_d,
+            other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_D_2], 0.0, tl.float32)
     projected_v_low = product_v_low + bias_v_low[None, :, :]
     v_row = v_ptr + b * (v_stride_B // VEC * VEC) + s * (v_stride_S // VEC * VEC)
     tl.store(v_row[:, None, None] + hk[None, :, None] * v_stride_Hk + d[None, None, :] * v_stride_D, projected_v_low,
@@ -3088,8 +3020,8 @@ def _linear_qkv_norm_rope_rows_q_k_v_k_v(
     if not PREFETCH:
         bias_v_high = tl.load(
             bias_ptr + (hk[:, None] * D + d[None, :] + D * Hk + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD,
-            mask=mask_hk_d, other=0.0,
-        ).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_D_2], 0.0, tl.float32)
+            mask=mask_hk_d,
+            other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_D_2], 0.0, tl.float32)
     projected_v_high = product_v_high + bias_v_high[None, :, :]
     tl.store(v_row[:, None, None] + hk[None, :, None] * v_stride_Hk + (d[None, None, :] + D // 2) * v_stride_D,
              projected_v_high, mask=mask_row_hk_d)
@@ -3301,25 +3233,19 @@ def linear_qkv_norm_rope(x: torch.Tensor, weight: torch.Tensor, q_gain: torch.Te
 
 def _extents_linear_qkv_norm_rope(x, weight, q_gain, k_gain, cos, sin, position_ids, bias, norm):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    x, weight, q_gain, k_gain, cos, sin, position_ids, bias = (squeeze(x, 3), squeeze(weight, 2), squeeze(q_gain, 1),
-                                                               squeeze(k_gain, 1), squeeze(cos, 2), squeeze(sin, 2),
-                                                               squeeze(position_ids, 2), squeeze(bias, 1))
     position_ids = lengthen(position_ids, 2, 1)
-    check = Checker("linear_qkv_norm_rope", x=x, weight=weight, q_gain=q_gain, k_gain=k_gain, cos=cos, sin=sin,
-                    position_ids=position_ids, bias=bias)
-    check.ranks(x="[B, S, K]", weight="[Hq*D + Hk*D + Hk*D, K]", q_gain="[Hq*D]", k_gain="[Hk*D]", cos="[P, D]",
-                sin="[P, D]", position_ids="[B, S]", bias="[Hq*D + Hk*D + Hk*D]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
-    V = check.dtype("V", (torch.float16, torch.bfloat16, torch.float32), "weight", "bias")
-    W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "q_gain", "k_gain")
-    C = check.dtype("C", (torch.float16, torch.bfloat16, torch.float32), "cos", "sin")
-    I = check.dtype("I", (torch.int64, torch.int32), "position_ids")
+    check = Checker("linear_qkv_norm_rope", x="T[B, S, K]", weight="V[Hq*D + Hk*D + Hk*D, K]", q_gain="W[Hq*D]",
+                    k_gain="W[Hk*D]", cos="C[P, D]", sin="C[P, D]", position_ids="I[B, S]",
+                    bias="V[Hq*D + Hk*D + Hk*D]")
+    x, weight, q_gain, k_gain, cos, sin, position_ids, bias = check.tensors(x, weight, q_gain, k_gain, cos, sin,
+                                                                            position_ids, bias)
+    T, V, W, C, I = check.dtypes(T="f16 bf16 f32", V="f16 bf16 f32", W="f16 bf16 f32", C="f16 bf16 f32", I="i64 i32")
     B, S, K = x.shape
     P, D = cos.shape
     Hq = check.quotient("Hq", "q_gain", 0, q_gain.shape[0], D)
     Hk = check.quotient("Hk", "k_gain", 0, k_gain.shape[0], D)
     check.shapes(weight=(2 * D * Hk + D * Hq, K), q_gain=(D * Hq,), k_gain=(D * Hk,), sin=(P, D))
-    check.shape("position_ids", "[B, S]", (B, S), (0,))
+    check.shape("position_ids", (B, S), (0,))
     check.shapes(bias=(2 * D * Hk + D * Hq,))
     check.choice("norm", norm, ("plain", "unit_offset", "rounded"))
     check.require(D % 2 == 0, "D % 2 == 0", D=D)
@@ -3365,8 +3291,7 @@ _PLANS_LINEAR_QKV_NORM_ROPE = Plans(
              _linear_qkv_norm_rope_combine_q_k_v_k_v),
     workspace={"product": Workspace("B S Hq*D+Hk*D+Hk*D", "T")},
     cast={"weight": "T", "bias": "T"},
-    tuned=Tuned(rows="B S", case="K D Hq Hk T C I position_ids bias", outputs="k q v",
-                spec="ffb056ac13e3cd00b7cf957a2bee6cc49abb42df942ba6b8e53ebf7a3c10cc60"),
+    tuned=Tuned(rows="B S", case="K D Hq Hk T C I position_ids bias", outputs="k q v", spec=_SPEC),
     partitions=(
         Partition((_STEP_PRODUCT_, _STEP_Q_K_V____), holds="product"),
         Partition(

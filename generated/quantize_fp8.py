@@ -54,11 +54,13 @@ import triton.language as tl
 
 from fusec.runtime import (
     Buffer, Checker, Elementwise, Op, Partial, Plans, Resident, RowLoop, RowTiles, RowVectors, Rows, SplitRows, Step,
-    Tuned, device, integer, real, squeeze,
+    Tuned, device, integer, real,
 )
 
 __all__ = ["quantize_fp8", "quantize_fp8_blocks", "quantize_fp8_groups", "quantize_fp8_rows",
            "quantize_fp8_with_overflow_handling", "quantize_int8", "quantize_int8_asymmetric", "quantize_int8_rows"]
+
+_SPEC = "70a21b2c5509222e8f43d0753fd7870503f0e3a444f9dd062843f9e76d6bfd21"
 
 
 @triton.jit
@@ -193,14 +195,11 @@ def quantize_fp8(x: torch.Tensor, scale: torch.Tensor | None = None,
 
 def _extents_quantize_fp8(x, scale, dtype):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    scale = squeeze(scale, 0)
-    check = Checker("quantize_fp8", x=x, scale=scale)
-    check.ranks(x="[..., N]", scale="[]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
-    Q = check.chosen_dtype("dtype", dtype, (torch.float8_e4m3fn, torch.float8_e5m2))
-    check.dtype("f32", (torch.float32,), "scale")
-    N = x.shape[-1]
-    lead = x.shape[:-1]
+    check = Checker("quantize_fp8", x="T[..., N]", scale="f32[]")
+    x, scale = check.tensors(x, scale)
+    T = check.dtype("T", "f16 bf16 f32")
+    Q = check.chosen_dtype("dtype", dtype, "f8e4m3 f8e5m2")
+    N, lead = x.shape[-1], x.shape[:-1]
     return lead, N, T, Q
 
 _STEP_Q_USED = Step("q used", (
@@ -307,9 +306,8 @@ def _quantize_fp8_rows_row_loop(
                                                           (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_N, BLOCK_N):
             n = (start - ahead + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = device.inside(n, N // VEC * VEC, start, ahead, TAIL, VECTOR)
-            x_stored = x_tiles[start // BLOCK_N] if HELD else device.load_row(x_row, n * x_stride_N, n_mask, None,
-                                                                              start, ahead, N, TAIL, VECTOR,
-                                                                              "evict_first")
+            x_stored = x_tiles[start // BLOCK_N] if HELD else device.load_row(
+                x_row, n * x_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR, "evict_first")
             x = x_stored.to(tl.float32)
             q = device.round_to(x * quotient, q_ptr.dtype.element_ty)
             device.store_row(q_row, n * q_stride_N, q, n_mask, start, ahead, N, TAIL, VECTOR)
@@ -404,12 +402,11 @@ def quantize_fp8_rows(x: torch.Tensor, bound: float = torch.inf,
 
 def _extents_quantize_fp8_rows(x, dtype):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    check = Checker("quantize_fp8_rows", x=x)
-    check.ranks(x="[..., N]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
-    Q = check.chosen_dtype("dtype", dtype, (torch.float8_e4m3fn, torch.float8_e5m2))
-    N = x.shape[-1]
-    lead = x.shape[:-1]
+    check = Checker("quantize_fp8_rows", x="T[..., N]")
+    (x,) = check.tensors(x)
+    T = check.dtype("T", "f16 bf16 f32")
+    Q = check.chosen_dtype("dtype", dtype, "f8e4m3 f8e5m2")
+    N, lead = x.shape[-1], x.shape[:-1]
     return lead, N, T, Q
 
 _STEP_Q_SCALE = Step("q scale", (
@@ -429,8 +426,7 @@ _PLANS_QUANTIZE_FP8_ROWS = Plans(
     extents="lead N T Q", scalars="bound", settings="dtype",
     strides={"x": "lead1 lead0 N", "q": "lead1 lead0 N", "scale": "lead1 lead0"},
     vec="N x_stride_lead1 x_stride_lead0 q_stride_lead1 q_stride_lead0",
-    tuned=Tuned(rows="", case="N T Q", outputs="q scale",
-                spec="70a21b2c5509222e8f43d0753fd7870503f0e3a444f9dd062843f9e76d6bfd21"),
+    tuned=Tuned(rows="", case="N T Q", outputs="q scale", spec=_SPEC),
     steps=(_STEP_Q_SCALE,),
 )
 
@@ -533,10 +529,10 @@ def quantize_fp8_groups(x: torch.Tensor, scales: str = "exact",
 
 def _extents_quantize_fp8_groups(x, scales, dtype):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    check = Checker("quantize_fp8_groups", x=x)
-    check.ranks(x="[..., G*L]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
-    Q = check.chosen_dtype("dtype", dtype, (torch.float8_e4m3fn, torch.float8_e5m2))
+    check = Checker("quantize_fp8_groups", x="T[..., G*L]")
+    (x,) = check.tensors(x)
+    T = check.dtype("T", "f16 bf16 f32")
+    Q = check.chosen_dtype("dtype", dtype, "f8e4m3 f8e5m2")
     L = 128
     G = check.quotient("G", "x", 1, x.shape[-1], L)
     lead = x.shape[:-1]
@@ -550,8 +546,7 @@ _PLANS_QUANTIZE_FP8_GROUPS = Plans(
     strides={"x": "lead1 lead0 G*L", "q": "lead1 lead0 G*L", "scale": "lead1 lead0 G"},
     sizes=lambda L, G: {"G*L": G * L}, vec="x_stride_lead1 x_stride_lead0 q_stride_lead1 q_stride_lead0",
     rounded=(_quantize_fp8_groups_rows,),
-    tuned=Tuned(rows="lead1 lead0", case="L G T Q", outputs="q scale",
-                spec="70a21b2c5509222e8f43d0753fd7870503f0e3a444f9dd062843f9e76d6bfd21"),
+    tuned=Tuned(rows="lead1 lead0", case="L G T Q", outputs="q scale", spec=_SPEC),
     steps=(Step("q scale", (Rows(_quantize_fp8_groups_rows, rows="lead1 lead0 G", tile="L"),)),),
 )
 
@@ -798,11 +793,10 @@ def quantize_fp8_blocks(x: torch.Tensor, scales: str = "exact",
 
 def _extents_quantize_fp8_blocks(x, scales, dtype):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    x = squeeze(x, 2)
-    check = Checker("quantize_fp8_blocks", x=x)
-    check.ranks(x="[P*R, G*L]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
-    Q = check.chosen_dtype("dtype", dtype, (torch.float8_e4m3fn, torch.float8_e5m2))
+    check = Checker("quantize_fp8_blocks", x="T[P*R, G*L]")
+    (x,) = check.tensors(x)
+    T = check.dtype("T", "f16 bf16 f32")
+    Q = check.chosen_dtype("dtype", dtype, "f8e4m3 f8e5m2")
     R = 128
     L = 128
     P = check.quotient("P", "x", 0, x.shape[0], R)
@@ -819,8 +813,7 @@ _PLANS_QUANTIZE_FP8_BLOCKS = Plans(
     sizes=lambda R, L, P, G: {"P*R": P * R, "G*L": G * L}, vec="L x_stride_PR q_stride_PR",
     rounded=(_quantize_fp8_blocks_rows, _quantize_fp8_blocks_resident, _quantize_fp8_blocks_row_loop,
              _quantize_fp8_blocks_combine),
-    tuned=Tuned(rows="P", case="R L G T Q", outputs="q scale",
-                spec="70a21b2c5509222e8f43d0753fd7870503f0e3a444f9dd062843f9e76d6bfd21"),
+    tuned=Tuned(rows="P", case="R L G T Q", outputs="q scale", spec=_SPEC),
     steps=(Step("q scale", (
         Rows(_quantize_fp8_blocks_rows, rows="P G", tile="R L"),
         Resident(_quantize_fp8_blocks_resident, rows="P G", tile="R L", bytes="x", compact=True, words=1),
@@ -876,14 +869,11 @@ def quantize_int8(x: torch.Tensor, scale: torch.Tensor | None = None,
 
 def _extents_quantize_int8(x, scale, dtype):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    scale = squeeze(scale, 0)
-    check = Checker("quantize_int8", x=x, scale=scale)
-    check.ranks(x="[..., N]", scale="[]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
-    Q = check.chosen_dtype("dtype", dtype, (torch.int8,))
-    check.dtype("f32", (torch.float32,), "scale")
-    N = x.shape[-1]
-    lead = x.shape[:-1]
+    check = Checker("quantize_int8", x="T[..., N]", scale="f32[]")
+    x, scale = check.tensors(x, scale)
+    T = check.dtype("T", "f16 bf16 f32")
+    Q = check.chosen_dtype("dtype", dtype, "i8")
+    N, lead = x.shape[-1], x.shape[:-1]
     return lead, N, T, Q
 
 _PLANS_QUANTIZE_INT8 = Plans(
@@ -935,20 +925,18 @@ def quantize_int8_rows(x: torch.Tensor, bound: float = torch.inf,
 
 def _extents_quantize_int8_rows(x, dtype):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    check = Checker("quantize_int8_rows", x=x)
-    check.ranks(x="[..., N]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
-    Q = check.chosen_dtype("dtype", dtype, (torch.int8,))
-    N = x.shape[-1]
-    lead = x.shape[:-1]
+    check = Checker("quantize_int8_rows", x="T[..., N]")
+    (x,) = check.tensors(x)
+    T = check.dtype("T", "f16 bf16 f32")
+    Q = check.chosen_dtype("dtype", dtype, "i8")
+    N, lead = x.shape[-1], x.shape[:-1]
     return lead, N, T, Q
 
 _PLANS_QUANTIZE_INT8_ROWS = Plans(
     extents="lead N T Q", scalars="bound", settings="dtype",
     strides={"x": "lead1 lead0 N", "q": "lead1 lead0 N", "scale": "lead1 lead0"},
     vec="N x_stride_lead1 x_stride_lead0 q_stride_lead1 q_stride_lead0",
-    tuned=Tuned(rows="", case="N T Q", outputs="q scale",
-                spec="70a21b2c5509222e8f43d0753fd7870503f0e3a444f9dd062843f9e76d6bfd21"),
+    tuned=Tuned(rows="", case="N T Q", outputs="q scale", spec=_SPEC),
     steps=(_STEP_Q_SCALE,),
 )
 
@@ -1061,9 +1049,8 @@ def _quantize_int8_asymmetric_row_loop(
                                                           (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_N, BLOCK_N):
             n = (start - ahead + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = device.inside(n, N // VEC * VEC, start, ahead, TAIL, VECTOR)
-            x_stored = x_tiles[start // BLOCK_N] if HELD else device.load_row(x_row, n * x_stride_N, n_mask, None,
-                                                                              start, ahead, N, TAIL, VECTOR,
-                                                                              "evict_first")
+            x_stored = x_tiles[start // BLOCK_N] if HELD else device.load_row(
+                x_row, n * x_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR, "evict_first")
             x = x_stored.to(tl.float32)
             q = device.round_to(device.round_even(x * quotient) + tl.cast(point.to(tl.int32), tl.float32), tl.int8)
             device.store_row(q_row, n * q_stride_N, q, n_mask, start, ahead, N, TAIL, VECTOR)
@@ -1178,11 +1165,10 @@ def quantize_int8_asymmetric(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tenso
 
 def _extents_quantize_int8_asymmetric(x):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    check = Checker("quantize_int8_asymmetric", x=x)
-    check.ranks(x="[..., N]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
-    N = x.shape[-1]
-    lead = x.shape[:-1]
+    check = Checker("quantize_int8_asymmetric", x="T[..., N]")
+    (x,) = check.tensors(x)
+    T = check.dtype("T", "f16 bf16 f32")
+    N, lead = x.shape[-1], x.shape[:-1]
     return lead, N, T
 
 _PLANS_QUANTIZE_INT8_ASYMMETRIC = Plans(
@@ -1191,8 +1177,7 @@ _PLANS_QUANTIZE_INT8_ASYMMETRIC = Plans(
     vec="N x_stride_lead1 x_stride_lead0 q_stride_lead1 q_stride_lead0",
     rounded=(_quantize_int8_asymmetric_rows, _quantize_int8_asymmetric_resident, _quantize_int8_asymmetric_row_loop,
              _quantize_int8_asymmetric_combine),
-    tuned=Tuned(rows="", case="N T", outputs="q scale zero",
-                spec="70a21b2c5509222e8f43d0753fd7870503f0e3a444f9dd062843f9e76d6bfd21"),
+    tuned=Tuned(rows="", case="N T", outputs="q scale zero", spec=_SPEC),
     steps=(Step("q scale zero", (
         Rows(_quantize_int8_asymmetric_rows, rows="lead1 lead0", tile="N"),
         RowVectors(_quantize_int8_asymmetric_row_loop, rows="lead1 lead0", loop="N", stored="q", read="x", held="x"),
@@ -1241,8 +1226,7 @@ def _quantize_fp8_with_overflow_handling_resident(
                    tl.reduce(tl.reduce(tl.reduce(tl.abs(x), 2, device.nan_max), 1, device.nan_max), 0, device.nan_max),
                    float("-inf"))
     scale = tl.load(scale_ptr).to(tl.float32) if scale_ptr is not None else device.maximum(
-        top, 1.262177448353619e-29,
-    ) / device.max_of(q_ptr.dtype.element_ty)
+        top, 1.262177448353619e-29) / device.max_of(q_ptr.dtype.element_ty)
     reach = scale * device.max_of(q_ptr.dtype.element_ty)
     whole = device.exponent(device.maximum(top / reach, 1.0))
     needed = whole + tl.cast(tl.where(top > device.exp2(whole) * reach, 1, 0), tl.float32)
@@ -1278,8 +1262,7 @@ def _quantize_fp8_with_overflow_handling_combine(
     top_parts = tl.load(partial_largest_ptr + splits)
     top = tl.reduce(top_parts, 0, device.nan_max)
     scale = tl.load(scale_ptr).to(tl.float32) if scale_ptr is not None else device.maximum(
-        top, 1.262177448353619e-29,
-    ) / device.max_of(q_ptr.dtype.element_ty)
+        top, 1.262177448353619e-29) / device.max_of(q_ptr.dtype.element_ty)
     reach = scale * device.max_of(q_ptr.dtype.element_ty)
     whole = device.exponent(device.maximum(top / reach, 1.0))
     needed = whole + tl.cast(tl.where(top > device.exp2(whole) * reach, 1, 0), tl.float32)
@@ -1313,8 +1296,8 @@ def reference_quantize_fp8_with_overflow_handling(
 
 
 def quantize_fp8_with_overflow_handling(
-    x: torch.Tensor, scale: torch.Tensor | None = None, max_attempts: int = 3, dtype: torch.dtype = torch.float8_e4m3fn,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    x: torch.Tensor, scale: torch.Tensor | None = None, max_attempts: int = 3,
+    dtype: torch.dtype = torch.float8_e4m3fn) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """FP8 with the scale that is given, doubled until nothing saturates, at most `max_attempts` times.
 
     Where that is not enough, or x has a NaN, `overflow` is true. It stays on the device: asking for it makes the host wait.
@@ -1341,14 +1324,11 @@ def quantize_fp8_with_overflow_handling(
 
 def _extents_quantize_fp8_with_overflow_handling(x, scale, dtype):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    scale = squeeze(scale, 0)
-    check = Checker("quantize_fp8_with_overflow_handling", x=x, scale=scale)
-    check.ranks(x="[..., N]", scale="[]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
-    Q = check.chosen_dtype("dtype", dtype, (torch.float8_e4m3fn, torch.float8_e5m2))
-    check.dtype("f32", (torch.float32,), "scale")
-    N = x.shape[-1]
-    lead = x.shape[:-1]
+    check = Checker("quantize_fp8_with_overflow_handling", x="T[..., N]", scale="f32[]")
+    x, scale = check.tensors(x, scale)
+    T = check.dtype("T", "f16 bf16 f32")
+    Q = check.chosen_dtype("dtype", dtype, "f8e4m3 f8e5m2")
+    N, lead = x.shape[-1], x.shape[:-1]
     return lead, N, T, Q
 
 _PLANS_QUANTIZE_FP8_WITH_OVERFLOW_HANDLING = Plans(

@@ -30,10 +30,12 @@ import triton.language as tl
 
 from fusec.runtime import (
     Buffer, Checker, Elementwise, Op, Partial, Plans, Resident, RowLoop, RowTiles, RowVectors, Rows, SplitRows, Step,
-    Tuned, device, real, squeeze,
+    Tuned, device, real,
 )
 
 __all__ = ["rmsnorm", "rmsnorm_rounded", "rmsnorm_unit_offset"]
+
+_SPEC = "7016023e0a7f056ade92245c9b8166031e3bd472f28b1fd8057a6392200d455d"
 
 
 @triton.jit(do_not_specialize=["lead1"])
@@ -125,9 +127,8 @@ def _rmsnorm_row_loop(
                                                           (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_N, BLOCK_N):
             n = (start - ahead + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = device.inside(n, N // VEC * VEC, start, ahead, TAIL, VECTOR)
-            x_stored = x_tiles[start // BLOCK_N] if HELD else device.load_row(x_row, n * x_stride_N, n_mask, None,
-                                                                              start, ahead, N, TAIL, VECTOR,
-                                                                              "evict_first")
+            x_stored = x_tiles[start // BLOCK_N] if HELD else device.load_row(
+                x_row, n * x_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR, "evict_first")
             x = x_stored.to(tl.float32)
             if OP == "rmsnorm_unit_offset":
                 weight = device.load_shared(weight_ptr, n * weight_stride_N, n_mask, None, start, ahead, N, TAIL,
@@ -238,13 +239,10 @@ def rmsnorm(x: torch.Tensor, weight: torch.Tensor, eps: float = 1e-6) -> torch.T
 
 def _extents_rmsnorm(x, weight):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    weight = squeeze(weight, 1)
-    check = Checker("rmsnorm", x=x, weight=weight)
-    check.ranks(x="[..., N]", weight="[N]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
-    W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "weight")
-    N = x.shape[-1]
-    lead = x.shape[:-1]
+    check = Checker("rmsnorm", x="T[..., N]", weight="W[N]")
+    x, weight = check.tensors(x, weight)
+    T, W = check.dtypes(T="f16 bf16 f32", W="f16 bf16 f32")
+    N, lead = x.shape[-1], x.shape[:-1]
     check.shapes(weight=(N,))
     return lead, N, T, W
 
@@ -252,8 +250,7 @@ _PLANS_RMSNORM = Plans(
     extents="lead N T W", scalars="eps",
     strides={"x": "lead1 lead0 N", "weight": "N", "y": "lead1 lead0 N"},
     vec="N x_stride_lead1 x_stride_lead0 y_stride_lead1 y_stride_lead0", op="rmsnorm",
-    tuned=Tuned(rows="lead1 lead0", case="N T", outputs="y",
-                spec="7016023e0a7f056ade92245c9b8166031e3bd472f28b1fd8057a6392200d455d"),
+    tuned=Tuned(rows="lead1 lead0", case="N T", outputs="y", spec=_SPEC),
     steps=(Step("y", (
         Rows(_rmsnorm_rows, rows="lead1 lead0", tile="N"),
         RowVectors(_rmsnorm_row_loop, rows="lead1 lead0", loop="N", stored="y", read="x", shared="weight", held="x"),
@@ -308,13 +305,10 @@ def rmsnorm_unit_offset(x: torch.Tensor, weight: torch.Tensor, eps: float = 1e-6
 
 def _extents_rmsnorm_unit_offset(x, weight):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    weight = squeeze(weight, 1)
-    check = Checker("rmsnorm_unit_offset", x=x, weight=weight)
-    check.ranks(x="[..., N]", weight="[N]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
-    W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "weight")
-    N = x.shape[-1]
-    lead = x.shape[:-1]
+    check = Checker("rmsnorm_unit_offset", x="T[..., N]", weight="W[N]")
+    x, weight = check.tensors(x, weight)
+    T, W = check.dtypes(T="f16 bf16 f32", W="f16 bf16 f32")
+    N, lead = x.shape[-1], x.shape[:-1]
     check.shapes(weight=(N,))
     return lead, N, T, W
 
@@ -322,8 +316,7 @@ _PLANS_RMSNORM_UNIT_OFFSET = Plans(
     extents="lead N T W", scalars="eps",
     strides={"x": "lead1 lead0 N", "weight": "N", "y": "lead1 lead0 N"},
     vec="N x_stride_lead1 x_stride_lead0 y_stride_lead1 y_stride_lead0", op="rmsnorm_unit_offset",
-    tuned=Tuned(rows="lead1 lead0", case="N T", outputs="y",
-                spec="7016023e0a7f056ade92245c9b8166031e3bd472f28b1fd8057a6392200d455d"),
+    tuned=Tuned(rows="lead1 lead0", case="N T", outputs="y", spec=_SPEC),
     steps=(Step("y", (
         Rows(_rmsnorm_rows, rows="lead1 lead0", tile="N"),
         RowVectors(_rmsnorm_row_loop, rows="lead1 lead0", loop="N", stored="y", read="x", shared="weight", held="x"),
@@ -399,13 +392,10 @@ def rmsnorm_rounded(x: torch.Tensor, weight: torch.Tensor, eps: float = 1e-6) ->
 
 def _extents_rmsnorm_rounded(x, weight):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    weight = squeeze(weight, 1)
-    check = Checker("rmsnorm_rounded", x=x, weight=weight)
-    check.ranks(x="[..., N]", weight="[N]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
-    W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "weight")
-    N = x.shape[-1]
-    lead = x.shape[:-1]
+    check = Checker("rmsnorm_rounded", x="T[..., N]", weight="W[N]")
+    x, weight = check.tensors(x, weight)
+    T, W = check.dtypes(T="f16 bf16 f32", W="f16 bf16 f32")
+    N, lead = x.shape[-1], x.shape[:-1]
     check.shapes(weight=(N,))
     return lead, N, T, W
 
@@ -415,8 +405,7 @@ _PLANS_RMSNORM_ROUNDED = Plans(
     vec="N x_stride_lead1 x_stride_lead0 y_stride_lead1 y_stride_lead0",
     rounded=(_rmsnorm_rows, _rmsnorm_rounded_resident, _rmsnorm_row_loop, _rmsnorm_combine),
     op="rmsnorm_rounded",
-    tuned=Tuned(rows="lead1 lead0", case="N T", outputs="y",
-                spec="7016023e0a7f056ade92245c9b8166031e3bd472f28b1fd8057a6392200d455d"),
+    tuned=Tuned(rows="lead1 lead0", case="N T", outputs="y", spec=_SPEC),
     steps=(Step("y", (
         Rows(_rmsnorm_rows, rows="lead1 lead0", tile="N"),
         RowVectors(_rmsnorm_row_loop, rows="lead1 lead0", loop="N", stored="y", read="x", shared="weight", held="x"),

@@ -33,10 +33,12 @@ import triton.language as tl
 
 from fusec.runtime import (
     Buffer, Checker, Elementwise, Op, Partial, Plans, Resident, RowLoop, RowTiles, RowVectors, Rows, SplitRows, Step,
-    Tuned, device, real, squeeze,
+    Tuned, device, real,
 )
 
 __all__ = ["rmsnorm_add", "rmsnorm_add_rmsnorm"]
+
+_SPEC = "d68018aa16fd51df3d228364b270236375f677c82f364c28c8f5c62dc876c740"
 
 
 @triton.jit
@@ -153,9 +155,8 @@ def _rmsnorm_add_row_loop(
             n_mask = device.inside(n, N // VEC * VEC, start, ahead, TAIL, VECTOR)
             residual = device.load_row(residual_row, n * residual_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR,
                                        "evict_first").to(tl.float32)
-            x_stored = x_tiles[start // BLOCK_N] if HELD else device.load_row(x_row, n * x_stride_N, n_mask, None,
-                                                                              start, ahead, N, TAIL, VECTOR,
-                                                                              "evict_first")
+            x_stored = x_tiles[start // BLOCK_N] if HELD else device.load_row(
+                x_row, n * x_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR, "evict_first")
             x = x_stored.to(tl.float32)
             scaled_x = x * rstd
             weight = device.widen_bits(device.load_shared(weight_ptr, n * weight_stride_N, n_mask, None, start, ahead,
@@ -277,13 +278,10 @@ def rmsnorm_add(x: torch.Tensor, residual: torch.Tensor, weight: torch.Tensor, e
 
 def _extents_rmsnorm_add(x, residual, weight, norm):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    weight = squeeze(weight, 1)
-    check = Checker("rmsnorm_add", x=x, residual=residual, weight=weight)
-    check.ranks(x="[..., N]", residual="[..., N]", weight="[N]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x", "residual")
-    W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "weight")
-    N = x.shape[-1]
-    lead = x.shape[:-1]
+    check = Checker("rmsnorm_add", x="T[..., N]", residual="T[..., N]", weight="W[N]")
+    x, residual, weight = check.tensors(x, residual, weight)
+    T, W = check.dtypes(T="f16 bf16 f32", W="f16 bf16 f32")
+    N, lead = x.shape[-1], x.shape[:-1]
     check.shapes(residual=(*lead, N), weight=(N,))
     check.choice("norm", norm, ("plain", "unit_offset", "rounded"))
     return lead, N, T, W
@@ -294,8 +292,7 @@ _PLANS_RMSNORM_ADD = Plans(
     vec="N residual_stride_lead1 residual_stride_lead0 x_stride_lead1 x_stride_lead0 total_stride_lead1 "
         "total_stride_lead0",
     rounded=(_rmsnorm_add_rows, _rmsnorm_add_resident, _rmsnorm_add_row_loop, _rmsnorm_add_combine),
-    tuned=Tuned(rows="lead1 lead0", case="N T", outputs="total",
-                spec="d68018aa16fd51df3d228364b270236375f677c82f364c28c8f5c62dc876c740"),
+    tuned=Tuned(rows="lead1 lead0", case="N T", outputs="total", spec=_SPEC),
     steps=(Step("total", (
         Rows(_rmsnorm_add_rows, rows="lead1 lead0", tile="N"),
         RowVectors(_rmsnorm_add_row_loop, rows="lead1 lead0", loop="N", stored="total", read="x residual",
@@ -490,17 +487,14 @@ def _rmsnorm_add_rmsnorm_row_loop(
             n = (start - ahead + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = device.inside(n, N // VEC * VEC, start, ahead, TAIL, VECTOR)
             residual_stored = residual_tiles[start // BLOCK_N] if HELD else device.load_row(
-                residual_row, n * residual_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR, "evict_first",
-            )
+                residual_row, n * residual_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR, "evict_first")
             residual = residual_stored.to(tl.float32)
-            x_stored = x_tiles[start // BLOCK_N] if HELD else device.load_row(x_row, n * x_stride_N, n_mask, None,
-                                                                              start, ahead, N, TAIL, VECTOR,
-                                                                              "evict_first")
+            x_stored = x_tiles[start // BLOCK_N] if HELD else device.load_row(
+                x_row, n * x_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR, "evict_first")
             x = x_stored.to(tl.float32)
             scaled_x = x * rstd
             weight_stored = weight_tiles[start // BLOCK_N] if HELD else device.load_shared(
-                weight_ptr, n * weight_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR,
-            )
+                weight_ptr, n * weight_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR)
             weight = device.widen_bits(weight_stored, tl.float32)
             if NORM == "plain":
                 by_norm = scaled_x * weight
@@ -676,13 +670,10 @@ def rmsnorm_add_rmsnorm(x: torch.Tensor, residual: torch.Tensor, weight: torch.T
 
 def _extents_rmsnorm_add_rmsnorm(x, residual, weight, next_weight, norm):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    weight, next_weight = squeeze(weight, 1), squeeze(next_weight, 1)
-    check = Checker("rmsnorm_add_rmsnorm", x=x, residual=residual, weight=weight, next_weight=next_weight)
-    check.ranks(x="[..., N]", residual="[..., N]", weight="[N]", next_weight="[N]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x", "residual")
-    W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "weight", "next_weight")
-    N = x.shape[-1]
-    lead = x.shape[:-1]
+    check = Checker("rmsnorm_add_rmsnorm", x="T[..., N]", residual="T[..., N]", weight="W[N]", next_weight="W[N]")
+    x, residual, weight, next_weight = check.tensors(x, residual, weight, next_weight)
+    T, W = check.dtypes(T="f16 bf16 f32", W="f16 bf16 f32")
+    N, lead = x.shape[-1], x.shape[:-1]
     check.shapes(residual=(*lead, N), weight=(N,), next_weight=(N,))
     check.choice("norm", norm, ("plain", "unit_offset", "rounded"))
     return lead, N, T, W
@@ -695,8 +686,7 @@ _PLANS_RMSNORM_ADD_RMSNORM = Plans(
         "total_stride_lead0 y_stride_lead1 y_stride_lead0",
     rounded=(_rmsnorm_add_rmsnorm_rows, _rmsnorm_add_rmsnorm_resident, _rmsnorm_add_rmsnorm_row_loop,
              _rmsnorm_add_rmsnorm_partial_sum_of_squares_2, _rmsnorm_add_rmsnorm_combine),
-    tuned=Tuned(rows="lead1 lead0", case="N T", outputs="total y",
-                spec="d68018aa16fd51df3d228364b270236375f677c82f364c28c8f5c62dc876c740"),
+    tuned=Tuned(rows="lead1 lead0", case="N T", outputs="total y", spec=_SPEC),
     steps=(Step("total y", (
         Rows(_rmsnorm_add_rmsnorm_rows, rows="lead1 lead0", tile="N"),
         RowVectors(_rmsnorm_add_rmsnorm_row_loop, rows="lead1 lead0", loop="N", stored="total y", read="x residual",

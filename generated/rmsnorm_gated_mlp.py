@@ -22,10 +22,12 @@ import triton.language as tl
 
 from fusec.runtime import (
     Buffer, Checker, Elementwise, Gemm, GemmTma, Gemv, Library, Op, Partition, Plans, Resident, RowLoop, RowTiles,
-    RowVectors, Rows, Step, TensorMap, Tuned, Workspace, device, real, renamed, squeeze,
+    RowVectors, Rows, Step, TensorMap, Tuned, Workspace, device, real, renamed,
 )
 
 __all__ = ["rmsnorm_gated_mlp"]
+
+_SPEC = "044452a5f85dab23b1c343154dbadedaa5d4e50bfa51ac5b6cd3d50427685033"
 
 
 @triton.jit
@@ -123,9 +125,8 @@ def _rmsnorm_gated_mlp_row_loop_normed(
                                                           (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K, BLOCK_K):
             k = (start - ahead + device.lanes(BLOCK_K, HELD)).to(INDEX)
             k_mask = device.inside(k, K // VEC * VEC, start, ahead, TAIL, VECTOR)
-            x_stored = x_tiles[start // BLOCK_K] if HELD else device.load_row(x_row, k * x_stride_K, k_mask, None,
-                                                                              start, ahead, K, TAIL, VECTOR,
-                                                                              "evict_first")
+            x_stored = x_tiles[start // BLOCK_K] if HELD else device.load_row(
+                x_row, k * x_stride_K, k_mask, None, start, ahead, K, TAIL, VECTOR, "evict_first")
             x = x_stored.to(tl.float32)
             gain = device.load_shared(gain_ptr, k * gain_stride_K, k_mask, None, start, ahead, K, TAIL,
                                       VECTOR).to(tl.float32)
@@ -359,15 +360,10 @@ def rmsnorm_gated_mlp(x: torch.Tensor, gain: torch.Tensor, gate_weight: torch.Te
 
 def _extents_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    gain, gate_weight, up_weight = squeeze(gain, 1), squeeze(gate_weight, 2), squeeze(up_weight, 2)
-    check = Checker("rmsnorm_gated_mlp", x=x, gain=gain, gate_weight=gate_weight, up_weight=up_weight)
-    check.ranks(x="[..., K]", gain="[K]", gate_weight="[N, K]", up_weight="[N, K]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
-    W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "gain")
-    V = check.dtype("V", (torch.float16, torch.bfloat16, torch.float32), "gate_weight", "up_weight")
-    K = x.shape[-1]
-    N = gate_weight.shape[0]
-    lead = x.shape[:-1]
+    check = Checker("rmsnorm_gated_mlp", x="T[..., K]", gain="W[K]", gate_weight="V[N, K]", up_weight="V[N, K]")
+    x, gain, gate_weight, up_weight = check.tensors(x, gain, gate_weight, up_weight)
+    T, W, V = check.dtypes(T="f16 bf16 f32", W="f16 bf16 f32", V="f16 bf16 f32")
+    K, N, lead = x.shape[-1], gate_weight.shape[0], x.shape[:-1]
     check.shapes(gain=(K,), gate_weight=(N, K), up_weight=(N, K))
     check.choice("activation", activation, ("silu", "gelu", "gelu_tanh", "relu"))
     return lead, K, N, T, W, V
@@ -398,8 +394,7 @@ _PLANS_RMSNORM_GATED_MLP = Plans(
         "up": Workspace("lead N", torch.float32),
     },
     cast={"gate_weight": "T", "up_weight": "T"},
-    tuned=Tuned(rows="lead1 lead0", case="K N T", outputs="y",
-                spec="044452a5f85dab23b1c343154dbadedaa5d4e50bfa51ac5b6cd3d50427685033"),
+    tuned=Tuned(rows="lead1 lead0", case="K N T", outputs="y", spec=_SPEC),
     partitions=(
         Partition((Step("y", (
             Gemv(few="lead1 lead0", matrix="N K", of=Resident(_rmsnorm_gated_mlp_gemv, rows="lead1 lead0 N", tile="K",

@@ -22,10 +22,12 @@ import triton.language as tl
 
 from fusec.runtime import (
     Buffer, Checker, Elementwise, Gemm, GemmTma, Gemv, Library, Op, Partition, Plans, Resident, RowLoop, RowTiles,
-    RowVectors, Rows, Step, TensorMap, Tuned, Workspace, device, flag, parameter, real, spread, squeeze,
+    RowVectors, Rows, Step, TensorMap, Tuned, Workspace, device, flag, parameter, real, spread,
 )
 
 __all__ = ["RMSNormLinear", "rmsnorm_linear"]
+
+_SPEC = "59c1ca0618012897a3a05672033113b4d5c4846d4ac5604144071b61790e27f9"
 
 
 @triton.jit
@@ -118,9 +120,8 @@ def _rmsnorm_linear_row_loop_operand(
                                                           (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K, BLOCK_K):
             k = (start - ahead + device.lanes(BLOCK_K, HELD)).to(INDEX)
             k_mask = device.inside(k, K // VEC * VEC, start, ahead, TAIL, VECTOR)
-            x_stored = x_tiles[start // BLOCK_K] if HELD else device.load_row(x_row, k * x_stride_K, k_mask, None,
-                                                                              start, ahead, K, TAIL, VECTOR,
-                                                                              "evict_first")
+            x_stored = x_tiles[start // BLOCK_K] if HELD else device.load_row(
+                x_row, k * x_stride_K, k_mask, None, start, ahead, K, TAIL, VECTOR, "evict_first")
             x = x_stored.to(tl.float32)
             gain = device.load_shared(gain_ptr, k * gain_stride_K, k_mask, None, start, ahead, K, TAIL,
                                       VECTOR).to(tl.float32)
@@ -322,15 +323,10 @@ def rmsnorm_linear(x: torch.Tensor, gain: torch.Tensor, weight: torch.Tensor, bi
 
 def _extents_rmsnorm_linear(x, gain, weight, bias, norm):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    gain, weight, bias = squeeze(gain, 1), squeeze(weight, 2), squeeze(bias, 1)
-    check = Checker("rmsnorm_linear", x=x, gain=gain, weight=weight, bias=bias)
-    check.ranks(x="[..., K]", gain="[K]", weight="[N, K]", bias="[N]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
-    W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "gain")
-    V = check.dtype("V", (torch.float16, torch.bfloat16, torch.float32), "weight", "bias")
-    K = x.shape[-1]
-    N = weight.shape[0]
-    lead = x.shape[:-1]
+    check = Checker("rmsnorm_linear", x="T[..., K]", gain="W[K]", weight="V[N, K]", bias="V[N]")
+    x, gain, weight, bias = check.tensors(x, gain, weight, bias)
+    T, W, V = check.dtypes(T="f16 bf16 f32", W="f16 bf16 f32", V="f16 bf16 f32")
+    K, N, lead = x.shape[-1], weight.shape[0], x.shape[:-1]
     check.shapes(gain=(K,), weight=(N, K), bias=(N,))
     check.choice("norm", norm, ("plain", "unit_offset"))
     return lead, K, N, T, W, V
@@ -353,8 +349,7 @@ _PLANS_RMSNORM_LINEAR = Plans(
         "weight_stride_N",
     workspace={"operand": Workspace("lead K", "T")},
     cast={"weight": "T", "bias": "T"},
-    tuned=Tuned(rows="lead1 lead0", case="K N T bias", outputs="y",
-                spec="59c1ca0618012897a3a05672033113b4d5c4846d4ac5604144071b61790e27f9"),
+    tuned=Tuned(rows="lead1 lead0", case="K N T bias", outputs="y", spec=_SPEC),
     partitions=(
         Partition(
             (_STEP_OPERAND, Library("operand", "weight", "y", rows="lead1 lead0", columns="N", inner="K",
@@ -427,7 +422,7 @@ class RMSNormLinear(torch.nn.Module):
                  device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> None:
         super().__init__()
         check = Checker("RMSNormLinear")
-        check.dtype_of_weights(dtype, (torch.float16, torch.bfloat16, torch.float32))
+        check.dtype_of_weights(dtype, "f16 bf16 f32")
         self.hidden_dim = check.size("hidden_dim", hidden_dim)
         self.out_dim = check.size("out_dim", out_dim)
         self.eps = real("RMSNormLinear", "eps", eps)

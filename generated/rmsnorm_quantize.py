@@ -39,10 +39,12 @@ import triton.language as tl
 
 from fusec.runtime import (
     Buffer, Checker, Elementwise, Op, Partial, Plans, Resident, RowLoop, RowTiles, RowVectors, Rows, SplitRows, Step,
-    Tuned, device, real, squeeze,
+    Tuned, device, real,
 )
 
 __all__ = ["rmsnorm_quantize", "rmsnorm_quantize_groups", "rmsnorm_quantize_static"]
+
+_SPEC = "466b4380423e2db94d58443aa1b23de9585c2660a118972d75cd60eb6638462b"
 
 
 @triton.jit(do_not_specialize=["lead1"])
@@ -143,13 +145,11 @@ def _rmsnorm_quantize_row_loop(
                                                           (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_N, BLOCK_N):
             n = (start - ahead + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = device.inside(n, N // VEC * VEC, start, ahead, TAIL, VECTOR)
-            x_stored = x_tiles[start // BLOCK_N] if HELD else device.load_row(x_row, n * x_stride_N, n_mask, None,
-                                                                              start, ahead, N, TAIL, VECTOR,
-                                                                              "evict_first")
+            x_stored = x_tiles[start // BLOCK_N] if HELD else device.load_row(
+                x_row, n * x_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR, "evict_first")
             x = x_stored.to(tl.float32)
             weight_stored = weight_tiles[start // BLOCK_N] if HELD else device.load_shared(
-                weight_ptr, n * weight_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR,
-            )
+                weight_ptr, n * weight_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR)
             weight = weight_stored.to(tl.float32)
             scaled_x = x * weight
             q = device.round_to(scaled_x * rstd * quotient, tl.float8e4nv)
@@ -258,13 +258,10 @@ def rmsnorm_quantize(x: torch.Tensor, weight: torch.Tensor, eps: float = 1e-6) -
 
 def _extents_rmsnorm_quantize(x, weight):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    weight = squeeze(weight, 1)
-    check = Checker("rmsnorm_quantize", x=x, weight=weight)
-    check.ranks(x="[..., N]", weight="[N]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
-    W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "weight")
-    N = x.shape[-1]
-    lead = x.shape[:-1]
+    check = Checker("rmsnorm_quantize", x="T[..., N]", weight="W[N]")
+    x, weight = check.tensors(x, weight)
+    T, W = check.dtypes(T="f16 bf16 f32", W="f16 bf16 f32")
+    N, lead = x.shape[-1], x.shape[:-1]
     check.shapes(weight=(N,))
     return lead, N, T, W
 
@@ -272,8 +269,7 @@ _PLANS_RMSNORM_QUANTIZE = Plans(
     extents="lead N T W", scalars="eps",
     strides={"x": "lead1 lead0 N", "weight": "N", "q": "lead1 lead0 N", "scale": "lead1 lead0"},
     vec="N x_stride_lead1 x_stride_lead0 q_stride_lead1 q_stride_lead0",
-    tuned=Tuned(rows="", case="N T", outputs="q scale",
-                spec="466b4380423e2db94d58443aa1b23de9585c2660a118972d75cd60eb6638462b"),
+    tuned=Tuned(rows="", case="N T", outputs="q scale", spec=_SPEC),
     steps=(Step("q scale", (
         Rows(_rmsnorm_quantize_rows, rows="lead1 lead0", tile="N"),
         RowVectors(_rmsnorm_quantize_row_loop, rows="lead1 lead0", loop="N", stored="q", read="x", shared="weight",
@@ -383,9 +379,8 @@ def _rmsnorm_quantize_static_row_loop(
                                                           (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_N, BLOCK_N):
             n = (start - ahead + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = device.inside(n, N // VEC * VEC, start, ahead, TAIL, VECTOR)
-            x_stored = x_tiles[start // BLOCK_N] if HELD else device.load_row(x_row, n * x_stride_N, n_mask, None,
-                                                                              start, ahead, N, TAIL, VECTOR,
-                                                                              "evict_first")
+            x_stored = x_tiles[start // BLOCK_N] if HELD else device.load_row(
+                x_row, n * x_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR, "evict_first")
             x = x_stored.to(tl.float32)
             weight = device.load_shared(weight_ptr, n * weight_stride_N, n_mask, None, start, ahead, N, TAIL,
                                         VECTOR).to(tl.float32)
@@ -484,14 +479,10 @@ def rmsnorm_quantize_static(x: torch.Tensor, weight: torch.Tensor, scale: torch.
 
 def _extents_rmsnorm_quantize_static(x, weight, scale):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    weight, scale = squeeze(weight, 1), squeeze(scale, 0)
-    check = Checker("rmsnorm_quantize_static", x=x, weight=weight, scale=scale)
-    check.ranks(x="[..., N]", weight="[N]", scale="[]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
-    W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "weight")
-    check.dtype("f32", (torch.float32,), "scale")
-    N = x.shape[-1]
-    lead = x.shape[:-1]
+    check = Checker("rmsnorm_quantize_static", x="T[..., N]", weight="W[N]", scale="f32[]")
+    x, weight, scale = check.tensors(x, weight, scale)
+    T, W = check.dtypes(T="f16 bf16 f32", W="f16 bf16 f32")
+    N, lead = x.shape[-1], x.shape[:-1]
     check.shapes(weight=(N,))
     return lead, N, T, W
 
@@ -499,8 +490,7 @@ _PLANS_RMSNORM_QUANTIZE_STATIC = Plans(
     extents="lead N T W", scalars="eps",
     strides={"x": "lead1 lead0 N", "weight": "N", "scale": "", "q": "lead1 lead0 N"},
     vec="N x_stride_lead1 x_stride_lead0 q_stride_lead1 q_stride_lead0",
-    tuned=Tuned(rows="lead1 lead0", case="N T", outputs="q",
-                spec="466b4380423e2db94d58443aa1b23de9585c2660a118972d75cd60eb6638462b"),
+    tuned=Tuned(rows="lead1 lead0", case="N T", outputs="q", spec=_SPEC),
     steps=(Step("q", (
         Rows(_rmsnorm_quantize_static_rows, rows="lead1 lead0", tile="N"),
         RowVectors(_rmsnorm_quantize_static_row_loop, rows="lead1 lead0", loop="N", stored="q", read="x",
@@ -791,11 +781,9 @@ def rmsnorm_quantize_groups(x: torch.Tensor, weight: torch.Tensor, eps: float = 
 
 def _extents_rmsnorm_quantize_groups(x, weight, scales):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    weight = squeeze(weight, 1)
-    check = Checker("rmsnorm_quantize_groups", x=x, weight=weight)
-    check.ranks(x="[..., G*L]", weight="[G*L]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
-    W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "weight")
+    check = Checker("rmsnorm_quantize_groups", x="T[..., G*L]", weight="W[G*L]")
+    x, weight = check.tensors(x, weight)
+    T, W = check.dtypes(T="f16 bf16 f32", W="f16 bf16 f32")
     L = 128
     G = check.quotient("G", "x", 1, x.shape[-1], L)
     lead = x.shape[:-1]
@@ -810,8 +798,7 @@ _PLANS_RMSNORM_QUANTIZE_GROUPS = Plans(
     sizes=lambda L, G: {"G*L": G * L}, vec="x_stride_lead1 x_stride_lead0 q_stride_lead1 q_stride_lead0",
     rounded=(_rmsnorm_quantize_groups_rows, _rmsnorm_quantize_groups_resident, _rmsnorm_quantize_groups_row_loop,
              _rmsnorm_quantize_groups_combine),
-    tuned=Tuned(rows="lead1 lead0", case="L G T", outputs="q scale",
-                spec="466b4380423e2db94d58443aa1b23de9585c2660a118972d75cd60eb6638462b"),
+    tuned=Tuned(rows="lead1 lead0", case="L G T", outputs="q scale", spec=_SPEC),
     steps=(Step("q scale", (
         Rows(_rmsnorm_quantize_groups_rows, rows="lead1 lead0", tile="G L"),
         Resident(_rmsnorm_quantize_groups_resident, rows="lead1 lead0", tile="G L", bytes="x", words_per_byte=0.5,

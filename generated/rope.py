@@ -26,9 +26,11 @@ import torch
 import triton
 import triton.language as tl
 
-from fusec.runtime import Buffer, Checker, Elementwise, Op, Plans, Step, Tile, Tuned, device, lengthen, squeeze
+from fusec.runtime import Buffer, Checker, Elementwise, Op, Plans, Step, Tile, Tuned, device, lengthen
 
 __all__ = ["rope", "rope_half", "rope_heads_first", "rope_interleaved"]
+
+_SPEC = "484fc2a917b11543071b0da8883488a1326fec6c70dfe7815ebdc092d117dab2"
 
 
 @triton.jit(do_not_specialize=["S"])
@@ -164,17 +166,14 @@ def rope(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor,
 
 def _extents_rope(x, cos, sin, position_ids):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    x, cos, sin, position_ids = squeeze(x, 4), squeeze(cos, 2), squeeze(sin, 2), squeeze(position_ids, 2)
     position_ids = lengthen(position_ids, 2, 1)
-    check = Checker("rope", x=x, cos=cos, sin=sin, position_ids=position_ids)
-    check.ranks(x="[B, S, H, D]", cos="[P, D]", sin="[P, D]", position_ids="[B, S]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
-    C = check.dtype("C", (torch.float16, torch.bfloat16, torch.float32), "cos", "sin")
-    I = check.dtype("I", (torch.int64, torch.int32), "position_ids")
+    check = Checker("rope", x="T[B, S, H, D]", cos="C[P, D]", sin="C[P, D]", position_ids="I[B, S]")
+    x, cos, sin, position_ids = check.tensors(x, cos, sin, position_ids)
+    T, C, I = check.dtypes(T="f16 bf16 f32", C="f16 bf16 f32", I="i64 i32")
     B, S, H, D = x.shape
     P = cos.shape[0]
     check.shapes(cos=(P, D), sin=(P, D))
-    check.shape("position_ids", "[B, S]", (B, S), (0,))
+    check.shape("position_ids", (B, S), (0,))
     check.require(D % 2 == 0, "D % 2 == 0", D=D)
     if position_ids is None:
         check.reach("cos sin", 0, P, S, "position_ids")
@@ -187,8 +186,7 @@ _PLANS_ROPE = Plans(
     sizes=lambda D: {"D/2": D // 2},
     vec="x_stride_B x_stride_S cos_stride_P sin_stride_P y_stride_B y_stride_S x_stride_H y_stride_H",
     repeats="position_ids",
-    tuned=Tuned(rows="B S H", case="D T C I position_ids", outputs="y",
-                spec="484fc2a917b11543071b0da8883488a1326fec6c70dfe7815ebdc092d117dab2"),
+    tuned=Tuned(rows="B S H", case="D T C I position_ids", outputs="y", spec=_SPEC),
     steps=(Step("y", (
         Tile(_rope_tile, rows="B S", tile="H D/2"),
         Elementwise(_rope_elementwise, rows="B S H", block="D/2"),
@@ -208,7 +206,7 @@ def _rope_half_tile(
     position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D_2, sin_stride_P, sin_stride_D_2,
     y_stride_B, y_stride_S, y_stride_H, y_stride_D,
     BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_H: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr,
-    VEC: tl.constexpr,
+    VEC: tl.constexpr, OP: tl.constexpr,
 ):
     """One program per B, S, H, D/2 in registers."""
     row = tl.program_id(0).to(tl.int64)
@@ -219,21 +217,34 @@ def _rope_half_tile(
     d_mask = (d < D // 2) | EVEN_D_2
     x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     mask_h_d = h_mask[:, None] & d_mask[None, :]
-    x_low = tl.load(x_row + h[:, None] * x_stride_H + d[None, :] * x_stride_D, mask=mask_h_d, other=0.0).to(tl.float32)
+    if OP == "rope_interleaved":
+        x, x_2 = tl.split(tl.load(x_row + h[:, None, None] * x_stride_H + d[None, :, None] * 2 * x_stride_D
+                                  + tl.arange(0, 2)[None, None, :] * x_stride_D, mask=mask_h_d[:, :, None],
+                                  other=0.0).to(tl.float32))
+    else:
+        x_low = tl.load(x_row + h[:, None] * x_stride_H + d[None, :] * x_stride_D, mask=mask_h_d,
+                        other=0.0).to(tl.float32)
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B
                            + s * position_ids_stride_S) if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + tl.cast(position_ids, INDEX) * (cos_stride_P // VEC * VEC)
     cos = device.look_up(cos_row + d * cos_stride_D_2, position_ids_mask, d_mask, eviction_policy="evict_last")
-    x_high = tl.load(x_row + h[:, None] * x_stride_H + (d[None, :] + D // 2) * x_stride_D, mask=mask_h_d,
-                     other=0.0).to(tl.float32)
+    if OP == "rope_half":
+        x_high = tl.load(x_row + h[:, None] * x_stride_H + (d[None, :] + D // 2) * x_stride_D, mask=mask_h_d,
+                         other=0.0).to(tl.float32)
     sin_row = sin_ptr + tl.cast(position_ids, INDEX) * (sin_stride_P // VEC * VEC)
     sin = device.look_up(sin_row + d * sin_stride_D_2, position_ids_mask, d_mask, eviction_policy="evict_last")
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
-    tl.store(y_row + h[:, None] * y_stride_H + d[None, :] * y_stride_D, x_low * cos[None, :] - x_high * sin[None, :],
-             mask=mask_h_d)
-    tl.store(y_row + h[:, None] * y_stride_H + (d[None, :] + D // 2) * y_stride_D,
-             x_high * cos[None, :] + x_low * sin[None, :], mask=mask_h_d)
+    if OP == "rope_interleaved":
+        tl.store(y_row + h[:, None, None] * y_stride_H + d[None, :, None] * 2 * y_stride_D
+                 + tl.arange(0, 2)[None, None, :] * y_stride_D,
+                 tl.join(x * cos[None, :] - x_2 * sin[None, :], x_2 * cos[None, :] + x * sin[None, :]),
+                 mask=mask_h_d[:, :, None])
+    else:
+        tl.store(y_row + h[:, None] * y_stride_H + d[None, :] * y_stride_D,
+                 x_low * cos[None, :] - x_high * sin[None, :], mask=mask_h_d)
+        tl.store(y_row + h[:, None] * y_stride_H + (d[None, :] + D // 2) * y_stride_D,
+                 x_high * cos[None, :] + x_low * sin[None, :], mask=mask_h_d)
 
 
 @triton.jit(do_not_specialize=["B", "H", "S"])
@@ -241,7 +252,7 @@ def _rope_half_elementwise(
     x_ptr, cos_ptr, sin_ptr, position_ids_ptr, y_ptr, D, B, H, S, P, x_stride_B, x_stride_S, x_stride_H, x_stride_D,
     position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D_2, sin_stride_P, sin_stride_D_2,
     y_stride_B, y_stride_S, y_stride_H, y_stride_D,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OP: tl.constexpr,
 ):
     """Blocks of B, S, H, D/2."""
     pid = tl.program_id(0)
@@ -254,20 +265,30 @@ def _rope_half_elementwise(
     d_mask = d < D // 2
     x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC) + h * (x_stride_H // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
-    x_low = tl.load(x_row[:, None] + d[None, :] * x_stride_D, mask=mask_row_d, other=0.0,
-                    eviction_policy="evict_last").to(tl.float32)
+    if OP == "rope_interleaved":
+        x, x_2 = tl.split(tl.load(x_row[:, None, None] + d[None, :, None] * 2 * x_stride_D
+                                  + tl.arange(0, 2)[None, None, :] * x_stride_D, mask=mask_row_d[:, :, None], other=0.0,
+                                  eviction_policy="evict_last").to(tl.float32))
+    else:
+        x_low = tl.load(x_row[:, None] + d[None, :] * x_stride_D, mask=mask_row_d, other=0.0,
+                        eviction_policy="evict_last").to(tl.float32)
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
                            other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     cos = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D_2, position_ids_mask[:, None], mask_row_d)
-    x_high = tl.load(x_row[:, None] + (d[None, :] + D // 2) * x_stride_D, mask=mask_row_d, other=0.0,
-                     eviction_policy="evict_last").to(tl.float32)
+    if OP == "rope_half":
+        x_high = tl.load(x_row[:, None] + (d[None, :] + D // 2) * x_stride_D, mask=mask_row_d, other=0.0,
+                         eviction_policy="evict_last").to(tl.float32)
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     sin = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D_2, position_ids_mask[:, None], mask_row_d)
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC) + h * (y_stride_H // VEC * VEC)
-    tl.store(y_row[:, None] + d[None, :] * y_stride_D, x_low * cos - x_high * sin, mask=mask_row_d)
-    tl.store(y_row[:, None] + (d[None, :] + D // 2) * y_stride_D, x_high * cos + x_low * sin, mask=mask_row_d)
+    if OP == "rope_interleaved":
+        tl.store(y_row[:, None, None] + d[None, :, None] * 2 * y_stride_D + tl.arange(0, 2)[None, None, :] * y_stride_D,
+                 tl.join(x * cos - x_2 * sin, x_2 * cos + x * sin), mask=mask_row_d[:, :, None])
+    else:
+        tl.store(y_row[:, None] + d[None, :] * y_stride_D, x_low * cos - x_high * sin, mask=mask_row_d)
+        tl.store(y_row[:, None] + (d[None, :] + D // 2) * y_stride_D, x_high * cos + x_low * sin, mask=mask_row_d)
 
 
 def reference_rope_half(
@@ -309,35 +330,33 @@ def rope_half(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor,
 
 def _extents_rope_half(x, cos, sin, position_ids):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    x, cos, sin, position_ids = squeeze(x, 4), squeeze(cos, 2), squeeze(sin, 2), squeeze(position_ids, 2)
     position_ids = lengthen(position_ids, 2, 1)
-    check = Checker("rope_half", x=x, cos=cos, sin=sin, position_ids=position_ids)
-    check.ranks(x="[B, S, H, D]", cos="[P, D/2]", sin="[P, D/2]", position_ids="[B, S]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
-    C = check.dtype("C", (torch.float16, torch.bfloat16, torch.float32), "cos", "sin")
-    I = check.dtype("I", (torch.int64, torch.int32), "position_ids")
+    check = Checker("rope_half", x="T[B, S, H, D]", cos="C[P, D/2]", sin="C[P, D/2]", position_ids="I[B, S]")
+    x, cos, sin, position_ids = check.tensors(x, cos, sin, position_ids)
+    T, C, I = check.dtypes(T="f16 bf16 f32", C="f16 bf16 f32", I="i64 i32")
     B, S, H, D = x.shape
     P = cos.shape[0]
     check.shapes(cos=(P, D // 2), sin=(P, D // 2))
-    check.shape("position_ids", "[B, S]", (B, S), (0,))
+    check.shape("position_ids", (B, S), (0,))
     check.require(D % 2 == 0, "D % 2 == 0", D=D)
     if position_ids is None:
         check.reach("cos sin", 0, P, S, "position_ids")
         check.order("cos sin", "P", P, S, x=(B, H))
     return B, S, H, D, P, T, C, I
 
+_STEP_Y = Step("y", (
+    Tile(_rope_half_tile, rows="B S", tile="H D/2"),
+    Elementwise(_rope_half_elementwise, rows="B S H", block="D/2"),
+))
+
 _PLANS_ROPE_HALF = Plans(
     extents="B S H D P T C I",
     strides={"x": "B S H D", "cos": "P D/2", "sin": "P D/2", "position_ids": "B S", "y": "B S H D"},
     sizes=lambda D: {"D/2": D // 2},
     vec="x_stride_B x_stride_S cos_stride_P sin_stride_P y_stride_B y_stride_S x_stride_H y_stride_H",
-    repeats="position_ids",
-    tuned=Tuned(rows="B S H", case="D T C I position_ids", outputs="y",
-                spec="484fc2a917b11543071b0da8883488a1326fec6c70dfe7815ebdc092d117dab2"),
-    steps=(Step("y", (
-        Tile(_rope_half_tile, rows="B S", tile="H D/2"),
-        Elementwise(_rope_half_elementwise, rows="B S H", block="D/2"),
-    )),),
+    repeats="position_ids", op="rope_half",
+    tuned=Tuned(rows="B S H", case="D T C I position_ids", outputs="y", spec=_SPEC),
+    steps=(_STEP_Y,),
 )
 
 _OP_ROPE_HALF = Op(
@@ -345,73 +364,6 @@ _OP_ROPE_HALF = Op(
     tensors=4, extents=_extents_rope_half, plans=_PLANS_ROPE_HALF,
     outputs=lambda B, S, H, D, P, T, C, I: (Buffer((B, S, H, D), T),), function=rope_half,
 )
-
-
-@triton.jit(do_not_specialize=["S"])
-def _rope_interleaved_tile(
-    x_ptr, cos_ptr, sin_ptr, position_ids_ptr, y_ptr, S, H, D, P, x_stride_B, x_stride_S, x_stride_H, x_stride_D,
-    position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D_2, sin_stride_P, sin_stride_D_2,
-    y_stride_B, y_stride_S, y_stride_H, y_stride_D,
-    BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_H: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr,
-    VEC: tl.constexpr,
-):
-    """One program per B, S, H, D/2 in registers."""
-    row = tl.program_id(0).to(tl.int64)
-    b, s = row // S, row % S
-    h = tl.arange(0, BLOCK_H).to(INDEX)
-    h_mask = (h < H) | EVEN_H
-    d = tl.arange(0, BLOCK_D_2).to(INDEX)
-    d_mask = (d < D // 2) | EVEN_D_2
-    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
-    mask_h_d = h_mask[:, None] & d_mask[None, :]
-    x, x_2 = tl.split(tl.load(x_row + h[:, None, None] * x_stride_H + d[None, :, None] * 2 * x_stride_D
-                              + tl.arange(0, 2)[None, None, :] * x_stride_D, mask=mask_h_d[:, :, None],
-                              other=0.0).to(tl.float32))
-    position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B
-                           + s * position_ids_stride_S) if position_ids_ptr is not None else s
-    position_ids_mask = (position_ids >= 0) & (position_ids < P)
-    cos_row = cos_ptr + tl.cast(position_ids, INDEX) * (cos_stride_P // VEC * VEC)
-    cos = device.look_up(cos_row + d * cos_stride_D_2, position_ids_mask, d_mask, eviction_policy="evict_last")
-    sin_row = sin_ptr + tl.cast(position_ids, INDEX) * (sin_stride_P // VEC * VEC)
-    sin = device.look_up(sin_row + d * sin_stride_D_2, position_ids_mask, d_mask, eviction_policy="evict_last")
-    y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
-    tl.store(y_row + h[:, None, None] * y_stride_H + d[None, :, None] * 2 * y_stride_D
-             + tl.arange(0, 2)[None, None, :] * y_stride_D,
-             tl.join(x * cos[None, :] - x_2 * sin[None, :], x_2 * cos[None, :] + x * sin[None, :]),
-             mask=mask_h_d[:, :, None])
-
-
-@triton.jit(do_not_specialize=["B", "H", "S"])
-def _rope_interleaved_elementwise(
-    x_ptr, cos_ptr, sin_ptr, position_ids_ptr, y_ptr, D, B, H, S, P, x_stride_B, x_stride_S, x_stride_H, x_stride_D,
-    position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D_2, sin_stride_P, sin_stride_D_2,
-    y_stride_B, y_stride_S, y_stride_H, y_stride_D,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """Blocks of B, S, H, D/2."""
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
-    row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(B, tl.int64) * H * S
-    b, s = row // (tl.cast(H, tl.int64) * S), row // H % S
-    h = row % H
-    d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
-    d_mask = d < D // 2
-    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC) + h * (x_stride_H // VEC * VEC)
-    mask_row_d = row_mask[:, None] & d_mask[None, :]
-    x, x_2 = tl.split(tl.load(x_row[:, None, None] + d[None, :, None] * 2 * x_stride_D
-                              + tl.arange(0, 2)[None, None, :] * x_stride_D, mask=mask_row_d[:, :, None], other=0.0,
-                              eviction_policy="evict_last").to(tl.float32))
-    position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
-                           other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
-    position_ids_mask = (position_ids >= 0) & (position_ids < P)
-    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
-    cos = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D_2, position_ids_mask[:, None], mask_row_d)
-    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
-    sin = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D_2, position_ids_mask[:, None], mask_row_d)
-    y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC) + h * (y_stride_H // VEC * VEC)
-    tl.store(y_row[:, None, None] + d[None, :, None] * 2 * y_stride_D + tl.arange(0, 2)[None, None, :] * y_stride_D,
-             tl.join(x * cos - x_2 * sin, x_2 * cos + x * sin), mask=mask_row_d[:, :, None])
 
 
 def reference_rope_interleaved(
@@ -453,17 +405,14 @@ def rope_interleaved(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor,
 
 def _extents_rope_interleaved(x, cos, sin, position_ids):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    x, cos, sin, position_ids = squeeze(x, 4), squeeze(cos, 2), squeeze(sin, 2), squeeze(position_ids, 2)
     position_ids = lengthen(position_ids, 2, 1)
-    check = Checker("rope_interleaved", x=x, cos=cos, sin=sin, position_ids=position_ids)
-    check.ranks(x="[B, S, H, D]", cos="[P, D/2]", sin="[P, D/2]", position_ids="[B, S]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
-    C = check.dtype("C", (torch.float16, torch.bfloat16, torch.float32), "cos", "sin")
-    I = check.dtype("I", (torch.int64, torch.int32), "position_ids")
+    check = Checker("rope_interleaved", x="T[B, S, H, D]", cos="C[P, D/2]", sin="C[P, D/2]", position_ids="I[B, S]")
+    x, cos, sin, position_ids = check.tensors(x, cos, sin, position_ids)
+    T, C, I = check.dtypes(T="f16 bf16 f32", C="f16 bf16 f32", I="i64 i32")
     B, S, H, D = x.shape
     P = cos.shape[0]
     check.shapes(cos=(P, D // 2), sin=(P, D // 2))
-    check.shape("position_ids", "[B, S]", (B, S), (0,))
+    check.shape("position_ids", (B, S), (0,))
     check.require(D % 2 == 0, "D % 2 == 0", D=D)
     if position_ids is None:
         check.reach("cos sin", 0, P, S, "position_ids")
@@ -475,13 +424,9 @@ _PLANS_ROPE_INTERLEAVED = Plans(
     strides={"x": "B S H D", "cos": "P D/2", "sin": "P D/2", "position_ids": "B S", "y": "B S H D"},
     sizes=lambda D: {"D/2": D // 2},
     vec="x_stride_B x_stride_S cos_stride_P sin_stride_P y_stride_B y_stride_S x_stride_H y_stride_H",
-    repeats="position_ids",
-    tuned=Tuned(rows="B S H", case="D T C I position_ids", outputs="y",
-                spec="484fc2a917b11543071b0da8883488a1326fec6c70dfe7815ebdc092d117dab2"),
-    steps=(Step("y", (
-        Tile(_rope_interleaved_tile, rows="B S", tile="H D/2"),
-        Elementwise(_rope_interleaved_elementwise, rows="B S H", block="D/2"),
-    )),),
+    repeats="position_ids", op="rope_interleaved",
+    tuned=Tuned(rows="B S H", case="D T C I position_ids", outputs="y", spec=_SPEC),
+    steps=(_STEP_Y,),
 )
 
 _OP_ROPE_INTERLEAVED = Op(
@@ -571,17 +516,14 @@ def rope_heads_first(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor,
 
 def _extents_rope_heads_first(x, cos, sin, position_ids):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    x, cos, sin, position_ids = squeeze(x, 4), squeeze(cos, 2), squeeze(sin, 2), squeeze(position_ids, 2)
     position_ids = lengthen(position_ids, 2, 1)
-    check = Checker("rope_heads_first", x=x, cos=cos, sin=sin, position_ids=position_ids)
-    check.ranks(x="[B, H, S, D]", cos="[P, D]", sin="[P, D]", position_ids="[B, S]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
-    C = check.dtype("C", (torch.float16, torch.bfloat16, torch.float32), "cos", "sin")
-    I = check.dtype("I", (torch.int64, torch.int32), "position_ids")
+    check = Checker("rope_heads_first", x="T[B, H, S, D]", cos="C[P, D]", sin="C[P, D]", position_ids="I[B, S]")
+    x, cos, sin, position_ids = check.tensors(x, cos, sin, position_ids)
+    T, C, I = check.dtypes(T="f16 bf16 f32", C="f16 bf16 f32", I="i64 i32")
     B, H, S, D = x.shape
     P = cos.shape[0]
     check.shapes(cos=(P, D), sin=(P, D))
-    check.shape("position_ids", "[B, S]", (B, S), (0,))
+    check.shape("position_ids", (B, S), (0,))
     check.require(D % 2 == 0, "D % 2 == 0", D=D)
     if position_ids is None:
         check.reach("cos sin", 0, P, S, "position_ids")
@@ -594,8 +536,7 @@ _PLANS_ROPE_HEADS_FIRST = Plans(
     sizes=lambda D: {"D/2": D // 2},
     vec="x_stride_B x_stride_H x_stride_S cos_stride_P sin_stride_P y_stride_B y_stride_H y_stride_S",
     repeats="position_ids",
-    tuned=Tuned(rows="B H S", case="D T C I position_ids", outputs="y",
-                spec="484fc2a917b11543071b0da8883488a1326fec6c70dfe7815ebdc092d117dab2"),
+    tuned=Tuned(rows="B H S", case="D T C I position_ids", outputs="y", spec=_SPEC),
     steps=(Step("y", (Elementwise(_rope_heads_first_elementwise, rows="B H S", block="D/2"),)),),
 )
 

@@ -22,9 +22,11 @@ import torch
 import triton
 import triton.language as tl
 
-from fusec.runtime import Buffer, Checker, Elementwise, Op, Plans, Step, Tile, Tuned, device, squeeze
+from fusec.runtime import Buffer, Checker, Elementwise, Op, Plans, Step, Tile, Tuned, device
 
 __all__ = ["rope_append_kv_cache", "rope_append_paged_kv_cache"]
+
+_SPEC = "80af5cdbc28de8526ae82f1eb48938799bc47434255ca8eeeeeaa25eabbe286a"
 
 
 @triton.jit(do_not_specialize=["S"])
@@ -166,8 +168,7 @@ def _rope_append_kv_cache_elementwise_k_cache_v_cache(
     s_low = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D, positions_mask[:, None], mask_row_d)
     positions_mask_2 = (positions >= 0) & (positions < L)
     k_cache_row = k_cache_ptr + b * (k_cache_stride_B // VEC * VEC) + positions.to(
-        INDEX,
-    ) * (k_cache_stride_L // VEC * VEC) + hk * (k_cache_stride_Hk // VEC * VEC)
+        INDEX) * (k_cache_stride_L // VEC * VEC) + hk * (k_cache_stride_Hk // VEC * VEC)
     tl.store(k_cache_row[:, None] + d[None, :] * k_cache_stride_D,
              device.round_to(k_low * c_low - k_high * s_low, k_cache_ptr.dtype.element_ty),
              mask=mask_row_d & positions_mask_2[:, None])
@@ -182,8 +183,7 @@ def _rope_append_kv_cache_elementwise_k_cache_v_cache(
     v_low = tl.load(v_row[:, None] + d[None, :] * v_stride_D, mask=mask_row_d, other=0.0,
                     eviction_policy="evict_last").to(tl.float32)
     v_cache_row = v_cache_ptr + b * (v_cache_stride_B // VEC * VEC) + positions.to(
-        INDEX,
-    ) * (v_cache_stride_L // VEC * VEC) + hk * (v_cache_stride_Hk // VEC * VEC)
+        INDEX) * (v_cache_stride_L // VEC * VEC) + hk * (v_cache_stride_Hk // VEC * VEC)
     tl.store(v_cache_row[:, None] + d[None, :] * v_cache_stride_D, device.round_to(v_low, k_cache_ptr.dtype.element_ty),
              mask=mask_row_d & positions_mask_2[:, None])
     v_high = tl.load(v_row[:, None] + (d[None, :] + D // 2) * v_stride_D, mask=mask_row_d, other=0.0,
@@ -275,21 +275,12 @@ def rope_append_kv_cache(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, cos:
 
 def _extents_rope_append_kv_cache(q, k, v, cos, sin, positions, k_cache, v_cache):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    q, k, v, cos, sin, positions, k_cache, v_cache = (squeeze(q, 4), squeeze(k, 4), squeeze(v, 4), squeeze(cos, 2),
-                                                      squeeze(sin, 2), squeeze(positions, 2), squeeze(k_cache, 4),
-                                                      squeeze(v_cache, 4))
-    check = Checker("rope_append_kv_cache", q=q, k=k, v=v, cos=cos, sin=sin, positions=positions, k_cache=k_cache,
-                    v_cache=v_cache)
-    check.ranks(q="[B, S, Hq, D]", k="[B, S, Hk, D]", v="[B, S, Hk, D]", cos="[P, D]", sin="[P, D]", positions="[B, S]",
-                k_cache="[B, L, Hk, D]", v_cache="[B, L, Hk, D]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "q", "k", "v")
-    Q = check.dtype("Q", (torch.float16, torch.bfloat16, torch.float32, torch.float8_e4m3fn), "k_cache", "v_cache")
-    C = check.dtype("C", (torch.float16, torch.bfloat16, torch.float32), "cos", "sin")
-    I = check.dtype("I", (torch.int64, torch.int32), "positions")
+    check = Checker("rope_append_kv_cache", q="T[B, S, Hq, D]", k="T[B, S, Hk, D]", v="T[B, S, Hk, D]", cos="C[P, D]",
+                    sin="C[P, D]", positions="I[B, S]", k_cache="Q[B, L, Hk, D]", v_cache="Q[B, L, Hk, D]")
+    q, k, v, cos, sin, positions, k_cache, v_cache = check.tensors(q, k, v, cos, sin, positions, k_cache, v_cache)
+    T, Q, C, I = check.dtypes(T="f16 bf16 f32", Q="f16 bf16 f32 f8e4m3", C="f16 bf16 f32", I="i64 i32")
     B, S, Hq, D = q.shape
-    Hk = k.shape[2]
-    P = cos.shape[0]
-    L = k_cache.shape[1]
+    Hk, P, L = k.shape[2], cos.shape[0], k_cache.shape[1]
     check.shapes(k=(B, S, Hk, D), v=(B, S, Hk, D), cos=(P, D), sin=(P, D), positions=(B, S), k_cache=(B, L, Hk, D),
                  v_cache=(B, L, Hk, D))
     check.require(D % 2 == 0, "D % 2 == 0", D=D)
@@ -303,8 +294,7 @@ _PLANS_ROPE_APPEND_KV_CACHE = Plans(
     vec="q_stride_B q_stride_S cos_stride_P sin_stride_P q_rotated_stride_B q_rotated_stride_S k_stride_B k_stride_S "
         "k_cache_stride_B k_cache_stride_L v_stride_B v_stride_S v_cache_stride_B v_cache_stride_L q_stride_Hq "
         "q_rotated_stride_Hq k_stride_Hk k_cache_stride_Hk v_stride_Hk v_cache_stride_Hk",
-    tuned=Tuned(rows="B S Hq", case="D T Q C I", outputs="q_rotated",
-                spec="80af5cdbc28de8526ae82f1eb48938799bc47434255ca8eeeeeaa25eabbe286a"),
+    tuned=Tuned(rows="B S Hq", case="D T Q C I", outputs="q_rotated", spec=_SPEC),
     steps=(Step(
         "q_rotated k_cache v_cache",
         (Tile(_rope_append_kv_cache_tile, rows="B S", tile="Hq Hk D/2", live=("Hq D/2", "Hk D/2")),),
@@ -372,9 +362,9 @@ def _rope_append_paged_kv_cache_tile(
     mod = device.floor_mod_int(slots, Page)
     floordiv_mask = (floordiv >= 0) & (floordiv < Pages)
     mod_mask = (mod >= 0) & (mod < Page)
-    k_cache_row = k_cache_ptr + tl.cast(
-        floordiv, INDEX,
-    ) * (k_cache_stride_Pages // VEC * VEC) + tl.cast(mod, INDEX) * (k_cache_stride_Page // VEC * VEC)
+    k_cache_row = k_cache_ptr + tl.cast(floordiv,
+                                        INDEX) * (k_cache_stride_Pages // VEC * VEC) + tl.cast(
+                                            mod, INDEX) * (k_cache_stride_Page // VEC * VEC)
     tl.store(k_cache_row + hk[:, None] * k_cache_stride_Hk + d[None, :] * k_cache_stride_D,
              device.round_to(k_low * c_low[None, :] - k_high * s_low[None, :], k_cache_ptr.dtype.element_ty),
              mask=mask_hk_d & floordiv_mask & mod_mask)
@@ -384,9 +374,9 @@ def _rope_append_paged_kv_cache_tile(
     v_row = v_ptr + n * (v_stride_N // VEC * VEC)
     v_low = tl.load(v_row + hk[:, None] * v_stride_Hk + d[None, :] * v_stride_D, mask=mask_hk_d,
                     other=0.0).to(tl.float32)
-    v_cache_row = v_cache_ptr + tl.cast(
-        floordiv, INDEX,
-    ) * (v_cache_stride_Pages // VEC * VEC) + tl.cast(mod, INDEX) * (v_cache_stride_Page // VEC * VEC)
+    v_cache_row = v_cache_ptr + tl.cast(floordiv,
+                                        INDEX) * (v_cache_stride_Pages // VEC * VEC) + tl.cast(
+                                            mod, INDEX) * (v_cache_stride_Page // VEC * VEC)
     tl.store(v_cache_row + hk[:, None] * v_cache_stride_Hk + d[None, :] * v_cache_stride_D,
              device.round_to(v_low, k_cache_ptr.dtype.element_ty), mask=mask_hk_d & floordiv_mask & mod_mask)
     v_high = tl.load(v_row + hk[:, None] * v_stride_Hk + (d[None, :] + D // 2) * v_stride_D, mask=mask_hk_d,
@@ -466,8 +456,8 @@ def _rope_append_paged_kv_cache_elementwise_k_cache_v_cache(
     floordiv_mask = (floordiv >= 0) & (floordiv < Pages)
     mod_mask = (mod >= 0) & (mod < Page)
     k_cache_row = k_cache_ptr + floordiv.to(
-        INDEX,
-    ) * (k_cache_stride_Pages // VEC * VEC) + mod.to(INDEX) * (k_cache_stride_Page // VEC * VEC) + hk * (k_cache_stride_Hk // VEC * VEC)
+        INDEX) * (k_cache_stride_Pages // VEC * VEC) + mod.to(
+            INDEX) * (k_cache_stride_Page // VEC * VEC) + hk * (k_cache_stride_Hk // VEC * VEC)
     tl.store(k_cache_row[:, None] + d[None, :] * k_cache_stride_D,
              device.round_to(k_low * c_low - k_high * s_low, k_cache_ptr.dtype.element_ty),
              mask=mask_row_d & floordiv_mask[:, None] & mod_mask[:, None])
@@ -482,8 +472,8 @@ def _rope_append_paged_kv_cache_elementwise_k_cache_v_cache(
     v_low = tl.load(v_row[:, None] + d[None, :] * v_stride_D, mask=mask_row_d, other=0.0,
                     eviction_policy="evict_last").to(tl.float32)
     v_cache_row = v_cache_ptr + floordiv.to(
-        INDEX,
-    ) * (v_cache_stride_Pages // VEC * VEC) + mod.to(INDEX) * (v_cache_stride_Page // VEC * VEC) + hk * (v_cache_stride_Hk // VEC * VEC)
+        INDEX) * (v_cache_stride_Pages // VEC * VEC) + mod.to(
+            INDEX) * (v_cache_stride_Page // VEC * VEC) + hk * (v_cache_stride_Hk // VEC * VEC)
     tl.store(v_cache_row[:, None] + d[None, :] * v_cache_stride_D, device.round_to(v_low, k_cache_ptr.dtype.element_ty),
              mask=mask_row_d & floordiv_mask[:, None] & mod_mask[:, None])
     v_high = tl.load(v_row[:, None] + (d[None, :] + D // 2) * v_stride_D, mask=mask_row_d, other=0.0,
@@ -550,24 +540,14 @@ def rope_append_paged_kv_cache(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
 
 def _extents_rope_append_paged_kv_cache(q, k, v, cos, sin, positions, slots, k_cache, v_cache):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    q, k, v, cos, sin, positions, slots, k_cache, v_cache = (squeeze(q, 3), squeeze(k, 3), squeeze(v, 3),
-                                                             squeeze(cos, 2), squeeze(sin, 2), squeeze(positions, 1),
-                                                             squeeze(slots, 1), squeeze(k_cache, 4),
-                                                             squeeze(v_cache, 4))
-    check = Checker("rope_append_paged_kv_cache", q=q, k=k, v=v, cos=cos, sin=sin, positions=positions, slots=slots,
-                    k_cache=k_cache, v_cache=v_cache)
-    check.ranks(q="[N, Hq, D]", k="[N, Hk, D]", v="[N, Hk, D]", cos="[P, D]", sin="[P, D]", positions="[N]",
-                slots="[N]", k_cache="[Pages, Page, Hk, D]", v_cache="[Pages, Page, Hk, D]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "q", "k", "v")
-    Q = check.dtype("Q", (torch.float16, torch.bfloat16, torch.float32, torch.float8_e4m3fn), "k_cache", "v_cache")
-    C = check.dtype("C", (torch.float16, torch.bfloat16, torch.float32), "cos", "sin")
-    I = check.dtype("I", (torch.int64, torch.int32), "positions")
-    J = check.dtype("J", (torch.int64, torch.int32), "slots")
+    check = Checker("rope_append_paged_kv_cache", q="T[N, Hq, D]", k="T[N, Hk, D]", v="T[N, Hk, D]", cos="C[P, D]",
+                    sin="C[P, D]", positions="I[N]", slots="J[N]", k_cache="Q[Pages, Page, Hk, D]",
+                    v_cache="Q[Pages, Page, Hk, D]")
+    q, k, v, cos, sin, positions, slots, k_cache, v_cache = check.tensors(q, k, v, cos, sin, positions, slots, k_cache,
+                                                                          v_cache)
+    T, Q, C, I, J = check.dtypes(T="f16 bf16 f32", Q="f16 bf16 f32 f8e4m3", C="f16 bf16 f32", I="i64 i32", J="i64 i32")
     N, Hq, D = q.shape
-    Hk = k.shape[1]
-    P = cos.shape[0]
-    Pages = k_cache.shape[0]
-    Page = k_cache.shape[1]
+    Hk, P, Pages, Page = k.shape[1], cos.shape[0], k_cache.shape[0], k_cache.shape[1]
     check.shapes(k=(N, Hk, D), v=(N, Hk, D), cos=(P, D), sin=(P, D), positions=(N,), slots=(N,),
                  k_cache=(Pages, Page, Hk, D), v_cache=(Pages, Page, Hk, D))
     check.require(D % 2 == 0, "D % 2 == 0", D=D)
@@ -582,8 +562,7 @@ _PLANS_ROPE_APPEND_PAGED_KV_CACHE = Plans(
     vec="q_stride_N cos_stride_P sin_stride_P q_rotated_stride_N k_stride_N k_cache_stride_Pages k_cache_stride_Page "
         "v_stride_N v_cache_stride_Pages v_cache_stride_Page q_stride_Hq q_rotated_stride_Hq k_stride_Hk "
         "k_cache_stride_Hk v_stride_Hk v_cache_stride_Hk",
-    tuned=Tuned(rows="N Hq", case="D T Q C I J", outputs="q_rotated",
-                spec="80af5cdbc28de8526ae82f1eb48938799bc47434255ca8eeeeeaa25eabbe286a"),
+    tuned=Tuned(rows="N Hq", case="D T Q C I J", outputs="q_rotated", spec=_SPEC),
     steps=(Step(
         "q_rotated k_cache v_cache",
         (Tile(_rope_append_paged_kv_cache_tile, rows="N", tile="Hq Hk D/2", live=("Hq D/2", "Hk D/2")),),

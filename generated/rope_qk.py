@@ -47,21 +47,23 @@ import torch
 import triton
 import triton.language as tl
 
-from fusec.runtime import Buffer, Checker, Elementwise, Op, Plans, Step, Tile, Tuned, device, lengthen, renamed, squeeze
+from fusec.runtime import Buffer, Checker, Elementwise, Op, Plans, Step, Tile, Tuned, device, lengthen, renamed
 
 __all__ = ["rope_qk", "rope_qk_batched", "rope_qk_half", "rope_qk_heads_first", "rope_qk_heads_first_batched",
            "rope_qk_interleaved", "rope_qk_interleaved_full", "rope_qk_partial"]
+
+_SPEC = "bcc3afec5d213099def9a0097935e87fc4909f5ecb2a313fb6d6921390f1a782"
 
 
 @triton.jit(do_not_specialize=["S"])
 def _rope_qk_tile(
     q_ptr, k_ptr, cos_ptr, sin_ptr, position_ids_ptr, q_rotated_ptr, k_rotated_ptr, S, Hq, Hk, D, P, q_stride_B,
-    q_stride_S, q_stride_Hq, q_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D,
-    sin_stride_P, sin_stride_D, k_stride_B, k_stride_S, k_stride_Hk, k_stride_D, q_rotated_stride_B, q_rotated_stride_S,
-    q_rotated_stride_Hq, q_rotated_stride_D, k_rotated_stride_B, k_rotated_stride_S, k_rotated_stride_Hk,
-    k_rotated_stride_D,
+    q_stride_S, q_stride_Hq, q_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_B, cos_stride_S,
+    cos_stride_P, cos_stride_D, sin_stride_B, sin_stride_S, sin_stride_P, sin_stride_D, k_stride_B, k_stride_S,
+    k_stride_Hk, k_stride_D, q_rotated_stride_B, q_rotated_stride_S, q_rotated_stride_Hq, q_rotated_stride_D,
+    k_rotated_stride_B, k_rotated_stride_S, k_rotated_stride_Hk, k_rotated_stride_D,
     BLOCK_HQ: tl.constexpr, BLOCK_HK: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_HQ: tl.constexpr,
-    EVEN_HK: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    EVEN_HK: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OP: tl.constexpr,
 ):
     """One program per B, S, Hq, Hk, D/2 in registers."""
     row = tl.program_id(0).to(tl.int64)
@@ -78,12 +80,19 @@ def _rope_qk_tile(
                     other=0.0).to(tl.float32)
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B
                            + s * position_ids_stride_S) if position_ids_ptr is not None else s
-    position_ids_mask = (position_ids >= 0) & (position_ids < P)
-    cos_row = cos_ptr + tl.cast(position_ids, INDEX) * (cos_stride_P // VEC * VEC)
+    if OP == "rope_qk_batched":
+        position_ids_mask = (position_ids >= 0) & (position_ids < S)
+        cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC) + tl.cast(position_ids, INDEX) * (cos_stride_S // VEC * VEC)
+    else:
+        position_ids_mask = (position_ids >= 0) & (position_ids < P)
+        cos_row = cos_ptr + tl.cast(position_ids, INDEX) * (cos_stride_P // VEC * VEC)
     c_low = device.look_up(cos_row + d * cos_stride_D, position_ids_mask, d_mask, eviction_policy="evict_last")
     q_high = tl.load(q_row + hq[:, None] * q_stride_Hq + (d[None, :] + D // 2) * q_stride_D, mask=mask_hq_d,
                      other=0.0).to(tl.float32)
-    sin_row = sin_ptr + tl.cast(position_ids, INDEX) * (sin_stride_P // VEC * VEC)
+    if OP == "rope_qk_batched":
+        sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + tl.cast(position_ids, INDEX) * (sin_stride_S // VEC * VEC)
+    else:
+        sin_row = sin_ptr + tl.cast(position_ids, INDEX) * (sin_stride_P // VEC * VEC)
     s_low = device.look_up(sin_row + d * sin_stride_D, position_ids_mask, d_mask, eviction_policy="evict_last")
     c_high = device.look_up(cos_row + (d + D // 2) * cos_stride_D, position_ids_mask, d_mask,
                             eviction_policy="evict_last")
@@ -110,9 +119,10 @@ def _rope_qk_tile(
 @triton.jit(do_not_specialize=["B", "Hq", "S"])
 def _rope_qk_elementwise_q_rotated(
     q_ptr, cos_ptr, sin_ptr, position_ids_ptr, q_rotated_ptr, D, B, Hq, S, P, q_stride_B, q_stride_S, q_stride_Hq,
-    q_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D, sin_stride_P, sin_stride_D,
-    q_rotated_stride_B, q_rotated_stride_S, q_rotated_stride_Hq, q_rotated_stride_D,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    q_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_B, cos_stride_S, cos_stride_P, cos_stride_D,
+    sin_stride_B, sin_stride_S, sin_stride_P, sin_stride_D, q_rotated_stride_B, q_rotated_stride_S, q_rotated_stride_Hq,
+    q_rotated_stride_D,
+    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OP: tl.constexpr,
 ):
     """Blocks of B, S, Hq, D/2."""
     pid = tl.program_id(0)
@@ -129,12 +139,19 @@ def _rope_qk_elementwise_q_rotated(
                     eviction_policy="evict_last").to(tl.float32)
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
                            other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
-    position_ids_mask = (position_ids >= 0) & (position_ids < P)
-    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
+    if OP == "rope_qk_batched":
+        position_ids_mask = (position_ids >= 0) & (position_ids < S)
+        cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC) + position_ids.to(INDEX) * (cos_stride_S // VEC * VEC)
+    else:
+        position_ids_mask = (position_ids >= 0) & (position_ids < P)
+        cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     c_low = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D, position_ids_mask[:, None], mask_row_d)
     q_high = tl.load(q_row[:, None] + (d[None, :] + D // 2) * q_stride_D, mask=mask_row_d, other=0.0,
                      eviction_policy="evict_last").to(tl.float32)
-    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
+    if OP == "rope_qk_batched":
+        sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + position_ids.to(INDEX) * (sin_stride_S // VEC * VEC)
+    else:
+        sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_low = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D, position_ids_mask[:, None], mask_row_d)
     q_rotated_row = (q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
                      + hq * (q_rotated_stride_Hq // VEC * VEC))
@@ -211,19 +228,15 @@ def rope_qk(q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor, sin: torch.Tens
 
 def _extents_rope_qk(q, k, cos, sin, position_ids):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    q, k, cos, sin, position_ids = (squeeze(q, 4), squeeze(k, 4), squeeze(cos, 2), squeeze(sin, 2),
-                                    squeeze(position_ids, 2))
     position_ids = lengthen(position_ids, 2, 1)
-    check = Checker("rope_qk", q=q, k=k, cos=cos, sin=sin, position_ids=position_ids)
-    check.ranks(q="[B, S, Hq, D]", k="[B, S, Hk, D]", cos="[P, D]", sin="[P, D]", position_ids="[B, S]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "q", "k")
-    C = check.dtype("C", (torch.float16, torch.bfloat16, torch.float32), "cos", "sin")
-    I = check.dtype("I", (torch.int64, torch.int32), "position_ids")
+    check = Checker("rope_qk", q="T[B, S, Hq, D]", k="T[B, S, Hk, D]", cos="C[P, D]", sin="C[P, D]",
+                    position_ids="I[B, S]")
+    q, k, cos, sin, position_ids = check.tensors(q, k, cos, sin, position_ids)
+    T, C, I = check.dtypes(T="f16 bf16 f32", C="f16 bf16 f32", I="i64 i32")
     B, S, Hq, D = q.shape
-    Hk = k.shape[2]
-    P = cos.shape[0]
+    Hk, P = k.shape[2], cos.shape[0]
     check.shapes(k=(B, S, Hk, D), cos=(P, D), sin=(P, D))
-    check.shape("position_ids", "[B, S]", (B, S), (0,))
+    check.shape("position_ids", (B, S), (0,))
     check.require(D % 2 == 0, "D % 2 == 0", D=D)
     if position_ids is None:
         check.reach("cos sin", 0, P, S, "position_ids")
@@ -240,9 +253,8 @@ _PLANS_ROPE_QK = Plans(
     sizes=lambda D: {"D/2": D // 2},
     vec="q_stride_B q_stride_S cos_stride_P sin_stride_P k_stride_B k_stride_S q_rotated_stride_B q_rotated_stride_S "
         "k_rotated_stride_B k_rotated_stride_S q_stride_Hq q_rotated_stride_Hq k_stride_Hk k_rotated_stride_Hk",
-    repeats="position_ids",
-    tuned=Tuned(rows="B S Hq Hk", case="D T C I position_ids", outputs="k_rotated q_rotated",
-                spec="bcc3afec5d213099def9a0097935e87fc4909f5ecb2a313fb6d6921390f1a782"),
+    repeats="position_ids", op="rope_qk",
+    tuned=Tuned(rows="B S Hq Hk", case="D T C I position_ids", outputs="k_rotated q_rotated", spec=_SPEC),
     steps=(Step(
         "q_rotated k_rotated",
         (Tile(_rope_qk_tile, rows="B S", tile="Hq Hk D/2", live=("Hq D/2", "Hk D/2")),),
@@ -315,7 +327,7 @@ def _rope_qk_half_elementwise_q_rotated(
     q_ptr, cos_ptr, sin_ptr, position_ids_ptr, q_rotated_ptr, D, B, Hq, S, P, q_stride_B, q_stride_S, q_stride_Hq,
     q_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D_2, sin_stride_P,
     sin_stride_D_2, q_rotated_stride_B, q_rotated_stride_S, q_rotated_stride_Hq, q_rotated_stride_D,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OP: tl.constexpr,
 ):
     """Blocks of B, S, Hq, D/2."""
     pid = tl.program_id(0)
@@ -328,22 +340,33 @@ def _rope_qk_half_elementwise_q_rotated(
     d_mask = d < D // 2
     q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
-    q_low = tl.load(q_row[:, None] + d[None, :] * q_stride_D, mask=mask_row_d, other=0.0,
-                    eviction_policy="evict_last").to(tl.float32)
+    if OP == "rope_qk_interleaved":
+        q, q_2 = tl.split(tl.load(q_row[:, None, None] + d[None, :, None] * 2 * q_stride_D
+                                  + tl.arange(0, 2)[None, None, :] * q_stride_D, mask=mask_row_d[:, :, None], other=0.0,
+                                  eviction_policy="evict_last").to(tl.float32))
+    else:
+        q_low = tl.load(q_row[:, None] + d[None, :] * q_stride_D, mask=mask_row_d, other=0.0,
+                        eviction_policy="evict_last").to(tl.float32)
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
                            other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     c = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D_2, position_ids_mask[:, None], mask_row_d)
-    q_high = tl.load(q_row[:, None] + (d[None, :] + D // 2) * q_stride_D, mask=mask_row_d, other=0.0,
-                     eviction_policy="evict_last").to(tl.float32)
+    if OP == "rope_qk_half":
+        q_high = tl.load(q_row[:, None] + (d[None, :] + D // 2) * q_stride_D, mask=mask_row_d, other=0.0,
+                         eviction_policy="evict_last").to(tl.float32)
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D_2, position_ids_mask[:, None], mask_row_d)
     q_rotated_row = (q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
                      + hq * (q_rotated_stride_Hq // VEC * VEC))
-    tl.store(q_rotated_row[:, None] + d[None, :] * q_rotated_stride_D, q_low * c - q_high * s_2, mask=mask_row_d)
-    tl.store(q_rotated_row[:, None] + (d[None, :] + D // 2) * q_rotated_stride_D, q_high * c + q_low * s_2,
-             mask=mask_row_d)
+    if OP == "rope_qk_interleaved":
+        tl.store(q_rotated_row[:, None, None] + d[None, :, None] * 2 * q_rotated_stride_D
+                 + tl.arange(0, 2)[None, None, :] * q_rotated_stride_D, tl.join(q * c - q_2 * s_2, q_2 * c + q * s_2),
+                 mask=mask_row_d[:, :, None])
+    else:
+        tl.store(q_rotated_row[:, None] + d[None, :] * q_rotated_stride_D, q_low * c - q_high * s_2, mask=mask_row_d)
+        tl.store(q_rotated_row[:, None] + (d[None, :] + D // 2) * q_rotated_stride_D, q_high * c + q_low * s_2,
+                 mask=mask_row_d)
 
 
 def reference_rope_qk_half(
@@ -390,19 +413,15 @@ def rope_qk_half(q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor, sin: torch
 
 def _extents_rope_qk_half(q, k, cos, sin, position_ids):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    q, k, cos, sin, position_ids = (squeeze(q, 4), squeeze(k, 4), squeeze(cos, 2), squeeze(sin, 2),
-                                    squeeze(position_ids, 2))
     position_ids = lengthen(position_ids, 2, 1)
-    check = Checker("rope_qk_half", q=q, k=k, cos=cos, sin=sin, position_ids=position_ids)
-    check.ranks(q="[B, S, Hq, D]", k="[B, S, Hk, D]", cos="[P, D/2]", sin="[P, D/2]", position_ids="[B, S]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "q", "k")
-    C = check.dtype("C", (torch.float16, torch.bfloat16, torch.float32), "cos", "sin")
-    I = check.dtype("I", (torch.int64, torch.int32), "position_ids")
+    check = Checker("rope_qk_half", q="T[B, S, Hq, D]", k="T[B, S, Hk, D]", cos="C[P, D/2]", sin="C[P, D/2]",
+                    position_ids="I[B, S]")
+    q, k, cos, sin, position_ids = check.tensors(q, k, cos, sin, position_ids)
+    T, C, I = check.dtypes(T="f16 bf16 f32", C="f16 bf16 f32", I="i64 i32")
     B, S, Hq, D = q.shape
-    Hk = k.shape[2]
-    P = cos.shape[0]
+    Hk, P = k.shape[2], cos.shape[0]
     check.shapes(k=(B, S, Hk, D), cos=(P, D // 2), sin=(P, D // 2))
-    check.shape("position_ids", "[B, S]", (B, S), (0,))
+    check.shape("position_ids", (B, S), (0,))
     check.require(D % 2 == 0, "D % 2 == 0", D=D)
     if position_ids is None:
         check.reach("cos sin", 0, P, S, "position_ids")
@@ -420,9 +439,8 @@ _PLANS_ROPE_QK_HALF = Plans(
     sizes=lambda D: {"D/2": D // 2},
     vec="q_stride_B q_stride_S cos_stride_P sin_stride_P k_stride_B k_stride_S q_rotated_stride_B q_rotated_stride_S "
         "k_rotated_stride_B k_rotated_stride_S q_stride_Hq q_rotated_stride_Hq k_stride_Hk k_rotated_stride_Hk",
-    repeats="position_ids",
-    tuned=Tuned(rows="B S Hq Hk", case="D T C I position_ids", outputs="k_rotated q_rotated",
-                spec="bcc3afec5d213099def9a0097935e87fc4909f5ecb2a313fb6d6921390f1a782"),
+    repeats="position_ids", op="rope_qk_half",
+    tuned=Tuned(rows="B S Hq Hk", case="D T C I position_ids", outputs="k_rotated q_rotated", spec=_SPEC),
     steps=(Step(
         "q_rotated k_rotated",
         (Tile(_rope_qk_half_tile, rows="B S", tile="Hq Hk D/2", live=("Hq D/2", "Hk D/2")),),
@@ -489,41 +507,6 @@ def _rope_qk_interleaved_tile(
              mask=mask_hk_d[:, :, None])
 
 
-@triton.jit(do_not_specialize=["B", "Hq", "S"])
-def _rope_qk_interleaved_elementwise_q_rotated(
-    q_ptr, cos_ptr, sin_ptr, position_ids_ptr, q_rotated_ptr, D, B, Hq, S, P, q_stride_B, q_stride_S, q_stride_Hq,
-    q_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D_2, sin_stride_P,
-    sin_stride_D_2, q_rotated_stride_B, q_rotated_stride_S, q_rotated_stride_Hq, q_rotated_stride_D,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """Blocks of B, S, Hq, D/2."""
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
-    row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(B, tl.int64) * Hq * S
-    b, s = row // (tl.cast(Hq, tl.int64) * S), row // Hq % S
-    hq = row % Hq
-    d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
-    d_mask = d < D // 2
-    q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC)
-    mask_row_d = row_mask[:, None] & d_mask[None, :]
-    q, q_2 = tl.split(tl.load(q_row[:, None, None] + d[None, :, None] * 2 * q_stride_D
-                              + tl.arange(0, 2)[None, None, :] * q_stride_D, mask=mask_row_d[:, :, None], other=0.0,
-                              eviction_policy="evict_last").to(tl.float32))
-    position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
-                           other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
-    position_ids_mask = (position_ids >= 0) & (position_ids < P)
-    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
-    c = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D_2, position_ids_mask[:, None], mask_row_d)
-    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
-    s_2 = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D_2, position_ids_mask[:, None], mask_row_d)
-    q_rotated_row = (q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
-                     + hq * (q_rotated_stride_Hq // VEC * VEC))
-    tl.store(q_rotated_row[:, None, None] + d[None, :, None] * 2 * q_rotated_stride_D
-             + tl.arange(0, 2)[None, None, :] * q_rotated_stride_D, tl.join(q * c - q_2 * s_2, q_2 * c + q * s_2),
-             mask=mask_row_d[:, :, None])
-
-
 def reference_rope_qk_interleaved(
     q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, position_ids: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -568,19 +551,15 @@ def rope_qk_interleaved(q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor, sin
 
 def _extents_rope_qk_interleaved(q, k, cos, sin, position_ids):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    q, k, cos, sin, position_ids = (squeeze(q, 4), squeeze(k, 4), squeeze(cos, 2), squeeze(sin, 2),
-                                    squeeze(position_ids, 2))
     position_ids = lengthen(position_ids, 2, 1)
-    check = Checker("rope_qk_interleaved", q=q, k=k, cos=cos, sin=sin, position_ids=position_ids)
-    check.ranks(q="[B, S, Hq, D]", k="[B, S, Hk, D]", cos="[P, D/2]", sin="[P, D/2]", position_ids="[B, S]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "q", "k")
-    C = check.dtype("C", (torch.float16, torch.bfloat16, torch.float32), "cos", "sin")
-    I = check.dtype("I", (torch.int64, torch.int32), "position_ids")
+    check = Checker("rope_qk_interleaved", q="T[B, S, Hq, D]", k="T[B, S, Hk, D]", cos="C[P, D/2]", sin="C[P, D/2]",
+                    position_ids="I[B, S]")
+    q, k, cos, sin, position_ids = check.tensors(q, k, cos, sin, position_ids)
+    T, C, I = check.dtypes(T="f16 bf16 f32", C="f16 bf16 f32", I="i64 i32")
     B, S, Hq, D = q.shape
-    Hk = k.shape[2]
-    P = cos.shape[0]
+    Hk, P = k.shape[2], cos.shape[0]
     check.shapes(k=(B, S, Hk, D), cos=(P, D // 2), sin=(P, D // 2))
-    check.shape("position_ids", "[B, S]", (B, S), (0,))
+    check.shape("position_ids", (B, S), (0,))
     check.require(D % 2 == 0, "D % 2 == 0", D=D)
     if position_ids is None:
         check.reach("cos sin", 0, P, S, "position_ids")
@@ -588,7 +567,7 @@ def _extents_rope_qk_interleaved(q, k, cos, sin, position_ids):
     return B, S, Hq, D, Hk, P, T, C, I
 
 
-_rope_qk_interleaved_elementwise_k_rotated = renamed(_rope_qk_interleaved_elementwise_q_rotated, Hq="Hk", q="k",
+_rope_qk_interleaved_elementwise_k_rotated = renamed(_rope_qk_half_elementwise_q_rotated, Hq="Hk", q="k",
                                                      q_rotated="k_rotated")
 
 _PLANS_ROPE_QK_INTERLEAVED = Plans(
@@ -598,14 +577,13 @@ _PLANS_ROPE_QK_INTERLEAVED = Plans(
     sizes=lambda D: {"D/2": D // 2},
     vec="q_stride_B q_stride_S cos_stride_P sin_stride_P k_stride_B k_stride_S q_rotated_stride_B q_rotated_stride_S "
         "k_rotated_stride_B k_rotated_stride_S q_stride_Hq q_rotated_stride_Hq k_stride_Hk k_rotated_stride_Hk",
-    repeats="position_ids",
-    tuned=Tuned(rows="B S Hq Hk", case="D T C I position_ids", outputs="k_rotated q_rotated",
-                spec="bcc3afec5d213099def9a0097935e87fc4909f5ecb2a313fb6d6921390f1a782"),
+    repeats="position_ids", op="rope_qk_interleaved",
+    tuned=Tuned(rows="B S Hq Hk", case="D T C I position_ids", outputs="k_rotated q_rotated", spec=_SPEC),
     steps=(Step(
         "q_rotated k_rotated",
         (Tile(_rope_qk_interleaved_tile, rows="B S", tile="Hq Hk D/2", live=("Hq D/2", "Hk D/2")),),
         apart=(
-            Step("q_rotated", (Elementwise(_rope_qk_interleaved_elementwise_q_rotated, rows="B S Hq", block="D/2"),)),
+            Step("q_rotated", (Elementwise(_rope_qk_half_elementwise_q_rotated, rows="B S Hq", block="D/2"),)),
             Step("k_rotated", (Elementwise(_rope_qk_interleaved_elementwise_k_rotated, rows="B S Hk", block="D/2"),)),
         ),
     ),),
@@ -765,19 +743,15 @@ def rope_qk_interleaved_full(q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor
 
 def _extents_rope_qk_interleaved_full(q, k, cos, sin, position_ids):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    q, k, cos, sin, position_ids = (squeeze(q, 4), squeeze(k, 4), squeeze(cos, 2), squeeze(sin, 2),
-                                    squeeze(position_ids, 2))
     position_ids = lengthen(position_ids, 2, 1)
-    check = Checker("rope_qk_interleaved_full", q=q, k=k, cos=cos, sin=sin, position_ids=position_ids)
-    check.ranks(q="[B, S, Hq, D]", k="[B, S, Hk, D]", cos="[P, D]", sin="[P, D]", position_ids="[B, S]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "q", "k")
-    C = check.dtype("C", (torch.float16, torch.bfloat16, torch.float32), "cos", "sin")
-    I = check.dtype("I", (torch.int64, torch.int32), "position_ids")
+    check = Checker("rope_qk_interleaved_full", q="T[B, S, Hq, D]", k="T[B, S, Hk, D]", cos="C[P, D]", sin="C[P, D]",
+                    position_ids="I[B, S]")
+    q, k, cos, sin, position_ids = check.tensors(q, k, cos, sin, position_ids)
+    T, C, I = check.dtypes(T="f16 bf16 f32", C="f16 bf16 f32", I="i64 i32")
     B, S, Hq, D = q.shape
-    Hk = k.shape[2]
-    P = cos.shape[0]
+    Hk, P = k.shape[2], cos.shape[0]
     check.shapes(k=(B, S, Hk, D), cos=(P, D), sin=(P, D))
-    check.shape("position_ids", "[B, S]", (B, S), (0,))
+    check.shape("position_ids", (B, S), (0,))
     check.require(D % 2 == 0, "D % 2 == 0", D=D)
     if position_ids is None:
         check.reach("cos sin", 0, P, S, "position_ids")
@@ -796,8 +770,7 @@ _PLANS_ROPE_QK_INTERLEAVED_FULL = Plans(
     vec="q_stride_B q_stride_S cos_stride_P sin_stride_P k_stride_B k_stride_S q_rotated_stride_B q_rotated_stride_S "
         "k_rotated_stride_B k_rotated_stride_S q_stride_Hq q_rotated_stride_Hq k_stride_Hk k_rotated_stride_Hk",
     repeats="position_ids",
-    tuned=Tuned(rows="B S Hq Hk", case="D T C I position_ids", outputs="k_rotated q_rotated",
-                spec="bcc3afec5d213099def9a0097935e87fc4909f5ecb2a313fb6d6921390f1a782"),
+    tuned=Tuned(rows="B S Hq Hk", case="D T C I position_ids", outputs="k_rotated q_rotated", spec=_SPEC),
     steps=(Step(
         "q_rotated k_rotated",
         (Tile(_rope_qk_interleaved_full_tile, rows="B S", tile="Hq Hk D/2", live=("Hq D/2", "Hk D/2")),),
@@ -1042,22 +1015,16 @@ def rope_qk_partial(q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor, sin: to
 
 def _extents_rope_qk_partial(q, k, cos, sin, position_ids):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    q, k, cos, sin, position_ids = (squeeze(q, 4), squeeze(k, 4), squeeze(cos, 2), squeeze(sin, 2),
-                                    squeeze(position_ids, 2))
     position_ids = lengthen(position_ids, 2, 1)
-    check = Checker("rope_qk_partial", q=q, k=k, cos=cos, sin=sin, position_ids=position_ids)
-    check.ranks(q="[B, S, Hq, R + U]", k="[B, S, Hk, R + U]", cos="[P, R]", sin="[P, R]", position_ids="[B, S]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "q", "k")
-    C = check.dtype("C", (torch.float16, torch.bfloat16, torch.float32), "cos", "sin")
-    I = check.dtype("I", (torch.int64, torch.int32), "position_ids")
-    B = q.shape[0]
-    S = q.shape[1]
-    Hq = q.shape[2]
-    Hk = k.shape[2]
+    check = Checker("rope_qk_partial", q="T[B, S, Hq, R + U]", k="T[B, S, Hk, R + U]", cos="C[P, R]", sin="C[P, R]",
+                    position_ids="I[B, S]")
+    q, k, cos, sin, position_ids = check.tensors(q, k, cos, sin, position_ids)
+    T, C, I = check.dtypes(T="f16 bf16 f32", C="f16 bf16 f32", I="i64 i32")
+    B, S, Hq, Hk = q.shape[0], q.shape[1], q.shape[2], k.shape[2]
     P, R = cos.shape
     U = check.quotient("U", "q", 3, q.shape[3] - R, 1)
     check.shapes(q=(B, S, Hq, R + U), k=(B, S, Hk, R + U), sin=(P, R))
-    check.shape("position_ids", "[B, S]", (B, S), (0,))
+    check.shape("position_ids", (B, S), (0,))
     check.require(R % 2 == 0, "R % 2 == 0", R=R)
     if position_ids is None:
         check.reach("cos sin", 0, P, S, "position_ids")
@@ -1076,8 +1043,7 @@ _PLANS_ROPE_QK_PARTIAL = Plans(
     vec="U q_stride_B q_stride_S q_rotated_stride_B q_rotated_stride_S k_stride_B k_stride_S k_rotated_stride_B "
         "k_rotated_stride_S q_stride_Hq cos_stride_P sin_stride_P q_rotated_stride_Hq k_stride_Hk k_rotated_stride_Hk",
     repeats="position_ids",
-    tuned=Tuned(rows="B S Hq Hk", case="R U T C I position_ids", outputs="k_rotated q_rotated",
-                spec="bcc3afec5d213099def9a0097935e87fc4909f5ecb2a313fb6d6921390f1a782"),
+    tuned=Tuned(rows="B S Hq Hk", case="R U T C I position_ids", outputs="k_rotated q_rotated", spec=_SPEC),
     steps=(Step(
         "q_rotated k_rotated",
         (Tile(_rope_qk_partial_tile, rows="B S", tile="Hq Hk R/2 U", live=("Hq R/2", "Hq U", "Hk R/2", "Hk U")),),
@@ -1165,9 +1131,10 @@ def _rope_qk_heads_first_tile(
 @triton.jit(do_not_specialize=["B", "Hq", "S"])
 def _rope_qk_heads_first_elementwise_q_rotated(
     q_ptr, cos_ptr, sin_ptr, position_ids_ptr, q_rotated_ptr, D, B, Hq, S, P, q_stride_B, q_stride_Hq, q_stride_S,
-    q_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D, sin_stride_P, sin_stride_D,
-    q_rotated_stride_B, q_rotated_stride_Hq, q_rotated_stride_S, q_rotated_stride_D,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    q_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_B, cos_stride_S, cos_stride_P, cos_stride_D,
+    sin_stride_B, sin_stride_S, sin_stride_P, sin_stride_D, q_rotated_stride_B, q_rotated_stride_Hq, q_rotated_stride_S,
+    q_rotated_stride_D,
+    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OP: tl.constexpr,
 ):
     """Blocks of B, Hq, S, D/2."""
     pid = tl.program_id(0)
@@ -1184,12 +1151,19 @@ def _rope_qk_heads_first_elementwise_q_rotated(
                     eviction_policy="evict_last").to(tl.float32)
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
                            other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
-    position_ids_mask = (position_ids >= 0) & (position_ids < P)
-    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
+    if OP == "rope_qk_heads_first_batched":
+        position_ids_mask = (position_ids >= 0) & (position_ids < S)
+        cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC) + position_ids.to(INDEX) * (cos_stride_S // VEC * VEC)
+    else:
+        position_ids_mask = (position_ids >= 0) & (position_ids < P)
+        cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     c_low = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D, position_ids_mask[:, None], mask_row_d)
     q_high = tl.load(q_row[:, None] + (d[None, :] + D // 2) * q_stride_D, mask=mask_row_d, other=0.0,
                      eviction_policy="evict_last").to(tl.float32)
-    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
+    if OP == "rope_qk_heads_first_batched":
+        sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + position_ids.to(INDEX) * (sin_stride_S // VEC * VEC)
+    else:
+        sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_low = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D, position_ids_mask[:, None], mask_row_d)
     q_rotated_row = (q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + hq * (q_rotated_stride_Hq // VEC * VEC)
                      + s * (q_rotated_stride_S // VEC * VEC))
@@ -1251,19 +1225,15 @@ def rope_qk_heads_first(q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor, sin
 
 def _extents_rope_qk_heads_first(q, k, cos, sin, position_ids):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    q, k, cos, sin, position_ids = (squeeze(q, 4), squeeze(k, 4), squeeze(cos, 2), squeeze(sin, 2),
-                                    squeeze(position_ids, 2))
     position_ids = lengthen(position_ids, 2, 1)
-    check = Checker("rope_qk_heads_first", q=q, k=k, cos=cos, sin=sin, position_ids=position_ids)
-    check.ranks(q="[B, Hq, S, D]", k="[B, Hk, S, D]", cos="[P, D]", sin="[P, D]", position_ids="[B, S]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "q", "k")
-    C = check.dtype("C", (torch.float16, torch.bfloat16, torch.float32), "cos", "sin")
-    I = check.dtype("I", (torch.int64, torch.int32), "position_ids")
+    check = Checker("rope_qk_heads_first", q="T[B, Hq, S, D]", k="T[B, Hk, S, D]", cos="C[P, D]", sin="C[P, D]",
+                    position_ids="I[B, S]")
+    q, k, cos, sin, position_ids = check.tensors(q, k, cos, sin, position_ids)
+    T, C, I = check.dtypes(T="f16 bf16 f32", C="f16 bf16 f32", I="i64 i32")
     B, Hq, S, D = q.shape
-    Hk = k.shape[1]
-    P = cos.shape[0]
+    Hk, P = k.shape[1], cos.shape[0]
     check.shapes(k=(B, Hk, S, D), cos=(P, D), sin=(P, D))
-    check.shape("position_ids", "[B, S]", (B, S), (0,))
+    check.shape("position_ids", (B, S), (0,))
     check.require(D % 2 == 0, "D % 2 == 0", D=D)
     if position_ids is None:
         check.reach("cos sin", 0, P, S, "position_ids")
@@ -1281,9 +1251,8 @@ _PLANS_ROPE_QK_HEADS_FIRST = Plans(
     sizes=lambda D: {"D/2": D // 2},
     vec="q_stride_B cos_stride_P sin_stride_P k_stride_B q_rotated_stride_B k_rotated_stride_B q_stride_Hq q_stride_S "
         "q_rotated_stride_Hq q_rotated_stride_S k_stride_Hk k_stride_S k_rotated_stride_Hk k_rotated_stride_S",
-    repeats="position_ids",
-    tuned=Tuned(rows="B Hq S Hk", case="D T C I position_ids", outputs="k_rotated q_rotated",
-                spec="bcc3afec5d213099def9a0097935e87fc4909f5ecb2a313fb6d6921390f1a782"),
+    repeats="position_ids", op="rope_qk_heads_first",
+    tuned=Tuned(rows="B Hq S Hk", case="D T C I position_ids", outputs="k_rotated q_rotated", spec=_SPEC),
     steps=(Step(
         "q_rotated k_rotated",
         (Tile(_rope_qk_heads_first_tile, rows="B", tile="Hq Hk S D/2", live=("Hq S D/2", "Hk S D/2")),),
@@ -1301,100 +1270,6 @@ _OP_ROPE_QK_HEADS_FIRST = Op(
     outputs=lambda B, Hq, S, D, Hk, P, T, C, I: (Buffer((B, Hq, S, D), T), Buffer((B, Hk, S, D), T)),
     function=rope_qk_heads_first,
 )
-
-
-@triton.jit(do_not_specialize=["S"])
-def _rope_qk_batched_tile(
-    q_ptr, k_ptr, cos_ptr, sin_ptr, position_ids_ptr, q_rotated_ptr, k_rotated_ptr, S, Hq, Hk, D, q_stride_B,
-    q_stride_S, q_stride_Hq, q_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_B, cos_stride_S,
-    cos_stride_D, sin_stride_B, sin_stride_S, sin_stride_D, k_stride_B, k_stride_S, k_stride_Hk, k_stride_D,
-    q_rotated_stride_B, q_rotated_stride_S, q_rotated_stride_Hq, q_rotated_stride_D, k_rotated_stride_B,
-    k_rotated_stride_S, k_rotated_stride_Hk, k_rotated_stride_D,
-    BLOCK_HQ: tl.constexpr, BLOCK_HK: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_HQ: tl.constexpr,
-    EVEN_HK: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """One program per B, S, Hq, Hk, D/2 in registers."""
-    row = tl.program_id(0).to(tl.int64)
-    b, s = row // S, row % S
-    hq = tl.arange(0, BLOCK_HQ).to(INDEX)
-    hq_mask = (hq < Hq) | EVEN_HQ
-    hk = tl.arange(0, BLOCK_HK).to(INDEX)
-    hk_mask = (hk < Hk) | EVEN_HK
-    d = tl.arange(0, BLOCK_D_2).to(INDEX)
-    d_mask = (d < D // 2) | EVEN_D_2
-    q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC)
-    mask_hq_d = hq_mask[:, None] & d_mask[None, :]
-    q_low = tl.load(q_row + hq[:, None] * q_stride_Hq + d[None, :] * q_stride_D, mask=mask_hq_d,
-                    other=0.0).to(tl.float32)
-    position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B
-                           + s * position_ids_stride_S) if position_ids_ptr is not None else s
-    position_ids_mask = (position_ids >= 0) & (position_ids < S)
-    cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC) + tl.cast(position_ids, INDEX) * (cos_stride_S // VEC * VEC)
-    c_low = device.look_up(cos_row + d * cos_stride_D, position_ids_mask, d_mask, eviction_policy="evict_last")
-    q_high = tl.load(q_row + hq[:, None] * q_stride_Hq + (d[None, :] + D // 2) * q_stride_D, mask=mask_hq_d,
-                     other=0.0).to(tl.float32)
-    sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + tl.cast(position_ids, INDEX) * (sin_stride_S // VEC * VEC)
-    s_low = device.look_up(sin_row + d * sin_stride_D, position_ids_mask, d_mask, eviction_policy="evict_last")
-    c_high = device.look_up(cos_row + (d + D // 2) * cos_stride_D, position_ids_mask, d_mask,
-                            eviction_policy="evict_last")
-    s_high = device.look_up(sin_row + (d + D // 2) * sin_stride_D, position_ids_mask, d_mask,
-                            eviction_policy="evict_last")
-    k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC)
-    mask_hk_d = hk_mask[:, None] & d_mask[None, :]
-    k_low = tl.load(k_row + hk[:, None] * k_stride_Hk + d[None, :] * k_stride_D, mask=mask_hk_d,
-                    other=0.0).to(tl.float32)
-    k_high = tl.load(k_row + hk[:, None] * k_stride_Hk + (d[None, :] + D // 2) * k_stride_D, mask=mask_hk_d,
-                     other=0.0).to(tl.float32)
-    q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
-    tl.store(q_rotated_row + hq[:, None] * q_rotated_stride_Hq + d[None, :] * q_rotated_stride_D,
-             q_low * c_low[None, :] - q_high * s_low[None, :], mask=mask_hq_d)
-    tl.store(q_rotated_row + hq[:, None] * q_rotated_stride_Hq + (d[None, :] + D // 2) * q_rotated_stride_D,
-             q_high * c_high[None, :] + q_low * s_high[None, :], mask=mask_hq_d)
-    k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC)
-    tl.store(k_rotated_row + hk[:, None] * k_rotated_stride_Hk + d[None, :] * k_rotated_stride_D,
-             k_low * c_low[None, :] - k_high * s_low[None, :], mask=mask_hk_d)
-    tl.store(k_rotated_row + hk[:, None] * k_rotated_stride_Hk + (d[None, :] + D // 2) * k_rotated_stride_D,
-             k_high * c_high[None, :] + k_low * s_high[None, :], mask=mask_hk_d)
-
-
-@triton.jit(do_not_specialize=["B", "Hq", "S"])
-def _rope_qk_batched_elementwise_q_rotated(
-    q_ptr, cos_ptr, sin_ptr, position_ids_ptr, q_rotated_ptr, D, B, Hq, S, q_stride_B, q_stride_S, q_stride_Hq,
-    q_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_B, cos_stride_S, cos_stride_D, sin_stride_B,
-    sin_stride_S, sin_stride_D, q_rotated_stride_B, q_rotated_stride_S, q_rotated_stride_Hq, q_rotated_stride_D,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """Blocks of B, S, Hq, D/2."""
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
-    row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(B, tl.int64) * Hq * S
-    b, s = row // (tl.cast(Hq, tl.int64) * S), row // Hq % S
-    hq = row % Hq
-    d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
-    d_mask = d < D // 2
-    q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC)
-    mask_row_d = row_mask[:, None] & d_mask[None, :]
-    q_low = tl.load(q_row[:, None] + d[None, :] * q_stride_D, mask=mask_row_d, other=0.0,
-                    eviction_policy="evict_last").to(tl.float32)
-    position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
-                           other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
-    position_ids_mask = (position_ids >= 0) & (position_ids < S)
-    cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC) + position_ids.to(INDEX) * (cos_stride_S // VEC * VEC)
-    c_low = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D, position_ids_mask[:, None], mask_row_d)
-    q_high = tl.load(q_row[:, None] + (d[None, :] + D // 2) * q_stride_D, mask=mask_row_d, other=0.0,
-                     eviction_policy="evict_last").to(tl.float32)
-    sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + position_ids.to(INDEX) * (sin_stride_S // VEC * VEC)
-    s_low = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D, position_ids_mask[:, None], mask_row_d)
-    q_rotated_row = (q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
-                     + hq * (q_rotated_stride_Hq // VEC * VEC))
-    tl.store(q_rotated_row[:, None] + d[None, :] * q_rotated_stride_D, q_low * c_low - q_high * s_low, mask=mask_row_d)
-    c_high = device.look_up(cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, position_ids_mask[:, None],
-                            mask_row_d)
-    s_high = device.look_up(sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, position_ids_mask[:, None],
-                            mask_row_d)
-    tl.store(q_rotated_row[:, None] + (d[None, :] + D // 2) * q_rotated_stride_D, q_high * c_high + q_low * s_high,
-             mask=mask_row_d)
 
 
 def reference_rope_qk_batched(
@@ -1443,24 +1318,20 @@ def rope_qk_batched(q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor, sin: to
 
 def _extents_rope_qk_batched(q, k, cos, sin, position_ids):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    q, k, cos, sin, position_ids = (squeeze(q, 4), squeeze(k, 4), squeeze(cos, 3), squeeze(sin, 3),
-                                    squeeze(position_ids, 2))
     position_ids = lengthen(position_ids, 2, 1)
-    check = Checker("rope_qk_batched", q=q, k=k, cos=cos, sin=sin, position_ids=position_ids)
-    check.ranks(q="[B, S, Hq, D]", k="[B, S, Hk, D]", cos="[B, S, D]", sin="[B, S, D]", position_ids="[B, S]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "q", "k")
-    C = check.dtype("C", (torch.float16, torch.bfloat16, torch.float32), "cos", "sin")
-    I = check.dtype("I", (torch.int64, torch.int32), "position_ids")
+    check = Checker("rope_qk_batched", q="T[B, S, Hq, D]", k="T[B, S, Hk, D]", cos="C[B, S, D]", sin="C[B, S, D]",
+                    position_ids="I[B, S]")
+    q, k, cos, sin, position_ids = check.tensors(q, k, cos, sin, position_ids)
+    T, C, I = check.dtypes(T="f16 bf16 f32", C="f16 bf16 f32", I="i64 i32")
     B, S, Hq, D = q.shape
     Hk = k.shape[2]
     check.shapes(k=(B, S, Hk, D), cos=(B, S, D), sin=(B, S, D))
-    check.shape("position_ids", "[B, S]", (B, S), (0,))
+    check.shape("position_ids", (B, S), (0,))
     check.require(D % 2 == 0, "D % 2 == 0", D=D)
     return B, S, Hq, D, Hk, T, C, I
 
 
-_rope_qk_batched_elementwise_k_rotated = renamed(_rope_qk_batched_elementwise_q_rotated, Hq="Hk", q="k",
-                                                 q_rotated="k_rotated")
+_rope_qk_batched_elementwise_k_rotated = renamed(_rope_qk_elementwise_q_rotated, Hq="Hk", q="k", q_rotated="k_rotated")
 
 _PLANS_ROPE_QK_BATCHED = Plans(
     extents="B S Hq D Hk T C I",
@@ -1469,14 +1340,13 @@ _PLANS_ROPE_QK_BATCHED = Plans(
     sizes=lambda D: {"D/2": D // 2},
     vec="q_stride_B q_stride_S cos_stride_B cos_stride_S sin_stride_B sin_stride_S k_stride_B k_stride_S "
         "q_rotated_stride_B q_rotated_stride_S k_rotated_stride_B k_rotated_stride_S q_stride_Hq q_rotated_stride_Hq "
-        "k_stride_Hk k_rotated_stride_Hk", repeats="position_ids",
-    tuned=Tuned(rows="B S Hq Hk", case="D T C I position_ids", outputs="k_rotated q_rotated",
-                spec="bcc3afec5d213099def9a0097935e87fc4909f5ecb2a313fb6d6921390f1a782"),
+        "k_stride_Hk k_rotated_stride_Hk", repeats="position_ids", op="rope_qk_batched", absent="P",
+    tuned=Tuned(rows="B S Hq Hk", case="D T C I position_ids", outputs="k_rotated q_rotated", spec=_SPEC),
     steps=(Step(
         "q_rotated k_rotated",
-        (Tile(_rope_qk_batched_tile, rows="B S", tile="Hq Hk D/2", live=("Hq D/2", "Hk D/2")),),
+        (Tile(_rope_qk_tile, rows="B S", tile="Hq Hk D/2", live=("Hq D/2", "Hk D/2")),),
         apart=(
-            Step("q_rotated", (Elementwise(_rope_qk_batched_elementwise_q_rotated, rows="B S Hq", block="D/2"),)),
+            Step("q_rotated", (Elementwise(_rope_qk_elementwise_q_rotated, rows="B S Hq", block="D/2"),)),
             Step("k_rotated", (Elementwise(_rope_qk_batched_elementwise_k_rotated, rows="B S Hk", block="D/2"),)),
         ),
     ),),
@@ -1556,46 +1426,6 @@ def _rope_qk_heads_first_batched_tile(
              k_high * c_high[None, :, :] + k_low * s_high[None, :, :], mask=mask_hk_s_d)
 
 
-@triton.jit(do_not_specialize=["B", "Hq", "S"])
-def _rope_qk_heads_first_batched_elementwise_q_rotated(
-    q_ptr, cos_ptr, sin_ptr, position_ids_ptr, q_rotated_ptr, D, B, Hq, S, q_stride_B, q_stride_Hq, q_stride_S,
-    q_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_B, cos_stride_S, cos_stride_D, sin_stride_B,
-    sin_stride_S, sin_stride_D, q_rotated_stride_B, q_rotated_stride_Hq, q_rotated_stride_S, q_rotated_stride_D,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """Blocks of B, Hq, S, D/2."""
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
-    row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(B, tl.int64) * Hq * S
-    b, hq = row // (tl.cast(Hq, tl.int64) * S), row // S % Hq
-    s = row % S
-    d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
-    d_mask = d < D // 2
-    q_row = q_ptr + b * (q_stride_B // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC) + s * (q_stride_S // VEC * VEC)
-    mask_row_d = row_mask[:, None] & d_mask[None, :]
-    q_low = tl.load(q_row[:, None] + d[None, :] * q_stride_D, mask=mask_row_d, other=0.0,
-                    eviction_policy="evict_last").to(tl.float32)
-    position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
-                           other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
-    position_ids_mask = (position_ids >= 0) & (position_ids < S)
-    cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC) + position_ids.to(INDEX) * (cos_stride_S // VEC * VEC)
-    c_low = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D, position_ids_mask[:, None], mask_row_d)
-    q_high = tl.load(q_row[:, None] + (d[None, :] + D // 2) * q_stride_D, mask=mask_row_d, other=0.0,
-                     eviction_policy="evict_last").to(tl.float32)
-    sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + position_ids.to(INDEX) * (sin_stride_S // VEC * VEC)
-    s_low = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D, position_ids_mask[:, None], mask_row_d)
-    q_rotated_row = (q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + hq * (q_rotated_stride_Hq // VEC * VEC)
-                     + s * (q_rotated_stride_S // VEC * VEC))
-    tl.store(q_rotated_row[:, None] + d[None, :] * q_rotated_stride_D, q_low * c_low - q_high * s_low, mask=mask_row_d)
-    c_high = device.look_up(cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, position_ids_mask[:, None],
-                            mask_row_d)
-    s_high = device.look_up(sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, position_ids_mask[:, None],
-                            mask_row_d)
-    tl.store(q_rotated_row[:, None] + (d[None, :] + D // 2) * q_rotated_stride_D, q_high * c_high + q_low * s_high,
-             mask=mask_row_d)
-
-
 def reference_rope_qk_heads_first_batched(
     q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, position_ids: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -1643,24 +1473,21 @@ def rope_qk_heads_first_batched(q: torch.Tensor, k: torch.Tensor, cos: torch.Ten
 
 def _extents_rope_qk_heads_first_batched(q, k, cos, sin, position_ids):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    q, k, cos, sin, position_ids = (squeeze(q, 4), squeeze(k, 4), squeeze(cos, 3), squeeze(sin, 3),
-                                    squeeze(position_ids, 2))
     position_ids = lengthen(position_ids, 2, 1)
-    check = Checker("rope_qk_heads_first_batched", q=q, k=k, cos=cos, sin=sin, position_ids=position_ids)
-    check.ranks(q="[B, Hq, S, D]", k="[B, Hk, S, D]", cos="[B, S, D]", sin="[B, S, D]", position_ids="[B, S]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "q", "k")
-    C = check.dtype("C", (torch.float16, torch.bfloat16, torch.float32), "cos", "sin")
-    I = check.dtype("I", (torch.int64, torch.int32), "position_ids")
+    check = Checker("rope_qk_heads_first_batched", q="T[B, Hq, S, D]", k="T[B, Hk, S, D]", cos="C[B, S, D]",
+                    sin="C[B, S, D]", position_ids="I[B, S]")
+    q, k, cos, sin, position_ids = check.tensors(q, k, cos, sin, position_ids)
+    T, C, I = check.dtypes(T="f16 bf16 f32", C="f16 bf16 f32", I="i64 i32")
     B, Hq, S, D = q.shape
     Hk = k.shape[1]
     check.shapes(k=(B, Hk, S, D), cos=(B, S, D), sin=(B, S, D))
-    check.shape("position_ids", "[B, S]", (B, S), (0,))
+    check.shape("position_ids", (B, S), (0,))
     check.require(D % 2 == 0, "D % 2 == 0", D=D)
     return B, Hq, S, D, Hk, T, C, I
 
 
-_rope_qk_heads_first_batched_elementwise_k_rotated = renamed(_rope_qk_heads_first_batched_elementwise_q_rotated,
-                                                             Hq="Hk", q="k", q_rotated="k_rotated")
+_rope_qk_heads_first_batched_elementwise_k_rotated = renamed(_rope_qk_heads_first_elementwise_q_rotated, Hq="Hk", q="k",
+                                                             q_rotated="k_rotated")
 
 _PLANS_ROPE_QK_HEADS_FIRST_BATCHED = Plans(
     extents="B Hq S D Hk T C I",
@@ -1669,15 +1496,13 @@ _PLANS_ROPE_QK_HEADS_FIRST_BATCHED = Plans(
     sizes=lambda D: {"D/2": D // 2},
     vec="q_stride_B cos_stride_B cos_stride_S sin_stride_B sin_stride_S k_stride_B q_rotated_stride_B "
         "k_rotated_stride_B q_stride_Hq q_stride_S q_rotated_stride_Hq q_rotated_stride_S k_stride_Hk k_stride_S "
-        "k_rotated_stride_Hk k_rotated_stride_S", repeats="position_ids",
-    tuned=Tuned(rows="B Hq S Hk", case="D T C I position_ids", outputs="k_rotated q_rotated",
-                spec="bcc3afec5d213099def9a0097935e87fc4909f5ecb2a313fb6d6921390f1a782"),
+        "k_rotated_stride_Hk k_rotated_stride_S", repeats="position_ids", op="rope_qk_heads_first_batched", absent="P",
+    tuned=Tuned(rows="B Hq S Hk", case="D T C I position_ids", outputs="k_rotated q_rotated", spec=_SPEC),
     steps=(Step(
         "q_rotated k_rotated",
         (Tile(_rope_qk_heads_first_batched_tile, rows="B", tile="Hq Hk S D/2", live=("Hq S D/2", "Hk S D/2")),),
         apart=(
-            Step("q_rotated", (Elementwise(_rope_qk_heads_first_batched_elementwise_q_rotated, rows="B Hq S",
-                                           block="D/2"),)),
+            Step("q_rotated", (Elementwise(_rope_qk_heads_first_elementwise_q_rotated, rows="B Hq S", block="D/2"),)),
             Step("k_rotated", (Elementwise(_rope_qk_heads_first_batched_elementwise_k_rotated, rows="B Hk S",
                                            block="D/2"),)),
         ),

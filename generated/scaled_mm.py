@@ -65,10 +65,12 @@ import triton.language as tl
 
 from fusec.runtime import (
     Buffer, Checker, Elementwise, Gemm, GemmRoles, GemmTma, Gemv, Library, Op, Partition, Plans, Prepare, Resident,
-    RowLoop, Step, TensorMap, Tuned, Workspace, device, roles, squeeze,
+    RowLoop, Step, TensorMap, Tuned, Workspace, device, roles,
 )
 
 __all__ = ["int8_mm", "scaled_mm", "scaled_mm_azp", "scaled_mm_fast", "scaled_mm_int8", "scaled_mm_tensor"]
+
+_SPEC = "e0b7f7f49a2af7451146f60d4ccebb32d56a0434877f21f08d04de9398bc3b63"
 
 
 @triton.jit
@@ -120,24 +122,6 @@ def _scaled_mm_azp_epilogue(
     b_scale = tl.load(b_scale_ptr + n * b_scale_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32) if bias_ptr is not None else 0
     return scaled * b_scale + bias
-
-
-@triton.jit
-def _product_or_y(
-    a_row, b_row, K, a_stride_K, b_stride_K, BLOCK_K: tl.constexpr, TAIL_STEPS: tl.constexpr, FULL_STEPS: tl.constexpr,
-    INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """Makes `product` or `y`."""
-    product = tl.full([BLOCK_K], 0, tl.int64)
-    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K, BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
-            a = tl.load(a_row + k * a_stride_K, mask=k_mask, other=0, eviction_policy="evict_first").to(tl.int32)
-            b = tl.load(b_row + k * b_stride_K, mask=k_mask, other=0, eviction_policy="evict_first").to(tl.int32)
-            product += (a * b).to(tl.int64)
-    product = tl.sum(product, 0)
-    return product
 
 
 @triton.jit(do_not_specialize=["N"])
@@ -448,18 +432,12 @@ def scaled_mm(a: torch.Tensor, b: torch.Tensor, a_scale: torch.Tensor, b_scale: 
 
 def _extents_scaled_mm(a, b, a_scale, b_scale, bias, out_dtype):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    b, b_scale, bias = squeeze(b, 2), squeeze(b_scale, 1), squeeze(bias, 1)
-    check = Checker("scaled_mm", a=a, b=b, a_scale=a_scale, b_scale=b_scale, bias=bias)
-    check.ranks(a="[..., K]", b="[N, K]", a_scale="[...]", b_scale="[N]", bias="[N]")
-    E = check.dtype("E", (torch.float8_e4m3fn, torch.float8_e5m2), "a")
-    T = check.chosen_dtype("out_dtype", out_dtype, (torch.float16, torch.bfloat16, torch.float32))
-    check.dtype("T", (T,), "bias")
-    check.dtype("f8e4m3", (torch.float8_e4m3fn,), "b")
-    check.dtype("f32", (torch.float32,), "a_scale")
-    check.dtype("f32", (torch.float32,), "b_scale")
-    K = a.shape[-1]
-    N = b.shape[0]
-    lead = a.shape[:-1]
+    check = Checker("scaled_mm", a="E[..., K]", b="f8e4m3[N, K]", a_scale="f32[...]", b_scale="f32[N]", bias="T[N]")
+    a, b, a_scale, b_scale, bias = check.tensors(a, b, a_scale, b_scale, bias)
+    E = check.dtype("E", "f8e4m3 f8e5m2")
+    T = check.chosen_dtype("out_dtype", out_dtype, "f16 bf16 f32")
+    check.dtype("T", T)
+    K, N, lead = a.shape[-1], b.shape[0], a.shape[:-1]
     check.shapes(b=(N, K), a_scale=(*lead,), b_scale=(N,), bias=(N,))
     return lead, K, N, E, T
 
@@ -499,8 +477,7 @@ _PLANS_SCALED_MM = Plans(
     vec="K a_stride_lead1 a_stride_lead0 b_stride_N N y_stride_lead0 y_stride_lead1 product_stride_lead1 "
         "product_stride_lead0", op="scaled_mm", absent="azp b_ready",
     workspace={"product": Workspace("lead N", torch.float32)},
-    tuned=Tuned(rows="lead1 lead0", case="K N E T bias", outputs="y",
-                spec="e0b7f7f49a2af7451146f60d4ccebb32d56a0434877f21f08d04de9398bc3b63"),
+    tuned=Tuned(rows="lead1 lead0", case="K N E T bias", outputs="y", spec=_SPEC),
     partitions=(
         Partition(
             (Library("a", "b", "y", rows="lead1 lead0", columns="N", inner="K", in_8_bits="f8", row_scale="a_scale",
@@ -568,18 +545,12 @@ def scaled_mm_tensor(a: torch.Tensor, b: torch.Tensor, a_scale: torch.Tensor, b_
 
 def _extents_scaled_mm_tensor(a, b, a_scale, b_scale, bias, out_dtype):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    b, a_scale, b_scale, bias = squeeze(b, 2), squeeze(a_scale, 0), squeeze(b_scale, 0), squeeze(bias, 1)
-    check = Checker("scaled_mm_tensor", a=a, b=b, a_scale=a_scale, b_scale=b_scale, bias=bias)
-    check.ranks(a="[..., K]", b="[N, K]", a_scale="[]", b_scale="[]", bias="[N]")
-    E = check.dtype("E", (torch.float8_e4m3fn, torch.float8_e5m2), "a")
-    T = check.chosen_dtype("out_dtype", out_dtype, (torch.float16, torch.bfloat16, torch.float32))
-    check.dtype("T", (T,), "bias")
-    check.dtype("f8e4m3", (torch.float8_e4m3fn,), "b")
-    check.dtype("f32", (torch.float32,), "a_scale")
-    check.dtype("f32", (torch.float32,), "b_scale")
-    K = a.shape[-1]
-    N = b.shape[0]
-    lead = a.shape[:-1]
+    check = Checker("scaled_mm_tensor", a="E[..., K]", b="f8e4m3[N, K]", a_scale="f32[]", b_scale="f32[]", bias="T[N]")
+    a, b, a_scale, b_scale, bias = check.tensors(a, b, a_scale, b_scale, bias)
+    E = check.dtype("E", "f8e4m3 f8e5m2")
+    T = check.chosen_dtype("out_dtype", out_dtype, "f16 bf16 f32")
+    check.dtype("T", T)
+    K, N, lead = a.shape[-1], b.shape[0], a.shape[:-1]
     check.shapes(b=(N, K), bias=(N,))
     return lead, K, N, E, T
 
@@ -590,8 +561,7 @@ _PLANS_SCALED_MM_TENSOR = Plans(
     vec="K a_stride_lead1 a_stride_lead0 b_stride_N N y_stride_lead0 y_stride_lead1 product_stride_lead1 "
         "product_stride_lead0", op="scaled_mm_tensor", absent="azp b_ready",
     workspace={"product": Workspace("lead N", torch.float32)},
-    tuned=Tuned(rows="lead1 lead0", case="K N E T bias", outputs="y",
-                spec="e0b7f7f49a2af7451146f60d4ccebb32d56a0434877f21f08d04de9398bc3b63"),
+    tuned=Tuned(rows="lead1 lead0", case="K N E T bias", outputs="y", spec=_SPEC),
     partitions=(
         Partition(
             (Library("a", "b", "y", rows="lead1 lead0", columns="N", inner="K", in_8_bits="f8", row_scale="b_scale",
@@ -743,10 +713,12 @@ def _scaled_mm_int8_tma(
 
 @triton.jit(do_not_specialize=["N"])
 def _scaled_mm_int8_row_loop(
-    a_ptr, b_ptr, a_scale_ptr, b_scale_ptr, bias_ptr, y_ptr, N, lead0, K, a_stride_lead1, a_stride_lead0, b_stride_N,
-    a_stride_K, b_stride_K, a_scale_stride_lead1, a_scale_stride_lead0, b_scale_stride_N, bias_stride_N, y_stride_lead1,
-    y_stride_lead0, y_stride_N,
+    a_ptr, b_ptr, a_scale_ptr, b_scale_ptr, azp_ptr, bias_ptr, b_ready_ptr, y_ptr, N, lead0, K, a_stride_lead1,
+    a_stride_lead0, b_stride_N, a_stride_K, b_stride_K, azp_stride_lead1, azp_stride_lead0, b_ready_stride_N,
+    a_scale_stride_lead1, a_scale_stride_lead0, b_scale_stride_N, bias_stride_N, y_stride_lead1, y_stride_lead0,
+    y_stride_N,
     BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    OP: tl.constexpr,
 ):
     """One program per ..., N, K in a loop."""
     row = tl.program_id(0).to(tl.int64)
@@ -754,13 +726,29 @@ def _scaled_mm_int8_row_loop(
     n = row % N
     a_row = a_ptr + i1 * (a_stride_lead1 // VEC * VEC) + i0 * (a_stride_lead0 // VEC * VEC)
     b_row = b_ptr + n * (b_stride_N // VEC * VEC)
-    product = _product_or_y(a_row, b_row, K, a_stride_K, b_stride_K, BLOCK_K, TAIL_STEPS, FULL_STEPS, INDEX, VEC)
+    product = tl.full([BLOCK_K], 0, tl.int64)
+    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
+            a = tl.load(a_row + k * a_stride_K, mask=k_mask, other=0, eviction_policy="evict_first").to(tl.int32)
+            b = tl.load(b_row + k * b_stride_K, mask=k_mask, other=0, eviction_policy="evict_first").to(tl.int32)
+            product += (a * b).to(tl.int64)
+    product = tl.sum(product, 0)
+    if OP == "scaled_mm_azp":
+        azp = tl.load(azp_ptr + i1 * azp_stride_lead1 + i0 * azp_stride_lead0, eviction_policy="evict_last")
+        b_ready = tl.load(b_ready_ptr + n * b_ready_stride_N, eviction_policy="evict_last")
     a_scale = tl.load(a_scale_ptr + i1 * a_scale_stride_lead1 + i0 * a_scale_stride_lead0,
                       eviction_policy="evict_last").to(tl.float32)
+    if OP == "scaled_mm_azp":
+        scaled = tl.cast((tl.cast(product, tl.int64) - tl.cast(azp, tl.int64) * b_ready), tl.float32) * a_scale
     b_scale = tl.load(b_scale_ptr + n * b_scale_stride_N, eviction_policy="evict_last").to(tl.float32)
     bias = tl.load(bias_ptr + n * bias_stride_N,
                    eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else 0
-    y = tl.cast(product, tl.float32) * a_scale * b_scale + bias
+    if OP == "scaled_mm_azp":
+        y = scaled * b_scale + bias
+    else:
+        y = tl.cast(product, tl.float32) * a_scale * b_scale + bias
     tl.store(y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N, y)
 
 
@@ -805,18 +793,11 @@ def scaled_mm_int8(a: torch.Tensor, b: torch.Tensor, a_scale: torch.Tensor, b_sc
 
 def _extents_scaled_mm_int8(a, b, a_scale, b_scale, bias, out_dtype):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    b, b_scale, bias = squeeze(b, 2), squeeze(b_scale, 1), squeeze(bias, 1)
-    check = Checker("scaled_mm_int8", a=a, b=b, a_scale=a_scale, b_scale=b_scale, bias=bias)
-    check.ranks(a="[..., K]", b="[N, K]", a_scale="[...]", b_scale="[N]", bias="[N]")
-    T = check.chosen_dtype("out_dtype", out_dtype, (torch.float16, torch.bfloat16, torch.float32))
-    check.dtype("T", (T,), "bias")
-    check.dtype("i8", (torch.int8,), "a")
-    check.dtype("i8", (torch.int8,), "b")
-    check.dtype("f32", (torch.float32,), "a_scale")
-    check.dtype("f32", (torch.float32,), "b_scale")
-    K = a.shape[-1]
-    N = b.shape[0]
-    lead = a.shape[:-1]
+    check = Checker("scaled_mm_int8", a="i8[..., K]", b="i8[N, K]", a_scale="f32[...]", b_scale="f32[N]", bias="T[N]")
+    a, b, a_scale, b_scale, bias = check.tensors(a, b, a_scale, b_scale, bias)
+    T = check.chosen_dtype("out_dtype", out_dtype, "f16 bf16 f32")
+    check.dtype("T", T)
+    K, N, lead = a.shape[-1], b.shape[0], a.shape[:-1]
     check.shapes(b=(N, K), a_scale=(*lead,), b_scale=(N,), bias=(N,))
     return lead, K, N, T
 
@@ -835,8 +816,7 @@ _PLANS_SCALED_MM_INT8 = Plans(
     vec="K a_stride_lead1 a_stride_lead0 b_stride_N N y_stride_lead0 product_stride_lead1 product_stride_lead0 "
         "y_stride_lead1", op="scaled_mm_int8", absent="azp b_ready",
     workspace={"product": Workspace("lead N", torch.int32)},
-    tuned=Tuned(rows="lead1 lead0", case="K N T bias", outputs="y",
-                spec="e0b7f7f49a2af7451146f60d4ccebb32d56a0434877f21f08d04de9398bc3b63"),
+    tuned=Tuned(rows="lead1 lead0", case="K N T bias", outputs="y", spec=_SPEC),
     partitions=(
         Partition((Step("y", (
             Gemv(few="lead1 lead0", matrix="N K", of=Resident(_scaled_mm_int8_gemv, rows="lead1 lead0 N", tile="K",
@@ -909,18 +889,13 @@ def scaled_mm_fast(a: torch.Tensor, b: torch.Tensor, a_scale: torch.Tensor, b_sc
 
 def _extents_scaled_mm_fast(a, b, a_scale, b_scale, bias, out_dtype):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    b, b_scale, bias = squeeze(b, 2), squeeze(b_scale, 1), squeeze(bias, 1)
-    check = Checker("scaled_mm_fast", a=a, b=b, a_scale=a_scale, b_scale=b_scale, bias=bias)
-    check.ranks(a="[..., K]", b="[N, K]", a_scale="[...]", b_scale="[N]", bias="[N]")
-    E = check.dtype("E", (torch.float8_e4m3fn, torch.float8_e5m2), "a")
-    T = check.chosen_dtype("out_dtype", out_dtype, (torch.float16, torch.bfloat16, torch.float32))
-    check.dtype("T", (T,), "bias")
-    check.dtype("f8e4m3", (torch.float8_e4m3fn,), "b")
-    check.dtype("f32", (torch.float32,), "a_scale")
-    check.dtype("f32", (torch.float32,), "b_scale")
-    K = a.shape[-1]
-    N = b.shape[0]
-    lead = a.shape[:-1]
+    check = Checker("scaled_mm_fast", a="E[..., K]", b="f8e4m3[N, K]", a_scale="f32[...]", b_scale="f32[N]",
+                    bias="T[N]")
+    a, b, a_scale, b_scale, bias = check.tensors(a, b, a_scale, b_scale, bias)
+    E = check.dtype("E", "f8e4m3 f8e5m2")
+    T = check.chosen_dtype("out_dtype", out_dtype, "f16 bf16 f32")
+    check.dtype("T", T)
+    K, N, lead = a.shape[-1], b.shape[0], a.shape[:-1]
     check.shapes(b=(N, K), a_scale=(*lead,), b_scale=(N,), bias=(N,))
     return lead, K, N, E, T
 
@@ -931,8 +906,7 @@ _PLANS_SCALED_MM_FAST = Plans(
     vec="K a_stride_lead1 a_stride_lead0 b_stride_N N y_stride_lead0 y_stride_lead1 product_stride_lead1 "
         "product_stride_lead0", op="scaled_mm_fast", absent="azp b_ready",
     workspace={"product": Workspace("lead N", torch.float32)},
-    tuned=Tuned(rows="lead1 lead0", case="K N E T bias", outputs="y",
-                spec="e0b7f7f49a2af7451146f60d4ccebb32d56a0434877f21f08d04de9398bc3b63"),
+    tuned=Tuned(rows="lead1 lead0", case="K N E T bias", outputs="y", spec=_SPEC),
     partitions=(
         Partition(
             (Library("a", "b", "y", rows="lead1 lead0", columns="N", inner="K", in_8_bits="fast", row_scale="a_scale",
@@ -979,33 +953,6 @@ _OP_SCALED_MM_FAST = Op(
     tensors=5, extents=_extents_scaled_mm_fast, plans=_PLANS_SCALED_MM_FAST,
     outputs=lambda lead, K, N, E, T: (Buffer((*lead, N), T),), function=scaled_mm_fast,
 )
-
-
-@triton.jit(do_not_specialize=["N"])
-def _scaled_mm_azp_row_loop(
-    a_ptr, b_ptr, a_scale_ptr, b_scale_ptr, azp_ptr, bias_ptr, b_ready_ptr, y_ptr, N, lead0, K, a_stride_lead1,
-    a_stride_lead0, b_stride_N, a_stride_K, b_stride_K, azp_stride_lead1, azp_stride_lead0, b_ready_stride_N,
-    a_scale_stride_lead1, a_scale_stride_lead0, b_scale_stride_N, bias_stride_N, y_stride_lead1, y_stride_lead0,
-    y_stride_N,
-    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """One program per ..., N, K in a loop."""
-    row = tl.program_id(0).to(tl.int64)
-    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
-    n = row % N
-    a_row = a_ptr + i1 * (a_stride_lead1 // VEC * VEC) + i0 * (a_stride_lead0 // VEC * VEC)
-    b_row = b_ptr + n * (b_stride_N // VEC * VEC)
-    product = _product_or_y(a_row, b_row, K, a_stride_K, b_stride_K, BLOCK_K, TAIL_STEPS, FULL_STEPS, INDEX, VEC)
-    azp = tl.load(azp_ptr + i1 * azp_stride_lead1 + i0 * azp_stride_lead0, eviction_policy="evict_last")
-    b_ready = tl.load(b_ready_ptr + n * b_ready_stride_N, eviction_policy="evict_last")
-    a_scale = tl.load(a_scale_ptr + i1 * a_scale_stride_lead1 + i0 * a_scale_stride_lead0,
-                      eviction_policy="evict_last").to(tl.float32)
-    scaled = tl.cast((tl.cast(product, tl.int64) - tl.cast(azp, tl.int64) * b_ready), tl.float32) * a_scale
-    b_scale = tl.load(b_scale_ptr + n * b_scale_stride_N, eviction_policy="evict_last").to(tl.float32)
-    bias = tl.load(bias_ptr + n * bias_stride_N,
-                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else 0
-    y = scaled * b_scale + bias
-    tl.store(y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N, y)
 
 
 @triton.jit(do_not_specialize=["N"])
@@ -1099,19 +1046,12 @@ _PREPARE_SCALED_MM_AZP = Prepare(_prepare_scaled_mm_azp, weights=("b",), names=(
 
 def _extents_scaled_mm_azp(a, b, a_scale, b_scale, azp, bias, out_dtype):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    b, b_scale, bias = squeeze(b, 2), squeeze(b_scale, 1), squeeze(bias, 1)
-    check = Checker("scaled_mm_azp", a=a, b=b, a_scale=a_scale, b_scale=b_scale, azp=azp, bias=bias)
-    check.ranks(a="[..., K]", b="[N, K]", a_scale="[...]", b_scale="[N]", azp="[...]", bias="[N]")
-    T = check.chosen_dtype("out_dtype", out_dtype, (torch.float16, torch.bfloat16, torch.float32))
-    check.dtype("T", (T,), "bias")
-    check.dtype("i8", (torch.int8,), "a")
-    check.dtype("i8", (torch.int8,), "b")
-    check.dtype("f32", (torch.float32,), "a_scale")
-    check.dtype("f32", (torch.float32,), "b_scale")
-    check.dtype("i32", (torch.int32,), "azp")
-    K = a.shape[-1]
-    N = b.shape[0]
-    lead = a.shape[:-1]
+    check = Checker("scaled_mm_azp", a="i8[..., K]", b="i8[N, K]", a_scale="f32[...]", b_scale="f32[N]", azp="i32[...]",
+                    bias="T[N]")
+    a, b, a_scale, b_scale, azp, bias = check.tensors(a, b, a_scale, b_scale, azp, bias)
+    T = check.chosen_dtype("out_dtype", out_dtype, "f16 bf16 f32")
+    check.dtype("T", T)
+    K, N, lead = a.shape[-1], b.shape[0], a.shape[:-1]
     check.shapes(b=(N, K), a_scale=(*lead,), b_scale=(N,), azp=(*lead,), bias=(N,))
     return lead, K, N, T
 
@@ -1123,8 +1063,7 @@ _PLANS_SCALED_MM_AZP = Plans(
         "y_stride_lead1", op="scaled_mm_azp",
     workspace={"product": Workspace("lead N", torch.int32), "b_ready": Workspace("N", torch.int64)},
     prepare=_PREPARE_SCALED_MM_AZP,
-    tuned=Tuned(rows="lead1 lead0", case="K N T bias", outputs="y",
-                spec="e0b7f7f49a2af7451146f60d4ccebb32d56a0434877f21f08d04de9398bc3b63"),
+    tuned=Tuned(rows="lead1 lead0", case="K N T bias", outputs="y", spec=_SPEC),
     partitions=(
         Partition((Step("y", (
             Gemv(few="lead1 lead0", matrix="N K", of=Resident(_scaled_mm_azp_gemv, rows="lead1 lead0 N", tile="K",
@@ -1145,7 +1084,7 @@ _PLANS_SCALED_MM_AZP = Plans(
                 batches="lead0", itemsize=1, most=131071, halves=2, beside=2,
             ),
             Gemm(_scaled_mm_int8_gemm, m="lead1", n="N", k="K", bytes="a b", batches="lead0", most=131071, beside=2),
-            RowLoop(_scaled_mm_azp_row_loop, rows="lead1 lead0 N", loop="K", words=2.5),
+            RowLoop(_scaled_mm_int8_row_loop, rows="lead1 lead0 N", loop="K", words=2.5),
         )),)),
         _PARTITION_LIBRARY_Y,
     ),
@@ -1271,7 +1210,15 @@ def _int8_mm_row_loop(
     n = row % N
     a_row = a_ptr + i1 * (a_stride_lead1 // VEC * VEC) + i0 * (a_stride_lead0 // VEC * VEC)
     b_row = b_ptr + n * (b_stride_N // VEC * VEC)
-    y = _product_or_y(a_row, b_row, K, a_stride_K, b_stride_K, BLOCK_K, TAIL_STEPS, FULL_STEPS, INDEX, VEC)
+    y = tl.full([BLOCK_K], 0, tl.int64)
+    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
+            a = tl.load(a_row + k * a_stride_K, mask=k_mask, other=0, eviction_policy="evict_first").to(tl.int32)
+            b = tl.load(b_row + k * b_stride_K, mask=k_mask, other=0, eviction_policy="evict_first").to(tl.int32)
+            y += (a * b).to(tl.int64)
+    y = tl.sum(y, 0)
     tl.store(y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N, device.round_to(y, tl.int32))
 
 
@@ -1301,14 +1248,9 @@ def int8_mm(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 def _extents_int8_mm(a, b):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    b = squeeze(b, 2)
-    check = Checker("int8_mm", a=a, b=b)
-    check.ranks(a="[..., K]", b="[N, K]")
-    check.dtype("i8", (torch.int8,), "a")
-    check.dtype("i8", (torch.int8,), "b")
-    K = a.shape[-1]
-    N = b.shape[0]
-    lead = a.shape[:-1]
+    check = Checker("int8_mm", a="i8[..., K]", b="i8[N, K]")
+    a, b = check.tensors(a, b)
+    K, N, lead = a.shape[-1], b.shape[0], a.shape[:-1]
     check.shapes(b=(N, K))
     return lead, K, N
 
@@ -1316,8 +1258,7 @@ _PLANS_INT8_MM = Plans(
     extents="lead K N",
     strides={"a": "lead1 lead0 K", "b": "N K", "y": "lead1 lead0 N"},
     vec="K a_stride_lead1 a_stride_lead0 b_stride_N N y_stride_lead0",
-    tuned=Tuned(rows="lead1 lead0", case="K N", outputs="y",
-                spec="e0b7f7f49a2af7451146f60d4ccebb32d56a0434877f21f08d04de9398bc3b63"),
+    tuned=Tuned(rows="lead1 lead0", case="K N", outputs="y", spec=_SPEC),
     partitions=(
         Partition((Library("a", "b", "y", rows="lead1 lead0", columns="N", inner="K", in_8_bits="i8"),)),
         Partition((Step("y", (

@@ -30,10 +30,12 @@ import triton.language as tl
 
 from fusec.runtime import (
     Buffer, Checker, Gemm, Gemv, Op, Partition, Plans, Resident, RowLoop, RowTiles, RowVectors, Rows, Step, Tuned,
-    Workspace, device, renamed, squeeze,
+    Workspace, device, renamed,
 )
 
 __all__ = ["int4_int8_linear", "scaled_mm_int4"]
+
+_SPEC = "1b7c7d98ef0c5275eb243d9b65461e1b03dd8b53e4bc50f3be4905b5468d1c9a"
 
 
 @triton.jit(do_not_specialize=["N"])
@@ -170,18 +172,11 @@ def scaled_mm_int4(a: torch.Tensor, b: torch.Tensor, a_scale: torch.Tensor, b_sc
 
 def _extents_scaled_mm_int4(a, b, a_scale, b_scale, bias, out_dtype):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    b, b_scale, bias = squeeze(b, 2), squeeze(b_scale, 1), squeeze(bias, 1)
-    check = Checker("scaled_mm_int4", a=a, b=b, a_scale=a_scale, b_scale=b_scale, bias=bias)
-    check.ranks(a="[..., K]", b="[N, K/2]", a_scale="[...]", b_scale="[N]", bias="[N]")
-    T = check.chosen_dtype("out_dtype", out_dtype, (torch.float16, torch.bfloat16, torch.float32))
-    check.dtype("T", (T,), "bias")
-    check.dtype("i8", (torch.int8,), "a")
-    check.dtype("u8", (torch.uint8,), "b")
-    check.dtype("f32", (torch.float32,), "a_scale")
-    check.dtype("f32", (torch.float32,), "b_scale")
-    K = a.shape[-1]
-    N = b.shape[0]
-    lead = a.shape[:-1]
+    check = Checker("scaled_mm_int4", a="i8[..., K]", b="u8[N, K/2]", a_scale="f32[...]", b_scale="f32[N]", bias="T[N]")
+    a, b, a_scale, b_scale, bias = check.tensors(a, b, a_scale, b_scale, bias)
+    T = check.chosen_dtype("out_dtype", out_dtype, "f16 bf16 f32")
+    check.dtype("T", T)
+    K, N, lead = a.shape[-1], b.shape[0], a.shape[:-1]
     check.shapes(b=(N, K // 2), a_scale=(*lead,), b_scale=(N,), bias=(N,))
     check.require(K % 2 == 0, "K % 2 == 0", K=K)
     return lead, K, N, T
@@ -191,8 +186,7 @@ _PLANS_SCALED_MM_INT4 = Plans(
     strides={"a": "lead1 lead0 K", "b": "N K/2", "a_scale": "lead1 lead0", "b_scale": "N", "bias": "N",
              "y": "lead1 lead0 N"},
     sizes=lambda K: {"K/2": K // 2}, vec="a_stride_lead1 a_stride_lead0 b_stride_N N y_stride_lead0",
-    tuned=Tuned(rows="lead1 lead0", case="K N T bias", outputs="y",
-                spec="1b7c7d98ef0c5275eb243d9b65461e1b03dd8b53e4bc50f3be4905b5468d1c9a"),
+    tuned=Tuned(rows="lead1 lead0", case="K N T bias", outputs="y", spec=_SPEC),
     partitions=(Partition((Step("y", (
         Gemv(few="lead1 lead0", matrix="N K/2", of=Resident(_scaled_mm_int4_gemv, rows="lead1 lead0 N", tile="K/2",
                                                             bytes="a", parts=2, words=0.375, loop="K/2")),
@@ -296,9 +290,8 @@ def _int4_int8_linear_row_loop_q_scale(
                                                           (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K, BLOCK_K):
             k = (start - ahead + device.lanes(BLOCK_K, HELD)).to(INDEX)
             k_mask = device.inside(k, K // VEC * VEC, start, ahead, TAIL, VECTOR)
-            x_stored = x_tiles[start // BLOCK_K] if HELD else device.load_row(x_row, k * x_stride_K, k_mask, None,
-                                                                              start, ahead, K, TAIL, VECTOR,
-                                                                              "evict_first")
+            x_stored = x_tiles[start // BLOCK_K] if HELD else device.load_row(
+                x_row, k * x_stride_K, k_mask, None, start, ahead, K, TAIL, VECTOR, "evict_first")
             x = x_stored.to(tl.float32)
             q = device.round_to(x * quotient, tl.int8)
             device.store_row(q_row, k * q_stride_K, q, k_mask, start, ahead, K, TAIL, VECTOR)
@@ -387,15 +380,10 @@ def int4_int8_linear(x: torch.Tensor, weight: torch.Tensor, weight_scale: torch.
 
 def _extents_int4_int8_linear(x, weight, weight_scale, bias):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    weight, weight_scale, bias = squeeze(weight, 2), squeeze(weight_scale, 1), squeeze(bias, 1)
-    check = Checker("int4_int8_linear", x=x, weight=weight, weight_scale=weight_scale, bias=bias)
-    check.ranks(x="[..., K]", weight="[N, K/2]", weight_scale="[N]", bias="[N]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16), "x", "bias")
-    check.dtype("u8", (torch.uint8,), "weight")
-    check.dtype("f32", (torch.float32,), "weight_scale")
-    K = x.shape[-1]
-    N = weight.shape[0]
-    lead = x.shape[:-1]
+    check = Checker("int4_int8_linear", x="T[..., K]", weight="u8[N, K/2]", weight_scale="f32[N]", bias="T[N]")
+    x, weight, weight_scale, bias = check.tensors(x, weight, weight_scale, bias)
+    T = check.dtype("T", "f16 bf16")
+    K, N, lead = x.shape[-1], weight.shape[0], x.shape[:-1]
     check.shapes(weight=(N, K // 2), weight_scale=(N,), bias=(N,))
     check.require(K % 2 == 0, "K % 2 == 0", K=K)
     return lead, K, N, T
@@ -410,8 +398,7 @@ _PLANS_INT4_INT8_LINEAR = Plans(
     sizes=lambda K: {"K/2": K // 2},
     vec="K x_stride_lead1 x_stride_lead0 q_stride_lead1 q_stride_lead0 weight_stride_N N y_stride_lead0",
     workspace={"q": Workspace("lead K", torch.int8), "scale": Workspace("lead", torch.float32)},
-    tuned=Tuned(rows="lead1 lead0", case="K N T bias", outputs="y",
-                spec="1b7c7d98ef0c5275eb243d9b65461e1b03dd8b53e4bc50f3be4905b5468d1c9a"),
+    tuned=Tuned(rows="lead1 lead0", case="K N T bias", outputs="y", spec=_SPEC),
     partitions=(Partition(
         (
             Step("q scale", (

@@ -25,6 +25,8 @@ from fusec.runtime import (
 
 __all__ = ["softmax"]
 
+_SPEC = "595cae6b305c366966e9d75f6216d7d92570b97b29e9c95bf4e927033b54f1c0"
+
 
 @triton.jit(do_not_specialize=["lead1"])
 def _softmax_rows(
@@ -103,9 +105,8 @@ def _softmax_row_loop(
                                                           (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_N, BLOCK_N):
             n = (start - ahead + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = device.inside(n, N // VEC * VEC, start, ahead, TAIL, VECTOR)
-            x_stored = x_tiles[start // BLOCK_N] if HELD else device.load_row(x_row, n * x_stride_N, n_mask,
-                                                                              float("-inf"), start, ahead, N, TAIL,
-                                                                              VECTOR, "evict_last")
+            x_stored = x_tiles[start // BLOCK_N] if HELD else device.load_row(
+                x_row, n * x_stride_N, n_mask, float("-inf"), start, ahead, N, TAIL, VECTOR, "evict_last")
             x = x_stored.to(tl.float32)
             e = tl.exp(x - largest)
             total += e
@@ -116,9 +117,8 @@ def _softmax_row_loop(
                                                           (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_N, BLOCK_N):
             n = (start - ahead + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = device.inside(n, N // VEC * VEC, start, ahead, TAIL, VECTOR)
-            x_stored = x_tiles[start // BLOCK_N] if HELD else device.load_row(x_row, n * x_stride_N, n_mask, None,
-                                                                              start, ahead, N, TAIL, VECTOR,
-                                                                              "evict_first")
+            x_stored = x_tiles[start // BLOCK_N] if HELD else device.load_row(
+                x_row, n * x_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR, "evict_first")
             x = x_stored.to(tl.float32)
             e = tl.exp(x - largest)
             y = e * quotient
@@ -232,19 +232,17 @@ def softmax(x: torch.Tensor) -> torch.Tensor:
 
 def _extents_softmax(x):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    check = Checker("softmax", x=x)
-    check.ranks(x="[..., N]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
-    N = x.shape[-1]
-    lead = x.shape[:-1]
+    check = Checker("softmax", x="T[..., N]")
+    (x,) = check.tensors(x)
+    T = check.dtype("T", "f16 bf16 f32")
+    N, lead = x.shape[-1], x.shape[:-1]
     return lead, N, T
 
 _PLANS_SOFTMAX = Plans(
     extents="lead N T",
     strides={"x": "lead1 lead0 N", "y": "lead1 lead0 N"},
     vec="N x_stride_lead1 x_stride_lead0 y_stride_lead1 y_stride_lead0",
-    tuned=Tuned(rows="lead1 lead0", case="N T", outputs="y",
-                spec="595cae6b305c366966e9d75f6216d7d92570b97b29e9c95bf4e927033b54f1c0"),
+    tuned=Tuned(rows="lead1 lead0", case="N T", outputs="y", spec=_SPEC),
     steps=(Step("y", (
         Rows(_softmax_rows, rows="lead1 lead0", tile="N"),
         RowVectors(_softmax_row_loop, rows="lead1 lead0", loop="N", stored="y", read="x", held="x", sweeps=3),

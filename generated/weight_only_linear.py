@@ -21,11 +21,11 @@ import torch
 import triton
 import triton.language as tl
 
-from fusec.runtime import (
-    Buffer, Checker, Elementwise, Gemm, Gemv, Op, Partition, Plans, RowLoop, Step, Tuned, device, squeeze,
-)
+from fusec.runtime import Buffer, Checker, Elementwise, Gemm, Gemv, Op, Partition, Plans, RowLoop, Step, Tuned, device
 
 __all__ = ["fp8_weight_only_linear", "int8_weight_only_linear"]
+
+_SPEC = "63e78d181feff9484d1a7317cc58829dfe309bcbb070bad2d4fa8d99ebbcdd34"
 
 
 @triton.jit
@@ -193,15 +193,10 @@ def int8_weight_only_linear(x: torch.Tensor, weight: torch.Tensor, scale: torch.
 
 def _extents_int8_weight_only_linear(x, weight, scale, bias):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    weight, scale, bias = squeeze(weight, 2), squeeze(scale, 1), squeeze(bias, 1)
-    check = Checker("int8_weight_only_linear", x=x, weight=weight, scale=scale, bias=bias)
-    check.ranks(x="[..., K]", weight="[N, K]", scale="[N]", bias="[N]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16), "x", "bias")
-    check.dtype("i8", (torch.int8,), "weight")
-    check.dtype("f32", (torch.float32,), "scale")
-    K = x.shape[-1]
-    N = weight.shape[0]
-    lead = x.shape[:-1]
+    check = Checker("int8_weight_only_linear", x="T[..., K]", weight="i8[N, K]", scale="f32[N]", bias="T[N]")
+    x, weight, scale, bias = check.tensors(x, weight, scale, bias)
+    T = check.dtype("T", "f16 bf16")
+    K, N, lead = x.shape[-1], weight.shape[0], x.shape[:-1]
     check.shapes(weight=(N, K), scale=(N,), bias=(N,))
     return lead, K, N, T
 
@@ -223,8 +218,7 @@ _PLANS_INT8_WEIGHT_ONLY_LINEAR = Plans(
     extents="lead K N T",
     strides={"x": "lead1 lead0 K", "weight": "N K", "scale": "N", "bias": "N", "y": "lead1 lead0 N"},
     vec="N y_stride_lead1 y_stride_lead0", op="int8_weight_only_linear",
-    tuned=Tuned(rows="lead1 lead0", case="K N T bias", outputs="y",
-                spec="63e78d181feff9484d1a7317cc58829dfe309bcbb070bad2d4fa8d99ebbcdd34"),
+    tuned=Tuned(rows="lead1 lead0", case="K N T bias", outputs="y", spec=_SPEC),
     partitions=(_PARTITION_Y,),
 )
 
@@ -272,15 +266,10 @@ def fp8_weight_only_linear(x: torch.Tensor, weight: torch.Tensor, scale: torch.T
 
 def _extents_fp8_weight_only_linear(x, weight, scale, bias):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
-    weight, scale, bias = squeeze(weight, 2), squeeze(scale, 1), squeeze(bias, 1)
-    check = Checker("fp8_weight_only_linear", x=x, weight=weight, scale=scale, bias=bias)
-    check.ranks(x="[..., K]", weight="[N, K]", scale="[N]", bias="[N]")
-    T = check.dtype("T", (torch.float16, torch.bfloat16), "x", "bias")
-    Q = check.dtype("Q", (torch.float8_e4m3fn, torch.float8_e5m2), "weight")
-    check.dtype("f32", (torch.float32,), "scale")
-    K = x.shape[-1]
-    N = weight.shape[0]
-    lead = x.shape[:-1]
+    check = Checker("fp8_weight_only_linear", x="T[..., K]", weight="Q[N, K]", scale="f32[N]", bias="T[N]")
+    x, weight, scale, bias = check.tensors(x, weight, scale, bias)
+    T, Q = check.dtypes(T="f16 bf16", Q="f8e4m3 f8e5m2")
+    K, N, lead = x.shape[-1], weight.shape[0], x.shape[:-1]
     check.shapes(weight=(N, K), scale=(N,), bias=(N,))
     return lead, K, N, T, Q
 
@@ -288,8 +277,7 @@ _PLANS_FP8_WEIGHT_ONLY_LINEAR = Plans(
     extents="lead K N T Q",
     strides={"x": "lead1 lead0 K", "weight": "N K", "scale": "N", "bias": "N", "y": "lead1 lead0 N"},
     vec="N y_stride_lead1 y_stride_lead0", op="fp8_weight_only_linear",
-    tuned=Tuned(rows="lead1 lead0", case="K N T Q bias", outputs="y",
-                spec="63e78d181feff9484d1a7317cc58829dfe309bcbb070bad2d4fa8d99ebbcdd34"),
+    tuned=Tuned(rows="lead1 lead0", case="K N T Q bias", outputs="y", spec=_SPEC),
     partitions=(_PARTITION_Y,),
 )
 
