@@ -2,7 +2,7 @@
 
 Before: `linear` and `linear_residual` have a gemm each, whose epilogues differ; after: one gemm, with a branch for each
 op where they differ. `OP` is known when a kernel is compiled, so that a launch has the code of its own op alone.
-Tensors that an op lacks are None to it.
+Tensors and extents that an op lacks are None to it.
 """
 
 from __future__ import annotations
