@@ -108,8 +108,17 @@ def launched(op: Op, own: runtime.Op, way: Forcing, case: Case, wanted: set[str]
             return set()
         own.forget()
         op.call(**arguments)
-    assert counted(plans[-1]) == seen(memory), (way, case)
+    assert_counted(plans[-1], memory)
     return names
+
+
+def assert_counted(decision: Decision, memory: Memory) -> None:
+    """All bytes are counted; where masks depend on indices in memory, as many as they may let through."""
+    told, found = counted(decision), seen(memory)
+    if all(traffic(each, decision.dtypes).is_exact for each in decision.launches if isinstance(each, Launch)):
+        assert told == found
+    else:
+        assert all(a[1] >= b[1] and a[2] >= b[2] for a, b in zip(told, found, strict=True))
 
 
 def cases(op: Op, kind: str, count: int) -> list[Case]:
@@ -151,10 +160,5 @@ def hold_bytes(own: runtime.Op, call: Any, arguments: Mapping[str, Any], way: Fo
         with watched(inputs, set(inputs), shared=set(inputs)) as memory:
             call(**arguments)
         (decision,) = plans
-        exact = all(traffic(each, decision.dtypes).is_exact for each in decision.launches if isinstance(each, Launch))
-        told, found = counted(decision), seen(memory)
         assert tree(report(decision))
-        if exact:
-            assert told == found
-        else:
-            assert all(a[1] >= b[1] and a[2] >= b[2] for a, b in zip(told, found, strict=True))
+        assert_counted(decision, memory)

