@@ -77,6 +77,14 @@ class Body:
         full = f"{self.indent}{line}  # {comment}"
         self.lines.append(full if comment and len(full) <= WIDTH else f"{self.indent}{line}")
 
+    def _call(self, function: str, *arguments: str) -> None:
+        """Add a call, with a line for each argument where it does not fit one."""
+        line = f"{function}({', '.join(arguments)})"
+        if len(self.indent + line) > WIDTH:
+            inner = "".join(f"{self.indent}    {argument},\n" for argument in arguments)
+            line = f"{function}(\n{inner}{self.indent})"
+        self._say(line)
+
     def _block(self, scope: Case | None) -> None:
         """Write every node that is needed in `scope` and not only in a case within."""
         for number, owner in self.readings.owners.items():
@@ -282,7 +290,7 @@ class Body:
         if scatter.adds or not indices:
             self._say(f"{target}.copy_({rounded})")
         else:
-            self._say(f"{self.context.function('_write')}({target}, ({index}), {rounded})")
+            self._call(self.context.function("_write"), target, f"({index})", rounded)
 
     def _sum(self, param: TensorParam, target: str, index: str, rows: Value) -> Value:
         """What a tensor holds when `rows` are added to it at `index`, or to all of it."""
