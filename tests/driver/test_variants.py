@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from shipped import SPECS, compiled_once
+
 from fusec.codegen.gate import compilers
 from fusec.codegen.variant import Variant
 from fusec.diagnostics import Source
 from fusec.driver.compile import compile_file, compile_source
 from fusec.driver.figures import variants
 from fusec.driver.record import FileRecord
+from fusec.driver.specs import read_specs
 from fusec.driver.telling import telling_calls
-
-SPECS = Path(__file__).resolve().parents[2] / "specs"
 
 ODD = {
     "rounded": """
@@ -76,7 +77,7 @@ def known(files: Sequence[FileRecord]) -> dict[str, tuple[Variant, ...]]:
 
 def missing(sources: Mapping[Path, Source]) -> dict[str, list[str]]:
     """By op, the kernels that have no variant."""
-    files = [compile_file(source, path.parent) for path, source in sources.items()]
+    files = [compiled_once(source, path.parent) for path, source in sources.items()]
     found = known(files)
     lacking: dict[str, list[str]] = {}
     for op in (op for record in files for op in record.ops):
@@ -86,9 +87,7 @@ def missing(sources: Mapping[Path, Source]) -> dict[str, list[str]]:
 
 
 def test_every_kernel_of_the_shipped_specs_has_a_variant() -> None:
-    found = missing(
-        {path: Source(path.name, path.read_text(encoding="utf-8")) for path in sorted(SPECS.glob("*.fuse"))}
-    )
+    found = missing(read_specs(SPECS))
     assert len(found) > 30
     assert {op: kernels for op, kernels in found.items() if kernels} == {}
 

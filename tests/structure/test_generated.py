@@ -9,19 +9,21 @@ import sys
 from functools import cache
 from pathlib import Path
 
+from shipped import compiled_once
+
 from fusec.codegen import package
 from fusec.driver.build import package_files
-from fusec.driver.compile import compile_file
 from fusec.driver.specs import compile_all, read_specs
 from fusec.driver.store import Store
 
-ROOT = Path(__file__).resolve().parents[2]
+TESTS = Path(__file__).resolve().parents[1]
+ROOT = TESTS.parent
 
 
 @cache
 def fresh(specs: Path) -> dict[str, str]:
-    """The package that the specs of a folder make, nothing reused."""
-    files = compile_all(read_specs(specs), compile_file, Store(None), 1, lambda _done, _total: None)
+    """The package that the specs of a folder make, nothing reused that another process has made."""
+    files = compile_all(read_specs(specs), compiled_once, Store(None), 1, lambda _done, _total: None)
     return package_files(files)
 
 
@@ -37,7 +39,11 @@ def test_a_build_does_not_depend_on_where_or_when(tmp_path: Path) -> None:
         "json.dump([hash('any'), fresh(Path('elsewhere'))], sys.stdout)"
     )
     seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
-    environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(Path(__file__).parent)}
+    environment = {
+        **os.environ,
+        "PYTHONHASHSEED": seed,
+        "PYTHONPATH": os.pathsep.join(map(str, (TESTS / "structure", TESTS / "driver"))),
+    }
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
