@@ -9,7 +9,7 @@ import sympy
 
 from fusec.codegen.signature import dims_text, dtype_options, literal, sequence
 from fusec.ir.arguments import LEAD, extent_names, has_lead
-from fusec.ir.divisions import divisions
+from fusec.ir.divisions import demands
 from fusec.ir.graph import SIZE, ChoiceParam, DimParam, DTypeParam, Graph, Solve, TensorParam
 from fusec.ir.host.dtypes import TORCH_NAMES
 from fusec.ir.reach import Reach, reaches
@@ -179,17 +179,23 @@ def _divisors(size: sympy.Expr) -> list[sympy.Expr]:
     return sorted((divisor for divisor in found if divisor.free_symbols), key=str)
 
 
-def _nonzero(divisor: sympy.Expr, spelled: dict[str, str], divided: tuple[Axis, ...] = ()) -> str:
-    """That a divisor is not 0, where what is divided has elements."""
-    values = "".join(f", {name}={spelled[name]}" for name in sorted(str(s) for s in divisor.free_symbols))
-    none = f"{size_text(product_extent(divided), spelled)} == 0 or " if divided else ""
-    return f"check.require({none}{size_text(divisor, spelled)} != 0, {literal(f'{size_text(divisor)} != 0')}{values})"
+def _nonzero(divisor: sympy.Expr, spelled: dict[str, str]) -> str:
+    """That a divisor is not 0."""
+    return _required(divisor, "!= 0", spelled)
+
+
+def _required(size: sympy.Expr, holds: str, spelled: dict[str, str], of: tuple[Axis, ...] = ()) -> str:
+    """That something `holds` of a size, where what it is about has elements."""
+    values = "".join(f", {name}={spelled[name]}" for name in sorted(str(s) for s in size.free_symbols))
+    none = f"{size_text(product_extent(of), spelled)} == 0 or " if of else ""
+    return f"check.require({none}{size_text(size, spelled)} {holds}, {literal(f'{size_text(size)} {holds}')}{values})"
 
 
 def _division_lines(graph: Graph, face: Graph) -> list[str]:
-    """That no integer is divided by an extent of 0."""
+    """That no integer is divided by a size of 0, or shifted by one of no number of places."""
     spelled = {shown.name: solve.name for solve, shown in zip(graph.solves, face.solves, strict=True)}
-    return list(dict.fromkeys(_nonzero(size, spelled, axes) for size, axes in divisions(face)))
+    lines = (_required(each.size, f"{each.relation} {each.limit}", spelled, each.axes) for each in demands(face))
+    return list(dict.fromkeys(lines))
 
 
 def _reach_lines(graph: Graph, face: Graph) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -62,8 +62,16 @@ def _formula(value: sympy.Expr) -> Formula:
 @lru_cache(maxsize=1 << 14)
 def _function(value: sympy.Expr, names: tuple[str, ...], module: str) -> Callable[..., Any]:
     """Writing a function takes a millisecond, and a few expressions come up in every spec."""
+    if module == "numpy":
+        # Sympy writes a minimum that takes arrays of one shape alone.
+        value = value.replace(sympy.Min, lambda *args: reduce(_least, args))
+        value = value.replace(sympy.Max, lambda *args: -reduce(_least, [-arg for arg in args]))
     function: Callable[..., Any] = sympy.lambdify([symbol(name) for name in names], value, modules=module)
     return function
+
+
+def _least(one: sympy.Expr, other: sympy.Expr) -> sympy.Expr:
+    return (one + other - sympy.Abs(one - other)) / 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from math import lcm, prod
 import sympy
 
 from fusec.extents.conditions import Condition, Conditions, Formula, asked
-from fusec.ir.divisions import divisions
+from fusec.ir.divisions import Demand, demands
 from fusec.ir.expressions import Merge, Part, Reduce
 from fusec.ir.graph import Constraint, Graph
 from fusec.ir.types import Axis, Dim, Fixed, Lead, Named, Quotient, Sum, Twin, product_extent, symbol
@@ -52,10 +52,14 @@ class Signature:
         for axis in axes:
             for each in _quotients(axis):
                 divisors[each.of.name] = lcm(divisors[each.of.name], each.by)
-        dividing = _dividing(graph)
+        asked_of = _demands(graph)
+        dividing = [demand.size for demand in asked_of if demand.relation == "!="]
         positive = frozenset(name for solve in graph.solves for name in _divided_by(solve.value)) | _factors(dividing)
         conditions = [Condition.of(constraint, bound) for constraint in graph.constraints]
-        conditions += [Condition.between(size.subs(bound), "!=", sympy.S.Zero) for size in dividing]
+        conditions += [
+            Condition.between(demand.size.subs(bound), demand.relation, sympy.Integer(demand.limit))
+            for demand in asked_of
+        ]
         for each, value in bound.items():
             conditions += asked(value, divisors.get(each.name, 1), int(each.name in positive))
         return cls(
@@ -119,14 +123,15 @@ def _divided_by(value: sympy.Expr) -> set[str]:
     return {each.name for power in powers for each in power.base.free_symbols}
 
 
-def _dividing(graph: Graph) -> list[sympy.Expr]:
-    """What integers are divided by, and what is divided may have elements where that is 0."""
-    found = dict.fromkeys(
-        size
-        for size, axes in divisions(graph)
-        if not {*sympy.Mul.make_args(size)} <= {*sympy.Mul.make_args(product_extent(axes))}
-    )
-    return list(found)
+def _demands(graph: Graph) -> list[Demand]:
+    """What is asked of sizes that are divided or shifted by, where a call may have something to divide or to shift."""
+    found = {
+        (demand.size, demand.relation): demand
+        for demand in demands(graph)
+        if demand.relation != "!="
+        or not {*sympy.Mul.make_args(demand.size)} <= {*sympy.Mul.make_args(product_extent(demand.axes))}
+    }
+    return list(found.values())
 
 
 def _factors(sizes: list[sympy.Expr]) -> frozenset[str]:

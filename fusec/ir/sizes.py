@@ -29,7 +29,7 @@ def _text(value: sympy.Expr, names: dict[str, str], outer: int) -> str:
     if isinstance(value, sympy.Integer):
         return str(int(value)) if value >= 0 or outer == 0 else f"({int(value)})"
     if isinstance(value, sympy.Add):
-        terms = sorted(value.args, key=lambda term: (term.is_number, str(term)))
+        terms = sorted(value.args, key=_constants_last)
         added = [term for term in terms if not term.could_extract_minus_sign()] or terms
         taken = "".join(f" - {_text(-term, names, _MUL)}" for term in terms if term not in added)
         return _bracketed(" + ".join(_text(term, names, _ADD) for term in added) + taken, _ADD, outer)
@@ -40,6 +40,9 @@ def _text(value: sympy.Expr, names: dict[str, str], outer: int) -> str:
     if isinstance(value, sympy.Mod):
         text = f"{_text(value.args[0], names, _MUL)} % {_text(value.args[1], names, _ATOM)}"
         return _bracketed(text, _MUL - 0.5, outer)
+    if isinstance(value, sympy.Min | sympy.Max | sympy.Abs):
+        function = {sympy.Min: "min", sympy.Max: "max", sympy.Abs: "abs"}[value.func]
+        return f"{function}({', '.join(_text(arg, names, 0) for arg in sorted(value.args, key=_constants_last))})"
     if isinstance(value, sympy.Mul):
         factors = sorted(value.args, key=lambda factor: (not factor.is_number, str(factor)))
         if all(_is_whole(factor) for factor in factors):
@@ -47,6 +50,10 @@ def _text(value: sympy.Expr, names: dict[str, str], outer: int) -> str:
     if isinstance(value, sympy.Pow) and value.exp.is_Integer and value.exp > 0:
         return _bracketed(" * ".join([_text(value.base, names, _MUL)] * int(value.exp)), _MUL, outer)
     raise InternalError("size_text", f"no text for the size {value}")
+
+
+def _constants_last(term: sympy.Expr) -> tuple[bool, str]:
+    return bool(term.is_number), str(term)
 
 
 def _is_whole(factor: sympy.Expr) -> bool:

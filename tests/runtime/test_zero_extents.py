@@ -26,6 +26,8 @@ def test_a_division_by_an_extent_of_0(operator: str, device: torch.device) -> No
     assert op(x[:0], torch.ones(0, device=device)).shape == (0,)
 
 
+SIZES = {"minimum": min, "maximum": max, "clamp": lambda size, low, high: min(max(size, low), high)}
+
 ZERO_AT_3 = {
     "M - 3": "M - 3",
     "3 - M": "3 - M",
@@ -34,6 +36,12 @@ ZERO_AT_3 = {
     "(M % 3)": "M % 3",
     "(-M + 3)": "3 - M",
     "(M - M)": "0",
+    "minimum(M, 4) - 3": "min\\(M, 4\\) - 3",
+    "maximum(M, 3) - 3": "max\\(M, 3\\) - 3",
+    "clamp(M - 3, 0, 9)": "min\\(max\\(M - 3, 0\\), 9\\)",
+    "abs(M - 3)": "abs\\(M - 3\\)",
+    "(M - 3) << 1": "2 \\* M - 6",
+    "M >> 2": "M // 4",
 }
 
 
@@ -45,7 +53,19 @@ def test_a_division_by_what_is_computed_of_extents(divisor: str, device: torch.d
         op(x, torch.ones(3, device=device))
     assert op(x[:0], torch.ones(3, device=device)).shape == (0,)
     if "M - M" not in divisor:
-        assert torch.equal(op(x, torch.ones(5, device=device)), x // eval(divisor, {"M": 5}))
+        assert torch.equal(op(x, torch.ones(5, device=device)), x // eval(divisor, {"M": 5, **SIZES}))
+
+
+@pytest.mark.parametrize("operator", ["<<", ">>"])
+def test_a_shift_by_what_is_computed_of_extents(operator: str, device: torch.device) -> None:
+    op = fusec.load(f"op f(x: i64[N], z: f32[M]) -> y: i64[N]:\n    y = x {operator} (M - 4)\n")
+    x = torch.arange(-3, 7, device=device)
+    for size in (4, 6):
+        assert torch.equal(op(x, torch.ones(size, device=device)), eval(f"x {operator} (size - 4)"))
+    for size, told in ((3, "M - 4 >= 0"), (68, "M - 4 <= 63")):
+        with pytest.raises(ValueError, match=f"{told}, but M = {size}"):
+            op(x, torch.ones(size, device=device))
+        assert op(x[:0], torch.ones(size, device=device)).shape == (0,)
 
 
 def test_a_condition_that_divides_by_an_extent_of_0(device: torch.device) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 
 import pytest
@@ -10,13 +11,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from specimens import GRAPHS
 
+from fusec.diagnostics import Source
 from fusec.extents.signature import Signature
 from fusec.ir.types import DTYPES, product_extent
+from fusec.lang.load import load
+from fusec.passes.graph.elaborate import elaborate
 from fusec.reference.bind import bind
 from fusec.testing import values
 from fusec.testing.cases import Case, build
 from fusec.testing.layouts import LAYOUTS, OVERLAPPING
 from fusec.testing.positions import Positions, positions
+from fusec.testing.random_run import several
 from fusec.testing.strategies import Budget, cases
 
 thorough = settings(max_examples=200, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -58,6 +63,23 @@ def test_integers_are_not_divided_by_drawn_sizes_of_zero() -> None:
     assert all(extents["N"] == 0 or (extents["M"] != 2 and extents["U"] >= 2) for extents in found)
     assert not all(extents["N"] for extents in found)
     assert {0, 1} <= {extents["M"] for extents in found}
+
+
+@pytest.mark.parametrize(
+    ("divided", "fits"),
+    [
+        ("x // (minimum(N, 3) - 3)", lambda size: size < 3),
+        ("x % abs(N - 3)", lambda size: size != 3),
+        ("x >> (N - 4)", lambda size: 4 <= size <= 67),
+    ],
+)
+def test_what_integers_are_divided_and_shifted_by_is_drawn_so_that_they_can_be(
+    divided: str, fits: Callable[[int], bool]
+) -> None:
+    (graph,) = elaborate(load(Source("spec.fuse", f"op f(x: i64[M, N]) -> y: i64[M, N]:\n    y = {divided}\n"), None))
+    found = {case.extents["N"] for case in several(cases(graph), 60, 1) if case.extents["M"] * case.extents["N"]}
+    assert all(map(fits, found))
+    assert len(found) > 1
 
 
 @thorough
