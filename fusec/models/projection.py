@@ -23,7 +23,7 @@ def projected(layer: Layer, rotation: Rotation, x: Tensor, tables: Tables, has_o
     """q, k and v, [B, S, heads, D], the first two rotated, of x behind the norm in front if nobody has computed it."""
     attention, before = layer.attention, None if layer.is_parallel else layer.before
     weight, bias = attention.projection.both()
-    if has_one_norm:
+    if has_one_norm and not _is_better_in_parts(attention, rotation, x, tables):
         found = (
             _behind_none(attention, rotation, x, weight, bias, tables)
             if before is None
@@ -31,7 +31,20 @@ def projected(layer: Layer, rotation: Rotation, x: Tensor, tables: Tables, has_o
         )
         if found is not None:
             return found
-    return turned(attention, rotation, ops.linear(x if before is None else normed(before, x), weight, bias), tables)
+    if before is not None and before.form != "centred" and before.bias is None:
+        product = ops.rmsnorm_linear(x, before.weight, weight, bias, before.eps, NAMES[before.form])
+    else:
+        product = ops.linear(x if before is None else normed(before, x), weight, bias)
+    return turned(attention, rotation, product, tables)
+
+
+def _is_better_in_parts(attention: Attention, rotation: Rotation, x: Tensor, tables: Tables) -> bool:
+    """Whether there is a token alone, and ops for the parts.
+
+    One product then holds the norm in front, which is a launch of its own where heads are rotated behind the product.
+    """
+    is_alone = x.shape[0] * x.shape[1] == 1
+    return is_alone and (rotation == "halves" or (tables.width == attention.head_dim and attention.q_norm is None))
 
 
 def _behind(

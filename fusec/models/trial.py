@@ -69,7 +69,7 @@ def trial_of_layer(
     cache: str,
     change: Change = unchanged,
 ) -> Trial:
-    """The same of a decoder layer: a prompt of two sequences behind a mask, and a token behind it, through a cache."""
+    """The same of a decoder layer: a prompt of two sequences behind a mask, a token behind it, and a token alone."""
     with _tried(module) as (copy, wide), torch.no_grad():
         dtype, device = _dtype(copy), _device(copy)
         x = _random((BATCH, LENGTH + 1, width), dtype, device, 2)
@@ -77,8 +77,9 @@ def trial_of_layer(
         stand, own = build(copy), _forward(copy)
         runs = []
         for forward, given in ((_forward(wide), x.float()), (_forward(change(copy)), x), (stand.forward, x)):
-            call = _Through(forward, given, positions, rotary, cache)
-            runs.append([call(slice(0, LENGTH)), call(slice(LENGTH, LENGTH + 1))])
+            both = _Through(forward, given, positions, rotary, cache)
+            alone = _Through(forward, given[:1], positions[:1], rotary, cache)
+            runs.append([both(slice(0, LENGTH)), both(slice(LENGTH, LENGTH + 1)), alone(slice(0, 1))])
         if odd := next((found for run in runs for found in run if not isinstance(found, Tensor)), None):
             return Trial(f"gives a {type(odd).__name__}, where a tensor is known")
         if fault := next(filter(None, map(_compared, *runs)), ""):
