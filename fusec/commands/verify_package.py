@@ -19,6 +19,9 @@ WORKER = "fusec.commands.verify_package_worker"
 TIME_LIMIT = 600.0
 """Seconds one op may take. In the interpreter it needs a few, on a GPU less."""
 
+OPS_PER_WORKER = 4
+"""Starting a worker costs about as much as running so many ops."""
+
 INTERPRETER = {"own": 4, "each": 3, "long": [1024]}
 GPU = {"own": 20, "each": 8, "long": [1024, 4096]}
 """How many calls of an op there are, and with sums of how many products, as `Effort` has them."""
@@ -33,7 +36,7 @@ def verify_package(
     progress: Callable[[int, int], None],
     store: Store,
 ) -> tuple[Verification, ...]:
-    """Run every kernel of the package in `folder`, `jobs` ops at once; `files` pairs specs and modules.
+    """Run every kernel of the package in `folder`, at most `jobs` ops at once; `files` pairs specs and modules.
 
     A process of its own per worker: the interpreter has to be chosen before Triton is imported, and a kernel that
     takes its process down takes no build down. The interpreter computes the same every time, on the same arguments:
@@ -57,7 +60,8 @@ def verify_package(
     progress(len(answers), len(work))
     environment = dict(os.environ) if gpu else INTERPRETED
     asked = [work[key] for key in left]
-    told = run_jobs(WORKER, asked, jobs, TIME_LIMIT, lambda _: progress(next(reached), len(work)), environment)
+    workers = min(jobs, -(-len(asked) // OPS_PER_WORKER))
+    told = run_jobs(WORKER, asked, workers, TIME_LIMIT, lambda _: progress(next(reached), len(work)), environment)
     for key, answer in zip(left, told, strict=True):
         answers[key] = answer
         if not gpu and not isinstance(answer, Failed) and not answer["failure"]:
