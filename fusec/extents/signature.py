@@ -40,6 +40,8 @@ class Signature:
     inner: frozenset[str]
     """Axes along which one program works: reduced, taken apart, or varying fastest in memory."""
     has_lead: bool
+    added: Mapping[str, frozenset[int]]
+    """What a number is added to an extent for the extent of an axis: 1 for `1 + N`."""
 
     @classmethod
     def of(cls, graph: Graph) -> Signature:
@@ -71,6 +73,7 @@ class Signature:
             tuple(tuple(Formula.of(product_extent(dim).subs(bound)) for dim in dims) for dims in stored),
             frozenset(_inner(graph, stored)),
             (Lead(),) in [dim for dims in stored for dim in dims],
+            _added(axes),
         )
 
     @cached_property
@@ -166,6 +169,19 @@ def _quotients(axis: Axis) -> list[Quotient]:
             return _quotients(of)
         case Named() | Fixed() | Lead():
             return []
+
+
+def _added(axes: list[Axis]) -> dict[str, frozenset[int]]:
+    found: dict[str, frozenset[int]] = {}
+    for parts in {axis.parts for axis in axes if isinstance(axis, Sum)}:
+        numbers = [product_extent(part) for part in parts if all(isinstance(axis, Fixed) for axis in part)]
+        others = [part for part in parts if not all(isinstance(axis, Fixed) for axis in part)]
+        match others:
+            case [(Named(name),)]:
+                found[name] = found.get(name, frozenset()) | {int(sum(numbers))}
+            case _:
+                pass
+    return found
 
 
 def _inner(graph: Graph, stored: tuple[tuple[Dim, ...], ...]) -> set[str]:

@@ -29,7 +29,7 @@ REFUSED = 8
 """Wrong calls of a spec."""
 
 ROWS = Budget(rows=8, elements=200)
-TMA = Budget(rows=40, elements=1 << 12, inner=(8, 16, 24, 40, 72), outer=(1, 3, 17, 33))
+TMA = Budget(rows=40, elements=1 << 12, inner=(8, 16, 24, 40, 72), outer=(1, 3, 17, 33), boxed=True)
 """How much a call may hold, most of the time and where TMA moves its tiles."""
 
 REPRODUCE = "reproduce with pytest tests/ops/test_compiled_random_specs.py --spec-seed {}"

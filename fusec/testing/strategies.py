@@ -69,6 +69,8 @@ class Budget:
     """How many axes `...` stands for at least."""
     multiple: int = 1
     """Of what those of inner axes are multiples, where they are free to be."""
+    boxed: bool = False
+    """Whether that `1 + N` is one of `inner` is as good as that `N` is."""
 
 
 @st.composite
@@ -100,9 +102,11 @@ def cases(draw: st.DrawFn, graph: Graph, budget: Budget = Budget()) -> Case:
     )
 
 
-_TMA = Budget(rows=129, elements=1 << 15, inner=BOXED_INNER, outer=BOXED_OUTER)
+_TMA = Budget(rows=129, elements=1 << 15, inner=BOXED_INNER, outer=BOXED_OUTER, boxed=True)
 _TMA_OF_8_BITS = replace(_TMA, inner=BOXED_INNER_OF_8_BITS, multiple=16)
-_PRODUCTS = Budget(rows=80, elements=1 << 13, inner=LIBRARY_INNER, outer=LIBRARY_OUTER, leading=1, multiple=16)
+_PRODUCTS = Budget(
+    rows=80, elements=1 << 13, inner=LIBRARY_INNER, outer=LIBRARY_OUTER, leading=1, multiple=16, boxed=True
+)
 
 
 @st.composite
@@ -159,9 +163,11 @@ def _extents(draw: st.DrawFn, graph: Graph, budget: Budget, random: Random) -> t
     # In any order, so that it is not always the first axis which uses the budget up.
     for name in random.sample(signature.free, len(signature.free)):
         pool = (0,) if name == empty else budget.inner if name in signature.inner else budget.outer
-        allowed = room.allowed(name, pool)
+        added = (0, *(signature.added.get(name, ()) if budget.boxed else ()))
+        allowed = room.allowed(name, [extent - more for more in added for extent in pool if extent >= more])
         if name in signature.inner:
-            allowed = [extent for extent in allowed if extent % budget.multiple == 0] or allowed
+            whole = [extent for extent in allowed if any((extent + more) % budget.multiple == 0 for more in added)]
+            allowed = whole or allowed
         assume(allowed)
         room.extents[name] = draw(st.sampled_from(allowed))
     assume(room.settle())

@@ -22,7 +22,7 @@ from fusec.testing.cases import Case, build
 from fusec.testing.layouts import LAYOUTS, OVERLAPPING
 from fusec.testing.positions import Positions, positions
 from fusec.testing.random_run import several
-from fusec.testing.strategies import Budget, cases
+from fusec.testing.strategies import Budget, cases, tma_cases
 
 thorough = settings(max_examples=200, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -80,6 +80,16 @@ def test_what_integers_are_divided_and_shifted_by_is_drawn_so_that_they_can_be(
     found = {case.extents["N"] for case in several(cases(graph), 60, 1) if case.extents["M"] * case.extents["N"]}
     assert all(map(fits, found))
     assert len(found) > 1
+
+
+@pytest.mark.parametrize(("element", "added", "multiple"), [("f16", 1, 8), ("f8e4m3", 3, 16)])
+def test_sums_of_an_extent_and_a_number_are_what_tma_moves_too(element: str, added: int, multiple: int) -> None:
+    text = f"op f(x: {element}[M, {added} + N], w: {element}[F, {added} + N]) -> y: f32[M, F]:\n"
+    text += f"    y = dot(x, w, over={added} + N)\n"
+    (graph,) = elaborate(load(Source("spec.fuse", text), None))
+    found = [case.extents["N"] for case in several(tma_cases(graph), 40, 1)]
+    assert any(size % multiple for size in found)
+    assert sum((added + size) % multiple == 0 for size in found) > 10
 
 
 @thorough
