@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import layer_norm
 
 from generated import (
+    fused_rmsnorm_rope,
     linear_qkv_norm_rope,
     linear_qkv_rope,
     linear_softcap,
@@ -202,3 +203,11 @@ def test_keys_and_values_go_to_pages(device: torch.device) -> None:
     torch.testing.assert_close(rope_append_paged_kv_cache(*placed).cpu(), turned[0])
     for own, expected in zip(placed[-2:], right, strict=True):
         torch.testing.assert_close(own.cpu(), expected)
+
+
+def test_half_tables_of_every_sequence_stand_before_a_norm_and_rotation(device: torch.device) -> None:
+    x, gain = drawn(B, S, HQ * D, seed=17, dtype=torch.float32), WIDE_GAINS[0]
+    own = tables(ANGLES[ROWS])
+    expected = TURN((unit(x) * gain).unflatten(-1, (HQ, D))).flatten(-2)
+    placed = [each.to(device) for each in (x, gain, *own)]
+    torch.testing.assert_close(fused_rmsnorm_rope(*placed, num_heads=HQ).cpu(), expected, rtol=1e-4, atol=1e-4)
