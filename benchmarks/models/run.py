@@ -2,10 +2,12 @@
 
     python -m benchmarks.models.qwen --out qwen.json [--layers 4] [--cases "decode 1,prefill 512"] [--who fusec,...]
 
-One H200 takes some six minutes for all. What compiles is left out once `--seconds` are over, and told. Weights are
-random, of bf16 and shared by all candidates. Prompts come without a cache and ask for the last token's logits; tokens
-come behind 1024 others, whose keys and values lie in a cache that is written in place. Rounds are interleaved, and the
-median is told. Errors are of logits behind a prompt, held to the same model in f32.
+What compiles takes a minute or two for each case of a whole model. `--who "HF eager,fusec,fusec fp8,Liger"` does without
+it, a run of fewer `--layers` takes less, and once `--seconds` are over it is left out, and told.
+
+Weights are random, of bf16 and shared by all candidates. Prompts come without a cache and ask for the last token's logits;
+tokens come behind 1024 others, whose keys and values lie in a cache that is written in place. Rounds are interleaved, and
+the median is told. Errors are of logits behind a prompt, held to the same model in f32.
 `--tiny` tries all of it in seconds on any device, for its own sake: its figures mean nothing.
 """
 
@@ -18,7 +20,8 @@ import platform
 import random
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -122,9 +125,19 @@ def _errors(model: Any, asked: Asked, forwards: dict[str, Forward]) -> dict[str,
         found = {}
         for who in asked.who:
             if who not in SLOW:
-                forwards[who] = CANDIDATES[who](model)
-                found[who] = float((forwards[who](**given).logits.float() - truth).norm() / truth.norm())
+                with _told(f"{who} on a prompt"):
+                    forwards[who] = CANDIDATES[who](model)
+                    found[who] = float((forwards[who](**given).logits.float() - truth).norm() / truth.norm())
     return found
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Within, somebody's failure is told, and no reason to lose the others."""
+    try:
+        yield
+    except Exception as error:
+        print(f"{what} FAILED: {type(error).__name__}: {str(error)[:300]}", flush=True)
 
 
 def _in_f32(model: Any, given: Mapping[str, Any]) -> torch.Tensor:
@@ -143,23 +156,18 @@ def _measured(
         if who in SLOW and is_late:
             print(f"{case.name}: {who} is left out, time is up")
             continue
-        forward = forwards.get(who) or CANDIDATES[who](model)
-        call = _call(forward, given)
-        try:
+        with _told(f"{case.name}: {who}"):
+            call = _call(forwards.get(who) or CANDIDATES[who](model), given)
             for _ in range(3):
                 call()
-        except Exception as error:
-            print(f"{case.name}: {who} failed: {type(error).__name__}: {str(error)[:200]}")
-            if not who.startswith("torch.compile"):
-                raise
-            continue
-        calls[who] = call
+            calls[who] = call
     found = {"wall ms": _interleaved({who: _wall(call, asked.device) for who, call in calls.items()}, asked.rounds)}
     if asked.device.type == "cuda":
-        graphs = {who: captured(call) for who, call in calls.items() if who not in OWN_GRAPHS}
-        timed = {who: _on_device(graph.replay) for who, graph in graphs.items()}
-        own = {who: _on_device(call) for who, call in calls.items() if who in OWN_GRAPHS}
-        found["graph ms"] = _interleaved(timed | own, asked.rounds)
+        replays: dict[str, Callable[[], Any]] = {}
+        for who, call in calls.items():
+            with _told(f"{case.name}: {who} as a graph"):
+                replays[who] = call if who in OWN_GRAPHS else captured(call).replay
+        found["graph ms"] = _interleaved({who: _on_device(replay) for who, replay in replays.items()}, asked.rounds)
     return found
 
 
