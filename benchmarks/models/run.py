@@ -2,12 +2,12 @@
 
     python -m benchmarks.models.qwen --out qwen.json [--layers 4] [--cases "decode 1,prefill 512"] [--who fusec,...]
 
-What compiles takes a minute or two for each case of a whole model. `--who "HF eager,fusec,fusec fp8,Liger"` does without
-it, a run of fewer `--layers` takes less, and once `--seconds` are over it is left out, and told.
+What compiles takes a minute or two for each case of a whole model. `--who "HF eager,fusec,fusec fp8,Liger"` does
+without it, a run of fewer `--layers` takes less, and once `--seconds` are over it is left out, and told.
 
-Weights are random, of bf16 and shared by all candidates. Prompts come without a cache and ask for the last token's logits;
-tokens come behind 1024 others, whose keys and values lie in a cache that is written in place. Rounds are interleaved, and
-the median is told. Errors are of logits behind a prompt, held to the same model in f32.
+Weights are random, of bf16 and shared by all candidates. Prompts come without a cache and ask for the last token's
+logits; tokens come behind 1024 others, whose keys and values lie in a cache that is written in place. Rounds are
+interleaved, and the median is told. Errors are of logits behind a prompt, held to the same model in f32.
 `--tiny` tries all of it in seconds on any device, for its own sake: its figures mean nothing.
 """
 
