@@ -119,7 +119,7 @@ where T in {f16, bf16}:
 """,
 }
 
-OTHERS = {"N": 80, "K": 136, "B": 2, "H": 3, "Hk": 2, "R": 2, "D": 16, "F": 48, "Hq": 3, "P": 160}
+OTHERS = {"N": 80, "K": 136, "B": 2, "H": 3, "Hk": 2, "R": 2, "D": 16, "F": 48, "Hq": 3, "P": 160, "U": 14}
 ROWS = (1, 3, 17, 64, 129)
 """Of one tile at most, of whole tiles, and of a little more."""
 

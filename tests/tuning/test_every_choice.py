@@ -15,7 +15,11 @@ from fusec.runtime import H200
 ROOT = Path(__file__).resolve().parents[2]
 
 SHAPES = {
-    **{"bmm": "B=2 M=5 K=48 N=24", "qkv_rope": "B=2 S=3 K=32 D=16 Hk=1 Hq=2"},
+    "bmm": "B=2 M=5 K=48 N=24",
+    **dict.fromkeys(
+        ("qkv_rope", "qkv_norm_rope", "linear_qkv_rope", "linear_qkv_norm_rope"), "B=2 S=3 K=32 D=16 Hk=1 Hq=2"
+    ),
+    **dict.fromkeys(("qkv_rope_partial", "qkv_rope_interleaved"), "B=2 S=3 K=32 D=16 R=10 U=6 Hk=1 Hq=2"),
     **dict.fromkeys(("softmax", "layernorm", "rmsnorm_quantize", "gated_activation"), "M=5 N=600"),
 }
 """What the interpreter is through with soon; for other ops with products `SHAPE`. Of rows a few stand for all."""
