@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .fused_rmsnorm_rope import fused_rmsnorm_rope as fused_rmsnorm_rope
     from .fused_rmsnorm_rope import fused_rmsnorm_rope_batched as fused_rmsnorm_rope_batched
     from .fused_rmsnorm_rope import fused_rmsnorm_rope_half as fused_rmsnorm_rope_half
+    from .fused_rmsnorm_rope import fused_rmsnorm_rope_half_batched as fused_rmsnorm_rope_half_batched
     from .gated_activation import gated_activation as gated_activation
     from .gated_activation_quantize import gated_activation_quantize as gated_activation_quantize
     from .gated_activation_quantize import gated_activation_quantize_groups as gated_activation_quantize_groups
@@ -131,6 +132,7 @@ __all__ = [
     "fused_rmsnorm_rope",
     "fused_rmsnorm_rope_batched",
     "fused_rmsnorm_rope_half",
+    "fused_rmsnorm_rope_half_batched",
     "gated_activation",
     "gated_activation_quantize",
     "gated_activation_quantize_groups",
@@ -230,6 +232,7 @@ serve(
         "fused_rmsnorm_rope": "fused_rmsnorm_rope",
         "fused_rmsnorm_rope_batched": "fused_rmsnorm_rope",
         "fused_rmsnorm_rope_half": "fused_rmsnorm_rope",
+        "fused_rmsnorm_rope_half_batched": "fused_rmsnorm_rope",
         "gated_activation": "gated_activation",
         "gated_activation_quantize": "gated_activation_quantize",
         "gated_activation_quantize_groups": "gated_activation_quantize",
@@ -308,7 +311,7 @@ serve(
 # e952f3481082ee96c4875a6da45a48cf7862e79d388574f311fc78c38cc4bb34 fp8_gemm.py
 # c6a7cebeb062903d0f2cab86a612f3f99de4dd4ba48f4d9ff51230e58e4c71a3 fp8_linear.py
 # 3a928fc04ad8c53e8974373e62cb5ce06ba8c979a36eb31d11d613ed1eccabb7 fused_gated_mlp.py
-# c04bfebe9aae7c6cf0485d19fb0e1d3d413f32a2c573f825a697c15798c31da3 fused_rmsnorm_rope.py
+# 92f46150bab02235f735c4e6442ec82c5eae4ba64a28941237215121639e5039 fused_rmsnorm_rope.py
 # 8cda6e0d2618d460547fa6c37f35b213ca6f758269497941abe7bbe6c530c252 gated_activation.py
 # 56481e892071f6ae0c4a8d855141cf849bdca4975b302d2c26eae0371170d09f gated_activation_quantize.py
 # 95a5401b5e2adaad1cf69c64a73a321696d5b4dc85da5fd9feaaebed19e01916 int4_linear.py
@@ -327,7 +330,7 @@ serve(
 # cc3edb894c1e454ff977276ac346c4d75981eb4d9158e76be717c0675a7a621b rmsnorm_linear.py
 # 33f8fd27e5a20cf9df36719b99780fcf6cba3a3b4086f541769e1d6c9fcb555f rmsnorm_quantize.py
 # 20b8af2e42137470414c58f06a8f564021addfde9205b53654da2022b195a59c rope.py
-# fe00c0493a3d8987d641d1b8a8f1117f98efb0d87b9e08178fff31899b55adea rope_append_kv_cache.py
+# 0b8aef6e9017eda17f51d5d578b2ddc9aa14d3e87e453936ba53c42a55a2bcd1 rope_append_kv_cache.py
 # f3ad08fe8d0246d9146ef5cc561a974c28e824219304d1af1c4946f4f6288f6d rope_qk.py
 # c6d75deb7edb60d2d43ae33f392cc13b5ccddfa91211fbff3614c464422adf37 scaled_mm.py
 # ea0f38a22c7c1ee35b90255e3959e228c813e6dc7902f8dac19c29f1e1d7e9be scaled_mm_int4.py
