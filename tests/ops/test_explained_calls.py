@@ -42,7 +42,7 @@ CALLS: dict[str, tuple[str, tuple[Any, ...], Chip | None]] = {
     "rows together": ("linear", ((40, 256), (48, 256), (48,)), None),
     "the library": ("linear_activation", ((40, 256), (48, 256), (48,), "gelu"), CHIPS["library"]),
     "TMA": ("linear_residual", ((40, 256), (48, 256), (40, 48), (48,)), CHIPS["tma"]),
-    "a norm before": ("rmsnorm_linear", ((40, 256), (256,), (48, 256), (48,)), CHIPS["library"]),
+    "a norm before": ("add_rmsnorm_linear", ((40, 256), (40, 256), (256,), (48, 256), (48,)), CHIPS["library"]),
     "batches": ("bmm", ((3, 40, 64), (3, 64, 32)), None),
 }
 """Calls of ops: shapes of the tensors, settings, and the chip that rules go by."""
@@ -172,8 +172,8 @@ def test_calls_are_planned_for_chips_that_are_not_here(name: str) -> None:
     op = next(each for each in all_ops() if each.name == "rmsnorm_linear")
     own = next(each for each in vars(op.module).values() if isinstance(each, runtime.Op) and each.name == op.name)
     given = [torch.empty(size, dtype=BF16, device="meta") for size in ((300, 4096), (4096,), (4096, 4096))]
-    decision = own.decide(*given, None, chip=sold.CHIPS[name])
-    report = own.plan(*given, None, chip=sold.CHIPS[name]).report
+    decision = own.decide(*given, None, "plain", chip=sold.CHIPS[name])
+    report = own.plan(*given, None, "plain", chip=sold.CHIPS[name]).report
     hopper = sold.CHIPS[name].capability >= 90
     assert report.chip == sold.CHIPS[name].name
     assert ("tma" in [rival.plan for rival in report.rivals] + [step.schedule for step in report.steps]) == hopper

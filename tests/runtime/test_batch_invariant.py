@@ -53,7 +53,7 @@ for k, n in ((64, 40), (4096, 1024), (136, 4096)):
         f"linear, bias {k}x{n}": ("linear", lambda m, t, k=k, n=n: (empty(t, m, k), empty(t, n, k), empty(t, n))),
         f"rmsnorm_linear {k}x{n}": (
             "rmsnorm_linear",
-            lambda m, t, k=k, n=n: (empty(t, m, k), empty(t, k), empty(t, n, k), None),
+            lambda m, t, k=k, n=n: (empty(t, m, k), empty(t, k), empty(t, n, k), None, "plain"),
         ),
         f"linear_add_rmsnorm {k}x{n}": (
             "linear_add_rmsnorm",
@@ -84,7 +84,16 @@ CALLS |= {
     ),
     "qkv_rope": (
         "qkv_rope",
-        lambda m, t: (empty(t, 1, m, 64), empty(t, 64), empty(t, 128, 64), *(empty(t, m, 32),) * 2, None, None, 1),
+        lambda m, t: (
+            empty(t, 1, m, 64),
+            empty(t, 64),
+            empty(t, 128, 64),
+            *(empty(t, m, 32),) * 2,
+            None,
+            None,
+            1,
+            "plain",
+        ),
     ),
 }
 
