@@ -6,6 +6,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -82,19 +83,34 @@ def test_all_bytes_are_counted(op: Op) -> None:
     # Some kernels are for long sums alone, which few calls have: those for TMA have them more often. Others are behind
     # products that the library makes of some extents only.
     for kind, count in ((None, 6), ("rows", 40), ("library", 80), ("tma", 40), ("tma", 200)):
-        drawn: dict[str, list[Case]] = {}
+        drawn: dict[str, list[Drawn]] = {}
         for way in forcings(own) if left else ():
             wanted = kind or way.kind
             if wanted not in drawn:
-                drawn[wanted] = cases(op, wanted, count)
+                drawn[wanted] = [Drawn(op, case) for case in cases(op, wanted, count)]
             for case in drawn[wanted] if left else ():
                 left -= launched(op, own, way, case, left)
     assert not left
 
 
-def launched(op: Op, own: runtime.Op, way: Forcing, case: Case, wanted: set[str]) -> set[str]:
+@dataclass
+class Drawn:
+    """A call, and its arguments until it is made: to ask for a plan changes none of them."""
+
+    op: Op
+    case: Case
+    made: dict[str, Any] | None = None
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        if self.made is None:
+            self.made = dict(build(self.op.program.graph, self.case).arguments)
+        return self.made
+
+
+def launched(op: Op, own: runtime.Op, way: Forcing, call: Drawn, wanted: set[str]) -> set[str]:
     """The kernels of a call whose bytes are held to what is counted: none, where none of those `wanted` is launched."""
-    arguments = build(op.program.graph, case).arguments
+    arguments = call.arguments
     inputs = {name: value for name, value in arguments.items() if isinstance(value, torch.Tensor)}
     with way.of(own), decided() as plans, watched(inputs, set(inputs), shared=set(inputs)) as memory:
         with mock.patch.object(runtime.Plan, "run", return_value=None):
