@@ -168,7 +168,8 @@ class Checker:
     def require(self, condition: bool | torch.SymBool, text: str, /, **extents: Size) -> None:
         """That a `where` condition of the spec holds. Raises `ShapeMismatchError`."""
         found = ", ".join(f"{axis} = {extent}" for axis, extent in extents.items())
-        _require(condition, ShapeMismatchError(f"{self._op}: needs {text}, but {found}", None, text, extents))
+        told = f"but {found}" if found else "which no extents make true"
+        _require(condition, ShapeMismatchError(f"{self._op}: needs {text}, {told}", None, text, extents))
 
     def reach(self, names: str, dim: int, size: Size, needed: Size, *omitted: str) -> None:
         """That tensors have the positions below `needed`, which are read because `omitted` tensors are omitted.
