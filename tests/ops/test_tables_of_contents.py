@@ -36,7 +36,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "rmsnorm_gradient": (X, X, GAIN),
     "gated_activation": (X, X, "silu"),
     "linear": (FEW, WEIGHT, BIAS),
-    "rmsnorm_linear": (FEW, empty(4096), WEIGHT, BIAS),
+    "rmsnorm_linear": (FEW, empty(4096), WEIGHT, BIAS, "plain"),
     "fused_gated_mlp": (FEW, WEIGHT, WEIGHT, "silu"),
     "linear_add_rmsnorm": (FEW, WEIGHT, empty(4, 512), BIAS, None),
 }

@@ -43,7 +43,7 @@ def of_products() -> Iterator[Call]:
         for k, n in MATRICES:
             x, weight = empty(m, k), empty(n, k)
             yield "linear", (x, weight, None)
-            yield "rmsnorm_linear", (x, empty(k), weight, None)
+            yield "rmsnorm_linear", (x, empty(k), weight, None, "plain")
             yield "fused_gated_mlp", (x, weight, weight, "silu")
 
 
