@@ -162,7 +162,7 @@ def test_a_plan_is_that_of_the_numbers(ops: SimpleNamespace) -> None:
     ("op", "arguments", "error", "message"),
     [
         ("one", ((3, 4), (4,)), ShapeMismatchError, r"one: `scale` should have shape \[\.\.\.\] = \[3\]"),
-        ("floats", ((3, 4),), UnsupportedDtypeError, "floats: `x` should be float16 or float32, but is uint8"),
+        ("floats", ((3, 4),), UnsupportedDtypeError, "floats: `scale` should be float32, but is float64"),
     ],
 )
 def test_what_does_not_fit_is_told_of_the_numbers(
