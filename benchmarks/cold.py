@@ -7,6 +7,7 @@ import random
 import statistics
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -49,9 +50,12 @@ def interleaved(graphs: Mapping[str, torch.cuda.CUDAGraph], timer: ColdTimer, ro
 
 
 def called(module: str) -> str:
-    """The command that a benchmark was started by, but for where it writes."""
+    """The command that a benchmark was started by, but for where files lie."""
     given = sys.argv[1:]
-    words = ("OUT" if before == "--out" else word for before, word in zip(["", *given], given, strict=False))
+    words = (
+        "OUT" if before == "--out" else Path(word).name if "/" in word else word
+        for before, word in zip(["", *given], given, strict=False)
+    )
     return " ".join(["python -m", module, *words])
 
 

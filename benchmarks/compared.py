@@ -6,7 +6,6 @@ The result is a run of `fusec bench`, so that `fusec bench --from FILE --report 
 from __future__ import annotations
 
 import platform
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,6 +15,7 @@ from typing import Any, TypeAlias
 import torch
 import triton
 
+from benchmarks.cold import called
 from fusec import __version__
 from fusec.commands.bench_measure import figures, listed
 from fusec.commands.bench_table import OPS, ops
@@ -72,16 +72,15 @@ def widened(argument: Any) -> Any:
     return argument.double() if isinstance(argument, torch.Tensor) else argument
 
 
-def about() -> dict[str, str]:
-    """What figures belong to."""
-    words = [Path(word).name if "/" in word else word for word in sys.argv[1:]]
+def about(module: str) -> dict[str, str]:
+    """What the figures of a benchmark belong to."""
     return {
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU",
         "fusec": __version__,
         "torch": torch.__version__,
         "triton": triton.__version__,
         "python": platform.python_version(),
-        "command": " ".join(["python -m", sys.modules["__main__"].__spec__.name.removesuffix(".__main__"), *words]),
+        "command": called(module),
     }
 
 

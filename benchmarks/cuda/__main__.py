@@ -75,7 +75,7 @@ def main() -> None:
     torch.manual_seed(0)
     wanted = cases(build(), DTYPES[given.dtype])
     with torch.no_grad():
-        found = run(wanted, partial(time_calls, rounds=given.rounds), about())
+        found = run(wanted, partial(time_calls, rounds=given.rounds), about("benchmarks.cuda"))
         tell(map(best, found), given.out)
 
 

@@ -54,7 +54,10 @@ def main() -> None:
     torch.manual_seed(0)
     wanted = chosen(cases(), given.only, given.checkout)
     with torch.no_grad():
-        tell(run(wanted, partial(time_calls, rounds=given.rounds), about(), not given.no_compile), given.out)
+        tell(
+            run(wanted, partial(time_calls, rounds=given.rounds), about("benchmarks.seeds"), not given.no_compile),
+            given.out,
+        )
 
 
 if __name__ == "__main__":

@@ -155,5 +155,6 @@ def test_what_kernels_rely_on_is_asked() -> None:
         function(single, single)
 
 
-def test_a_run_is_told_with_its_command() -> None:
-    assert about()["command"].startswith("python -m ")
+def test_a_run_is_told_with_its_command_and_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["?", "--checkout", "/somebody/kernels", "--out", "/somewhere/x.json"])
+    assert about("benchmarks.seeds")["command"] == "python -m benchmarks.seeds --checkout kernels --out OUT"
