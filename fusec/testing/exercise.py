@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from math import prod
 from random import Random
@@ -21,11 +21,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from fusec.forcing import Forcing, forcings
 from fusec.interpreter import interpreting
+from fusec.ir.graph import Graph
 from fusec.ir.host.schedules import kernels as launched
 from fusec.ir.program import Program
+from fusec.ir.types import DTypeVar, Kind
 from fusec.runtime import Op, Plan, PlanError
 from fusec.runtime.errors import ShapeMismatchError
-from fusec.testing.cases import Argument, Case, build, shape
+from fusec.testing.cases import Argument, Case, build, shape, storage
 from fusec.testing.compare import Outcome, run_and_compare
 from fusec.testing.drawing import from_strategies_alone
 from fusec.testing.empty_axes import emptied
@@ -213,11 +215,22 @@ class _Subject:
         return candidate.is_heavy, -min(results(self.program.graph, candidate.case), 16), candidate.programs
 
     def ordered(self, candidates: list[_Candidate]) -> list[_Candidate]:
-        """In the order in which they are worth making: large calls with ordinary values, and any, by turns."""
+        """In the order in which they are worth making: large calls with ordinary values, and any, by turns.
+
+        Of the former, those of results with the most digits take turns with others.
+        """
         plain = sorted((each for each in candidates if is_plain(each.case)), key=self._size, reverse=True)
+        most = max(map(self._digits, plain), default=0)
+        fine = [each for each in plain if self._digits(each) == most]
+        coarse = [each for each in plain if self._digits(each) < most]
         mixed = Random(0).sample(candidates, len(candidates))
-        by_turns = (each for pair in zip_longest(plain, mixed) for each in pair if each is not None)
-        return sorted(by_turns, key=lambda candidate: candidate.is_heavy)
+        by_turns = (each for turn in zip_longest(fine, mixed[::2], coarse, mixed[1::2]) for each in turn)
+        return sorted((each for each in by_turns if each is not None), key=lambda candidate: candidate.is_heavy)
+
+    def _digits(self, candidate: _Candidate) -> int:
+        """Of the fraction of the most exact result."""
+        outputs = (storage(candidate.case, output.element) for output in self.program.graph.outputs)
+        return max((dtype.mantissa for dtype in outputs if dtype.kind is Kind.REAL), default=0)
 
     def make(self, candidate: _Candidate, smaller: int) -> None:
         """Make a call. Where it goes wrong, look for a smaller one that does among so many."""
@@ -264,6 +277,8 @@ class _Subject:
 
             with from_strategies_alone():
                 collect()
+            largest = sorted(filter(is_plain, found), key=lambda case: elements(self.program.graph, case))[-3:]
+            found += [exact for case in largest if (exact := exacting(self.program.graph, case)) != case]
             self._drawn[shape, count] = [
                 (case, build(self.program.graph, case, self.device).arguments) for case in found
             ]
@@ -280,7 +295,7 @@ class _Subject:
         return function
 
     def _size(self, candidate: _Candidate) -> int:
-        return sum(prod(shape(candidate.case, tensor.dims)) for tensor in self.program.graph.tensors)
+        return elements(self.program.graph, candidate.case)
 
 
 def _settings(examples: int, *phases: Phase) -> settings:
@@ -297,6 +312,22 @@ def _settings(examples: int, *phases: Phase) -> settings:
 def is_plain(case: Case) -> bool:
     """Whether all values are ordinary: results of such a call ought to have a bound."""
     return not case.values
+
+
+def elements(graph: Graph, case: Case) -> int:
+    """How many elements the tensors of a call have."""
+    return sum(prod(shape(case, tensor.dims)) for tensor in graph.tensors)
+
+
+def exacting(graph: Graph, case: Case) -> Case:
+    """The case with results of the most digits that they may have.
+
+    Other types have paths of their own through a kernel, and in 16 bits one value is often all that is right.
+    """
+    variables = {output.element for output in graph.outputs if isinstance(output.element, DTypeVar)}
+    reals = (each for each in variables if each.kind is Kind.REAL)
+    most = {each.name: max(each.options, key=lambda dtype: dtype.mantissa).name for each in reals}
+    return replace(case, dtypes={**case.dtypes, **most})
 
 
 def kernels(op: Op) -> frozenset[str]:

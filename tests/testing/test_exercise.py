@@ -181,6 +181,16 @@ def test_a_fault_in_any_kernel_is_seen(name: str, kernel: str, tmp_path: Path, d
     assert record.worst[kernel] == float("inf")
 
 
+def test_every_kernel_runs_with_results_of_the_most_digits(device: torch.device) -> None:
+    """In 16 bits one value of softmax is right, and no kernel is off at all."""
+    op: Op = OPS["softmax"]
+    record = Record()
+    with exact():
+        exercise(op.module, op.program, Effort(own=4, each=3), device, record)
+    assert record.worst.keys() == {kernel.name for kernel in op.program.kernels}
+    assert all(0 < worst < 1 for worst in record.worst.values())
+
+
 def test_a_fault_is_shown_by_a_small_call(tmp_path: Path, device: torch.device) -> None:
     op: Op = OPS["rmsnorm"]
     text = Path(str(op.module.__file__)).read_text()
