@@ -79,16 +79,13 @@ class Verdict:
 
 def unsupported(variant: Variant, target: Target) -> str | None:
     """Why this variant cannot exist on the target, or None."""
-    for name, kind in variant.signature:
-        first = _FIRST_CAPABILITY.get(kind.removeprefix("*").partition("<")[0], 0)
+    types = [kind.removeprefix("*").partition("<")[0] for _, kind in variant.signature]
+    for name in (*types, *variant.casts):
+        first = _FIRST_CAPABILITY.get(name, 0)
         if target.capability < first:
-            return f"{name} is {kind.removeprefix('*')}, which needs sm_{first} or later"
-        if _LAYOUT in kind and target.capability != ROLES_ON:
-            return f"its warps have roles, which is for sm_{ROLES_ON} alone"
-    for kind in variant.casts:
-        first = _FIRST_CAPABILITY.get(kind, 0)
-        if target.capability < first:
-            return f"something is cast to {kind}, which needs sm_{first} or later"
+            return f"{name} needs sm_{first} or later"
+    if target.capability != ROLES_ON and any(_LAYOUT in kind for _, kind in variant.signature):
+        return f"warps with roles need sm_{ROLES_ON}"
     return None
 
 
