@@ -11,7 +11,7 @@ from fusec.commands.outcome import UsageError
 from fusec.extents.room import LEAD, Room
 from fusec.extents.signature import Signature
 from fusec.ir.graph import ChoiceParam, Graph
-from fusec.testing.cases import Case, shape
+from fusec.testing.cases import Case, counts
 
 ROW = 4096
 """The extent of a row that is one axis, and of the sides of matrices that are multiplied.
@@ -66,18 +66,12 @@ def sweep(graph: Graph, dtypes: Mapping[str, str]) -> list[Case]:
 
 def _largest(graph: Graph, given: Mapping[str, int], lead: tuple[int, ...] | None, dtypes: Mapping[str, str]) -> int:
     """The power of two that axes outside of rows have by default. Raises `UsageError` as `_at` does for one row."""
-    room = max(ELEMENTS, _elements(graph, _at(graph, given, lead, 0, dtypes)))
+    room = max(ELEMENTS, max(counts(graph, _at(graph, given, lead, 0, dtypes))))
     for exponent in reversed(range(1, MOST + 1)):
         with suppress(UsageError):
-            if _elements(graph, _at(graph, given, lead, exponent, dtypes)) <= room:
+            if max(counts(graph, _at(graph, given, lead, exponent, dtypes))) <= room:
                 return exponent
     return 0
-
-
-def _elements(graph: Graph, case: Case) -> int:
-    """Those of the largest tensor."""
-    stored = [*(param.dims for param in graph.tensors), *(output.dims for output in graph.outputs)]
-    return max(prod(shape(case, dims)) for dims in stored)
 
 
 def _at(

@@ -69,6 +69,12 @@ def shape(case: Case, dims: tuple[Dim, ...]) -> tuple[int, ...]:
     return tuple(extent for dim in dims for extent in (case.lead if dim == (Lead(),) else (size(case, dim),)))
 
 
+def counts(graph: Graph, case: Case) -> list[int]:
+    """How many elements each tensor and each result of a call has."""
+    stored = [*(param.dims for param in graph.tensors), *(output.dims for output in graph.outputs)]
+    return [prod(shape(case, dims)) for dims in stored]
+
+
 def storage(case: Case, element: Storage) -> DType:
     """The storage type that `element` is in a case."""
     return element if isinstance(element, DType) else DTYPES[case.dtypes[element.name]]

@@ -24,7 +24,7 @@ from fusec.ir.graph import Graph
 from fusec.ir.program import Program
 from fusec.testing.allocations import guarded_torch
 from fusec.testing.callers import Caller
-from fusec.testing.cases import Case, build, shape
+from fusec.testing.cases import Case, build, counts
 from fusec.testing.compare import detached, hold, named, same_bits
 from fusec.testing.long_sums import long_calls
 from fusec.testing.random_run import several
@@ -274,16 +274,11 @@ def _groups(graph: Graph, device: torch.device, calls: int) -> Iterator[tuple[st
 
 
 def _elements(graph: Graph, case: Case) -> int:
-    return sum(_counts(graph, case))
+    return sum(counts(graph, case))
 
 
 def _has_elements(graph: Graph, case: Case) -> bool:
-    return all(_counts(graph, case))
-
-
-def _counts(graph: Graph, case: Case) -> list[int]:
-    stored = [*(param.dims for param in graph.tensors), *(output.dims for output in graph.outputs)]
-    return [prod(shape(case, dims)) for dims in stored]
+    return all(counts(graph, case))
 
 
 def _narrowed(graph: Graph, case: Case, narrow: Narrow) -> Case | None:
