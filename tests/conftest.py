@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -31,8 +32,14 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
-    """Neither is what the tests of a file left behind."""
+    """Neither is what the tests of a file left behind. What was compiled ends with its test.
+
+    TorchDynamo compiles a function eight times and no more, whoever asks. All models of Hugging Face share a wrapper,
+    and where there is a GPU, to generate with a static cache compiles it.
+    """
     yield
+    if dynamo := sys.modules.get("torch._dynamo"):
+        dynamo.reset()
     if nextitem is None or nextitem.path != item.path:
         gc.collect()
         gc.freeze()

@@ -10,8 +10,15 @@ import pytest
 from typer.testing import CliRunner
 
 from fusec.cli import application
+from fusec.commands import peers
 
 Fusec: TypeAlias = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def _no_libraries_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `fusec bench` times does not depend on what is installed where the tests run."""
+    monkeypatch.setattr(peers, "LIBRARIES", {})
 
 
 @pytest.fixture

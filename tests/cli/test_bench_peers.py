@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from fusec.commands import peers_cudnn, peers_installed, peers_torch
+from fusec.commands import peers, peers_cudnn, peers_installed, peers_torch
 from fusec.commands.bench_measure import alike, hold, listed
 from fusec.commands.find import find_op
 from fusec.ir.graph import ChoiceParam, Graph
@@ -227,3 +228,14 @@ def test_graphs_of_cudnn_do_the_same(op: str, monkeypatch: pytest.MonkeyPatch) -
     call = peers_cudnn.NORMS[op][1](CUDNN, arguments)
     assert hold(listed(call()), exact) < 1e-5
     assert call().shape == exact[0].shape
+
+
+def test_whoever_is_installed_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = {"softmax": ("json", lambda module, arguments: module)}
+    found = {"installed": ("json", "a package", calls), "missing": ("no_such_module", "another", calls)}
+    monkeypatch.setattr(peers, "LIBRARIES", found)
+    asked = dict(peers.makers("softmax", print, "off"))
+    assert "missing" not in asked
+    assert asked["installed"]({}) is json
+    assert "installed" not in dict(peers.makers("rmsnorm", print, "off"))
+    assert peers.versions() == {"a package": "?"}

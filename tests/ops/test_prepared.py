@@ -357,7 +357,6 @@ def test_modules_see_changes(change: str, scaled: SimpleNamespace, device: torch
 
 
 def test_in_torch_compile(scaled: SimpleNamespace, device: torch.device) -> None:
-    torch._dynamo.reset()
     layer, x = scaled.Scaled(16, 8, device=device, dtype=torch.float32), torch.randn(5, 16, device=device)
     whole = torch.compile(layer, fullgraph=True)
     with torch.no_grad(), computing(scaled.module) as times:

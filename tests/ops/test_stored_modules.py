@@ -339,7 +339,6 @@ def test_training_through_it_is_refused(drops: bool, make: Make, device: torch.d
 
 @torch.no_grad()
 def test_it_compiles_whole(make: Make) -> None:
-    torch._dynamo.reset()
     module, call = make()
     y = call(module.drop_master())
     assert torch.equal(call(torch.compile(module, fullgraph=True, backend="aot_eager")), y)

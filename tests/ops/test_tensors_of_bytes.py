@@ -147,7 +147,6 @@ def test_bytes_that_lie_too_unevenly_are_copied(ops: SimpleNamespace, device: to
 
 
 def test_in_torch_compile(ops: SimpleNamespace, device: torch.device) -> None:
-    torch._dynamo.reset()
     q, scale = drawn((4, 8), E4M3, device), torch.rand(4, device=device)
     whole = torch.compile(lambda q, scale: ops.one(q, scale) + 1, fullgraph=True, backend="aot_eager")
     assert torch.equal(whole(as_bytes(q), scale), ops.one(q, scale) + 1)

@@ -198,7 +198,6 @@ def test_a_graph_reads_what_is_renewed(renew: Callable[[], None] | None) -> None
 
 
 def test_compiled_into_graphs() -> None:
-    torch._dynamo.reset()
     x, gain, proj = linear_arguments()
     compiled = torch.compile(lambda x: projecting.rmsnorm_linear(x + 1, gain, proj) * 2, mode="reduce-overhead")
     for _ in range(3):

@@ -28,11 +28,6 @@ from fusec.runtime.dispatch import plain, watched
 SAMPLES = Path(normalizing.__file__).parent
 
 
-@pytest.fixture(autouse=True)
-def _no_graphs_of_other_tests() -> None:
-    torch._dynamo.reset()
-
-
 def samples(device: torch.device) -> dict[Any, tuple[Any, ...]]:
     x, weight = torch.randn(2, 5, 24, device=device), torch.randn(24, device=device)
     cos, sin = torch.randn(1, 5, 1, 8, device=device), torch.randn(5, 8, device=device)

@@ -472,7 +472,6 @@ def test_the_meta_device_prepares_nothing() -> None:
 
 
 def test_compiled(computed: list[torch.Tensor], device: torch.device) -> None:
-    torch._dynamo.reset()
     layer, x = Layer(device), torch.randn(3, K, device=device)
     compiled = torch.compile(layer, fullgraph=True)
     with torch.no_grad():

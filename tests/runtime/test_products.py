@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -272,16 +272,21 @@ def test_a_plan_runs_on_its_own_device(monkeypatch: pytest.MonkeyPatch, device: 
     entered: list[object] = []
     current: list[object] = ["another"]
 
-    @contextmanager
-    def entering(device: object) -> Iterator[None]:
-        entered.append(device)
-        current.append(device)
-        yield
-        current.pop()
+    class Entering:
+        """A class, as `torch.cuda.device` is: PyTorch asks whether what it gets is one of it."""
+
+        def __init__(self, device: object) -> None:
+            entered.append(device)
+
+        def __enter__(self) -> None:
+            current.append(entered[-1])
+
+        def __exit__(self, *_: object) -> None:
+            current.pop()
 
     monkeypatch.setattr(own, "_several_gpus", True)
     monkeypatch.setattr(plan, "_current_device", lambda: current[-1])
-    monkeypatch.setattr(torch.cuda, "device", entering)
+    monkeypatch.setattr(torch.cuda, "device", Entering)
     check(own((a, b)), a, b)
     assert entered == [own._device]
     assert len(current) == 1
