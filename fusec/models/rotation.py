@@ -53,8 +53,8 @@ def rotated(how: Rotation, q: Tensor, k: Tensor, tables: Tables) -> tuple[Tensor
 
 
 def _rows(batch: int, length: int, device: torch.device) -> Tensor:
-    capturing = device.type == "cuda" and torch.cuda.is_current_stream_capturing()
-    if torch.compiler.is_compiling() or capturing:
+    # Whether a graph is captured is asked behind the first condition: the question itself would break a traced graph.
+    if torch.compiler.is_compiling() or (device.type == "cuda" and torch.cuda.is_current_stream_capturing()):
         return _numbers(batch, length, device)
     return _kept_numbers(batch, length, device)
 

@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
-pytest.importorskip("transformers")
+transformers = pytest.importorskip("transformers")
 
-from small_models import PROMPT, generated, logits, model_of
+from small_models import PROMPT, generated, logits, model_of  # noqa: E402
 
-import fusec
+import fusec  # noqa: E402
+from fusec.models.rotation import Tables  # noqa: E402
 
 
 def padded(model: Any) -> Tensor:
@@ -99,6 +101,33 @@ def test_a_graph_of_fixed_sizes_has_norms_behind_attention(device: torch.device)
     fusec.patch(model)
     traced = torch.compile(model, fullgraph=True, dynamic=False, backend="eager")
     torch.testing.assert_close(logits(traced), logits(model), rtol=1e-5, atol=1e-5)
+
+
+def test_tokens_behind_a_prompt_are_one_graph(device: torch.device) -> None:
+    """Dynamo compiles a function 8 times: were a layer broken out of the graph, the last ones would not be compiled."""
+    model = model_of("Qwen2", torch.float32, device, num_hidden_layers=9)
+    fusec.patch(model)
+    graphs = []
+
+    def backend(graph: torch.fx.GraphModule, _inputs: object) -> torch.fx.GraphModule:
+        graphs.append(graph)
+        return graph
+
+    config = transformers.CompileConfig(fullgraph=True, backend=backend, mode=None)
+    config._compile_all_devices = True
+    generated(model, cache_implementation="static", compile_config=config)
+    assert len(graphs) == 1
+
+
+def test_positions_of_a_gpu_break_no_graph() -> None:
+    """Sequences of positions of their own: whether a graph is captured, which a GPU is asked, is never traced."""
+    with FakeTensorMode():
+        x, cos = torch.empty((2, 9, 64), device="cuda"), torch.empty((2, 9, 16), device="cuda")
+
+        def rows(x: Tensor, cos: Tensor) -> Any:
+            return Tables(x, cos, cos).rows
+
+        assert torch.compile(rows, fullgraph=True, backend="eager")(x, cos).shape == (2, 9)
 
 
 def test_weights_that_were_made_in_inference_mode(device: torch.device) -> None:
