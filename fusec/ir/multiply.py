@@ -11,6 +11,7 @@ from __future__ import annotations
 from enum import Enum
 from math import frexp, isinf
 
+from fusec.ir.digits import of_a_byte
 from fusec.ir.expressions import Choose, Const, Dot, Elementwise, Merge, Neighbours, NodeId, Part, Reduce, Rename
 from fusec.ir.formats import limits
 from fusec.ir.graph import Nodes
@@ -110,10 +111,12 @@ def is_number_of(nodes: Nodes, number: NodeId, storage: Storage) -> bool:
                 return False
             continue
         match expr:
-            case Const(value) if all(_has(option, value) for option in storage.options):
+            case Const(value) if _have(storage, (value,)):
                 pass
             case _ if type.element != Computed(Kind.REAL):
                 return False
+            case Elementwise() if (decoded := of_a_byte(nodes, number)) is not None and _have(storage, decoded[1]):
+                pass
             case Elementwise(op, args) if ELEMENTWISE[op].exact:
                 stack += args[ELEMENTWISE[op].numbers]
             case Merge(args=args) | Neighbours(args=args):
@@ -153,6 +156,11 @@ def _whole_numbers(dtype: DType) -> tuple[int, int]:
 def _includes(wide: DType, dtype: DType) -> bool:
     exponents = [one.bits - one.mantissa for one in (wide, dtype)]
     return wide.kind is dtype.kind is Kind.REAL and wide.mantissa >= dtype.mantissa and exponents[0] >= exponents[1]
+
+
+def _have(storage: Storage, values: tuple[float, ...]) -> bool:
+    """Whether some values are numbers of a storage type, whatever type a caller chooses."""
+    return all(_has(option, value) for option in storage.options for value in values)
 
 
 def _has(dtype: DType, value: float) -> bool:

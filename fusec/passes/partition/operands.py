@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fusec.ir.digits import BYTE
 from fusec.ir.expressions import Choose, Dot, Gather, Input, Layout, NodeId, Part, Reduce, Rename, operands
 from fusec.ir.graph import Graph, dots_among, reachable
 from fusec.ir.multiply import F16, I8, is_number_of, is_of_8_bits, multiplied_as
@@ -54,8 +55,8 @@ def stored_as(graph: Graph, dot: Dot) -> tuple[Storage, Storage] | None:
 def is_unpacked(graph: Graph, number: NodeId, storage: Storage) -> bool:
     """Whether an operand is made, tile by tile where it is multiplied, of what takes fewer bits than the type has.
 
-    So is one that is stored in fewer bits, and integers that are computed of tensors of 8 bits at most. A copy, of a
-    weight of 4 or 8 bits for f16, would take the memory that these save.
+    So is one that is stored in fewer bits, integers that are computed of tensors of 8 bits at most, and reals that are
+    decoded of bytes. A copy, of a weight of 4 or 8 bits for f16, would take the memory that these save.
     """
     element = graph.nodes[number].type.element
     if element == storage or not is_number_of(graph.nodes, number, storage):
@@ -63,9 +64,11 @@ def is_unpacked(graph: Graph, number: NodeId, storage: Storage) -> bool:
     if not isinstance(element, Computed):
         return True
     below = [graph.nodes[one] for one in reachable(graph.nodes, (number,))]
-    if element.kind is not Kind.INT or any(isinstance(node.expr, Reduce | Dot) for node in below):
+    if any(isinstance(node.expr, Reduce | Dot) for node in below):
         return False
     read = [node.type.element for node in below if isinstance(node.expr, Input | Gather)]
+    if element.kind is not Kind.INT:
+        return bool(read) and all(each == BYTE for each in read)
     return bool(read) and all(not isinstance(each, Computed) and _most_bits(each) <= I8.bits for each in read)
 
 
