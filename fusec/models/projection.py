@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-import torch
 from torch import Tensor
 
 from fusec import ops
 from fusec.models.fused import normed
 from fusec.models.layers import Layer
 from fusec.models.parts import Attention, Norm
+from fusec.models.recorded import is_recorded
 from fusec.models.rotation import Rotation, Tables, rotated
 
 Projected: TypeAlias = tuple[Tensor, Tensor, Tensor]
@@ -39,12 +39,13 @@ def projected(layer: Layer, rotation: Rotation, x: Tensor, tables: Tables, has_o
 
 
 def _is_better_in_parts(attention: Attention, rotation: Rotation, x: Tensor, tables: Tables) -> bool:
-    """Whether there is a token alone, and ops for the parts.
+    """Whether there are ops for the parts, and the host has no share in how long they take.
 
-    One product then holds the norm in front, which is a launch of its own where heads are rotated behind the product.
+    Behind a product of its own, in which the norm is, few tokens are rotated sooner (by one of 20 us on an H200). But
+    that is a call more, which costs the host more than it saves.
     """
-    is_alone = x.shape[0] * x.shape[1] == 1
-    return is_alone and (rotation == "halves" or (tables.width == attention.head_dim and attention.q_norm is None))
+    has_parts = rotation == "halves" or (tables.width == attention.head_dim and attention.q_norm is None)
+    return has_parts and is_recorded(x)
 
 
 def _behind(
@@ -101,12 +102,11 @@ def _behind_none(
 def turned(attention: Attention, rotation: Rotation, product: Tensor, tables: Tables) -> Projected:
     """q, k and v of one product, behind norms and rotation."""
     q_norm, k_norm, dim = attention.q_norm, attention.k_norm, attention.head_dim
-    widths = [dim * heads for heads in (attention.heads, attention.kv_heads, attention.kv_heads)]
-    q, k, v = torch.split(product, widths, dim=-1)
     is_whole = attention.has_whole_norms
+    heads = product.view(*product.shape[:-1], -1, dim)
+    q, k, v = heads.split_with_sizes([attention.heads, attention.kv_heads, attention.kv_heads], -2)
     if q_norm is not None and k_norm is not None and is_whole:
-        q, k = normed(q_norm, q), normed(k_norm, k)
-    q, k, v = (each.view(*each.shape[:-1], -1, dim) for each in (q, k, v))
+        q, k = (normed(norm, each.flatten(-2)).view(each.shape) for norm, each in ((q_norm, q), (k_norm, k)))
     if q_norm is None or k_norm is None or is_whole:
         return *rotated(rotation, q, k, tables), v
     if "centred" not in (q_norm.form, k_norm.form) and rotation == "halves" and tables.width == dim:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fusec import ops
+from fusec.models.recorded import is_recorded
 
 Rotation = Literal["halves", "neighbours", "neighbours_of_halves", "none"]
 
@@ -22,10 +23,16 @@ class Tables:
 
     __slots__ = ("cos", "rows", "sin")
 
+    rows: Tensor | None
+
     def __init__(self, x: Tensor, cos: Tensor, sin: Tensor) -> None:
         self.cos, self.sin = cos.flatten(0, -2), sin.flatten(0, -2)
         shared = cos.ndim == 2 or cos.shape[0] == 1
-        self.rows = None if shared else _rows(x.shape[0], x.shape[1], x.device)
+        if shared:
+            self.rows = None
+        else:
+            make = _numbers if is_recorded(x) else _kept_numbers
+            self.rows = make(x.shape[0], x.shape[1], x.device)
 
     @property
     def width(self) -> int:
@@ -50,13 +57,6 @@ def rotated(how: Rotation, q: Tensor, k: Tensor, tables: Tables) -> tuple[Tensor
         cos, sin = tables.once(how)
     turned: tuple[Tensor, Tensor] = op(q, k, cos, sin, rows)
     return turned
-
-
-def _rows(batch: int, length: int, device: torch.device) -> Tensor:
-    # Whether a graph is captured is asked behind the first condition: the question itself would break a traced graph.
-    if torch.compiler.is_compiling() or (device.type == "cuda" and torch.cuda.is_current_stream_capturing()):
-        return _numbers(batch, length, device)
-    return _kept_numbers(batch, length, device)
 
 
 def _numbers(batch: int, length: int, device: torch.device) -> Tensor:

@@ -115,7 +115,7 @@ def test_a_dry_run_changes_nothing(device: torch.device) -> None:
     # How many launches there were before is a matter of transformers, and of how it attends.
     assert re.sub(r"\b\d+(?= launches| now| ->)|(?<=-> )\d+", "N", re.sub(" +", " ", str(report))).splitlines() == [
         "would be computed by fusec, N launches for a token before and N now:",
-        " 2 LlamaDecoderLayer N -> N rmsnorm_linear, rope_qk, linear_add_rmsnorm, fused_gated_mlp, linear_residual",
+        " 2 LlamaDecoderLayer N -> N qkv_rope, linear_add_rmsnorm, fused_gated_mlp, linear_residual",
         " 1 LlamaRMSNorm N -> N rmsnorm",
     ]
     assert report.after < report.before
