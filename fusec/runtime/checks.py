@@ -156,8 +156,6 @@ class Checker:
         """That `dim` parameter `name`, if given, equals the extent of its axis. Raises `ShapeMismatchError`."""
         if given is None:
             return
-        if isinstance(given, bool) or not isinstance(given, int | torch.SymInt):
-            raise ArgumentError(f"{self._op}: `{name}` should be an int or None, but is {given!r}", name, int, given)
         _require(
             given == solved,
             ShapeMismatchError(
@@ -246,7 +244,11 @@ def real(op: str, name: str, value: object) -> float:
     if isinstance(value, torch.SymFloat | torch.SymInt):
         return value  # type: ignore[return-value]  # stands for a float while a call is traced
     if isinstance(value, Real) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            message = f"{op}: `{name}` should fit a float of 64 bits, but is beyond all of them"
+            raise NumericalOverflowError(message, name, float, value) from None
     raise ArgumentError(f"{op}: `{name}` should be a number, but is {_describe(value)}", name, float, value)
 
 
@@ -264,6 +266,19 @@ def integer(op: str, name: str, value: object, bits: int) -> int:
         message = f"{op}: `{name}` should fit {bits} bits, but is {number}"
         raise NumericalOverflowError(message, name, (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1), number)
     return number
+
+
+def extent(op: str, name: str, value: object, optional: bool) -> None:
+    """That the argument `name` may be the size of an axis, or None where it is `optional`.
+
+    Raises `ArgumentError`, `ChoiceError` for a negative one, or `NumericalOverflowError`.
+    """
+    if isinstance(value, torch.SymInt) or (optional and value is None):
+        return
+    if optional and (isinstance(value, bool) or not isinstance(value, Integral)):
+        raise ArgumentError(f"{op}: `{name}` should be an int or None, but is {_describe(value)}", name, int, value)
+    if integer(op, name, value, 64) < 0:
+        raise ChoiceError(f"{op}: `{name}` should be at least 0, but is {value}", name, "at least 0", value)
 
 
 def flag(op: str, name: str, value: object) -> bool:

@@ -22,12 +22,14 @@ def watched() -> bool:
     )
 
 
-def plain(tensors: tuple[torch.Tensor | None, ...]) -> bool:
-    """Whether the tensors hold their data as their strides say, and no gradient or trace will be asked for.
+def recorded() -> bool:
+    """Whether `torch.jit.trace` records the call, which makes tensors of sizes. Too slow to ask for in every call."""
+    return _get_tracing_state() is not None
 
-    `torch.jit.trace` makes tensors of sizes meanwhile, and is too slow to ask for in every call.
-    """
-    if _get_tracing_state() is not None:
+
+def plain(tensors: tuple[torch.Tensor | None, ...]) -> bool:
+    """Whether the tensors hold their data as their strides say, and no gradient or trace will be asked for."""
+    if recorded():
         return False
     differentiated = torch.is_grad_enabled()
     for tensor in tensors:

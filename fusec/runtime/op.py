@@ -14,7 +14,8 @@ from fusec.ir.host.plans import Plans
 from fusec.runtime import cast
 from fusec.runtime.bytes import has_bytes, of_bytes, typed
 from fusec.runtime.cache import BoundedCache
-from fusec.runtime.dispatch import plain, watched
+from fusec.runtime.checks import extent
+from fusec.runtime.dispatch import plain, recorded, watched
 from fusec.runtime.errors import ArgumentError, ScatteredRowsError, ShapeMismatchError, UnsupportedDtypeError
 from fusec.runtime.explain.asked import Asked
 from fusec.runtime.explain.report import Report, report
@@ -62,7 +63,8 @@ class Op:
         function: Any = None,
     ) -> None:
         self.name = schema.partition("(")[0]
-        self._declared = [argument.split() for argument in _arguments(schema)[:tensors]]
+        declared = [argument.split() for argument in _arguments(schema)]
+        self._declared, self._declared_settings = declared[:tensors], declared[tensors + scalars :]
         self._tensors = slice(tensors)
         self._scalars = slice(tensors, tensors + scalars)
         self._settings = slice(tensors + scalars, None)
@@ -89,6 +91,7 @@ class Op:
                 if addresses is not None:
                     return recent.plan.run(tensors, scalars, addresses)
             self._require_tensors(tensors)
+            self._require_settings(tensors, settings)
             if plain(tensors):
                 return self._find(tensors, settings)(tensors, scalars)
         results: Results = self.operator(*tensors, *scalars, *settings)
@@ -107,6 +110,21 @@ class Op:
                 advice = advice if value.is_nested else f"pass {name}.to_dense()"
                 message = f"{self.name}: `{name}` should be a dense tensor, but is {what}; {advice}"
                 raise ArgumentError(message, name, torch.strided, value.layout)
+            if value is not None and "!" in kind and value.is_neg():
+                message = (
+                    f"{self.name}: `{name}` is written in place, but it is a view whose numbers PyTorch negates when "
+                    f"it reads them; pass {name}.resolve_neg()"
+                )
+                raise ArgumentError(message, name, "numbers as they lie", "negated ones")
+
+    def _require_settings(self, tensors: Tensors, settings: Settings) -> None:
+        """That every setting is of the kind that is declared: before it is looked up, and before PyTorch tells."""
+        for (kind, name), value in zip(self._declared_settings, settings, strict=True):
+            if kind in ("SymInt", "SymInt?"):
+                if not recorded():
+                    extent(self.name, name, value, optional=kind.endswith("?"))
+            elif not isinstance(value, _KINDS[kind]):
+                self._extents(*tensors, *settings)  # which knows what it may be
 
     def _solved(self, *arguments: Any) -> tuple[Any, ...]:
         """The extents of a call that fits. An op that this is an overload of may need fewer tensors."""
@@ -276,6 +294,9 @@ class Op:
                     return found(other)
             raise
 
+
+_KINDS = {"str": str, "ScalarType": torch.dtype}
+"""What a setting is in Python, by its kind in a schema; the size of an axis may be more than one."""
 
 _BY_OPERATOR: dict[Any, Op] = {}
 

@@ -90,7 +90,39 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[FusecError], str]] = {
     "dim of the wrong kind": (
         lambda: rope_like(X, W, COS, COS, num_heads="3"),  # type: ignore[arg-type]
         ArgumentError,
-        "rope_like: `num_heads` should be an int or None, but is '3'",
+        "rope_like: `num_heads` should be an int or None, but is '3' (str)",
+    ),
+    "dim below nothing": (
+        lambda: rope_like(X, W, COS, COS, num_heads=-3),
+        ChoiceError,
+        "rope_like: `num_heads` should be at least 0, but is -3",
+    ),
+    "dim as a tensor": (
+        lambda: rope_like(X, W, COS, COS, num_heads=torch.tensor(3)),  # type: ignore[arg-type]
+        ArgumentError,
+        "rope_like: `num_heads` should be an int or None, but is a tensor; pass a Python number, for instance "
+        "value.item()",
+    ),
+    "a choice that cannot be looked up": (
+        lambda: rope_like(X, W, COS, COS, activation=["relu"]),  # type: ignore[arg-type]
+        ChoiceError,
+        "rope_like: `activation` should be one of 'none', 'relu', but is ['relu']",
+    ),
+    "no choice where a gradient may be asked for": (
+        lambda: rope_like(X.clone().requires_grad_(), W, COS, COS, activation=3),  # type: ignore[arg-type]
+        ChoiceError,
+        "rope_like: `activation` should be one of 'none', 'relu', but is 3",
+    ),
+    "a number that no float holds": (
+        lambda: rmsnorm(X, W, 10**400),
+        NumericalOverflowError,
+        "rmsnorm: `eps` should fit a float of 64 bits, but is beyond all of them",
+    ),
+    "negated tensor written in place": (
+        lambda: accumulate(torch._neg_view(W), W, 1.0, 1),
+        ArgumentError,
+        "accumulate: `total` is written in place, but it is a view whose numbers PyTorch negates when it reads them; "
+        "pass total.resolve_neg()",
     ),
     "no whole number of heads": (
         lambda: rope_like(X, W, COS[:, :5], COS[:, :5]),
