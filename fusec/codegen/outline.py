@@ -1,17 +1,20 @@
 """Outline: what several kernels of a file do is one function of the file, called instead of written again.
 
 A kernel is whole only as text, when its skeleton has its statements. So equal is what is the same text but for the
-names of variables: runs of statements of one block. Triton inlines functions, and what is compiled does not change.
+names of variables: runs of statements of one block. Where runs differ in places as well (where a tensor is read, along
+which dimension a vector lies, with which hint), these are arguments: `d[None, :] + D // 2`. Triton inlines functions,
+and what is compiled does not change.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import lru_cache
 
+from fusec.codegen.places import Place, pieces, with_names
 from fusec.codegen.variables import LOOP, reads, targets, tokens
 from fusec.codegen.wrap import wrapped
 
@@ -56,12 +59,19 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """Statements of a kernel that stand one after another in a block: the lines from `start` to `end`."""
+    """Statements of a kernel that stand one after another in a block: the lines from `start` to `end`.
+
+    Its `names` are its variables, and its places where these `differ` between runs.
+    """
 
     kernel: str
     start: int
     end: int
     names: tuple[str, ...]
+    differ: bool
+
+    def of(self, kernels: Mapping[str, Body]) -> tuple[str, ...]:
+        return kernels[self.kernel].lines[self.start : self.end]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,20 +125,47 @@ def _runs(name: str, lines: tuple[str, ...], compile_time: frozenset[str]) -> li
     found: list[tuple[_Run, int]] = []
     for block in _blocks(lines, 0, len(lines)):
         for place, (start, _) in enumerate(block):
-            indent, form, numbers = _indent(lines[start]), 0, dict[str, int]()
+            forms = [_Form(compile_time, differ) for differ in (False, True)]
             for first, end in block[place : place + LONGEST]:
-                for line in lines[first:end]:
-                    shape: list[object] = [form, _indent(line) - indent]
-                    for token, is_name in tokens(line):
-                        shape.append(
-                            (numbers.setdefault(token, len(numbers)), token in compile_time) if is_name else token
-                        )
-                    form = hash(tuple(shape))
                 if any(word in line for line in lines[first:end] for word in _OPAQUE):
                     break
+                forms = [form for form in forms if form.takes(lines[first:end], _indent(lines[start]))]
                 if end - start > 2:
-                    found.append((_Run(name, start, end, tuple(numbers)), form))
+                    own = (form for form in forms if not form.differ or form.has_places)
+                    found += ((_Run(name, start, end, tuple(form.numbers), form.differ), form.hash) for form in own)
     return found
+
+
+class _Form:
+    """What runs have in common that are the same but for names, and for places where these `differ`."""
+
+    def __init__(self, compile_time: frozenset[str], differ: bool) -> None:
+        self.differ, self.has_places = differ, False
+        self.hash = hash(differ)
+        self.numbers: dict[str, int] = {}
+        self._compile_time = compile_time
+        self._made: set[str] = set()
+        self._placed: set[str] = set()
+
+    def takes(self, lines: Sequence[str], indent: int) -> bool:
+        """Add a statement, unless it changes what a place before it goes by."""
+        for line in lines:
+            given = targets(line)
+            if not given.isdisjoint(self._placed):
+                return False
+            self._made |= given
+            words = pieces(line, frozenset(self._made)) if self.differ else tokens(line)
+            self.hash = hash((self.hash, _indent(line) - indent, *map(self._word, words)))
+        return True
+
+    def _word(self, piece: Place | tuple[str, bool]) -> object:
+        if isinstance(piece, Place):
+            self._placed |= piece.names
+            self.has_places |= not piece.is_name
+            fixed = piece.names <= self._compile_time
+            return self.numbers.setdefault(piece.text, len(self.numbers)), fixed
+        token, is_name = piece
+        return (self.numbers.setdefault(token, len(self.numbers)), token in self._compile_time) if is_name else token
 
 
 def _blocks(lines: Sequence[str], start: int, end: int) -> Iterator[list[tuple[int, int]]]:
@@ -173,29 +210,30 @@ def _shared(kernels: Mapping[str, Body], runs: tuple[_Run, ...]) -> _Shared | No
             return None
         inputs |= {run.names.index(name) for name in found[0]}
         results |= {run.names.index(name) for name in found[1]}
+    first = runs[0]
+    lines = first.of(kernels)
     if len(inputs) > MOST_INPUTS or not 0 < len(results) <= MOST_RESULTS:
         return None
-    first = runs[0]
-    lines = kernels[first.kernel].lines[first.start : first.end]
     if any(first.names[number] in _places(lines) for number in results):
         return None
-    if any(first.names[number] in _LOOPS for number in inputs):
+    if any(name in _LOOPS for number in inputs for name, _ in tokens(first.names[number])):
         return None
     ordered = sorted(inputs, key=lambda number: (_kind(kernels[first.kernel], first.names[number]), number))
     shared = _Shared(runs, tuple(ordered), tuple(sorted(results)), 0)
     calls = sum(_length([_call(run, shared, "_a_function_name")]) for run in runs)
-    length = _length(kernels[runs[0].kernel].lines[runs[0].start : runs[0].end])
-    head = _length([f"def _a_function_name({', '.join(runs[0].names[number] for number in shared.inputs)}):"])
-    gain = length * len(runs) - calls - length - head - (5 if results else 4)
+    length = sum(_length(run.of(kernels)) for run in runs)
+    function = _function(kernels, shared, frozenset())
+    head = _length([f"def _a_function_name({', '.join(function.parameters)}):"])
+    gain = length - calls - _length(function.body) - head - 4
     return _Shared(runs, shared.inputs, shared.results, gain)
 
 
 def _kind(body: Body, name: str) -> int:
     """Where a parameter stands: values first, then pointers, numbers, strides, and what is known at compile time."""
+    if name.startswith('"') or name in body.compile_time:
+        return 4
     if name not in body.parameters:
         return 0
-    if name in body.compile_time:
-        return 4
     return 1 if name.endswith("_ptr") else 3 if "_stride_" in name else 2
 
 
@@ -204,7 +242,7 @@ def _interface(body: Body, run: _Run) -> tuple[set[str], set[str]] | None:
 
     What only a loop assigns is not there behind it, unless it was there before.
     """
-    inside = body.lines[run.start : run.end]
+    inside, places = _lines(body, run)
     inputs, made, surely = set[str](), set[str](), set[str]()
     loops: list[int] = []
     branches: list[int] = []
@@ -227,7 +265,8 @@ def _interface(body: Body, run: _Run) -> tuple[set[str], set[str]] | None:
             looped |= given
         elif line.lstrip().startswith(("if ", "elif ", "else:")):
             branches.append(depth)
-    within, every = Counter(name for line in inside for name in reads(line)), _readers(body)
+    own = body.lines[run.start : run.end]
+    within, every = Counter(name for line in own for name in reads(line)), _readers(body)
     read = {name for name in made if every[name] > within[name]}
     results = surely & read
     doubtful = (looped | branched) - surely
@@ -242,7 +281,13 @@ def _interface(body: Body, run: _Run) -> tuple[set[str], set[str]] | None:
             results.add(name)
         elif name in read and any("static_range" in line for line in inside):
             return None
-    return inputs, results
+    return {places.get(name, name) for name in inputs}, results
+
+
+def _lines(body: Body, run: _Run) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The lines of a run, whose places have names where they differ, and what these stand for."""
+    lines = body.lines[run.start : run.end]
+    return with_names(lines) if run.differ else (lines, {})
 
 
 @lru_cache(maxsize=64)
@@ -275,26 +320,51 @@ def _in_every_case(lines: Sequence[str], name: str) -> bool:
     return any(line.lstrip() == "else:" for line in lines) and sum(name in targets(line) for line in lines) == heads
 
 
-def _function(kernels: Mapping[str, Body], shared: _Shared, taken: set[str]) -> Function:
+def _function(kernels: Mapping[str, Body], shared: _Shared, taken: Set[str]) -> Function:
     first = shared.runs[0]
     body = kernels[first.kernel]
-    lines = body.lines[first.start : first.end]
+    lines, places = _lines(body, first)
     indent = _indent(lines[0])
+    named = _parameters(lines, places)
     results = [first.names[number] for number in shared.results]
-    text = [*(line[indent:] for line in lines), f"return {', '.join(results)}"]
-    parameters = (first.names[number] for number in shared.inputs)
+    text = [*(_renamed(line[indent:], named) for line in lines), f"return {', '.join(results)}"]
+    given = {text: named[name] for name, text in places.items()}
+    parameters = [
+        (first.names[number], given.get(first.names[number], first.names[number])) for number in shared.inputs
+    ]
     stem = _common_stem([run.names[shared.results[-1]] for run in shared.runs])
+    words = dict.fromkeys(" and ".join(f"`{run.names[number]}`" for number in shared.results) for run in shared.runs)
     name = f"_{stem}"
     name = f"{name}_{first.kernel.rpartition('_')[2]}" if name in taken else name
     while name in taken:
         name += "_"
-    words = dict.fromkeys(" and ".join(f"`{run.names[number]}`" for number in shared.results) for run in shared.runs)
+    fixed = {own for text, own in parameters if text.startswith('"') or text in body.compile_time}
+    typed = (f"{own}: tl.constexpr" if own in fixed else own for _, own in parameters)
     return Function(
         name,
-        tuple(f"{each}: tl.constexpr" if each in body.compile_time else each for each in parameters),
+        tuple(typed),
         f"Makes {' or '.join(words) if len(words) < 3 else f'one `{stem}`'}.",
         tuple(text),
     )
+
+
+def _parameters(lines: Sequence[str], places: Mapping[str, str]) -> dict[str, str]:
+    """A parameter for each place, called as what it goes by first."""
+    taken = {token for line in lines for token, _ in tokens(line)}
+    found: dict[str, str] = {}
+    for name, text in places.items():
+        stem = "EVICT" if text.startswith('"') else next(token for token, is_name in tokens(text) if is_name)
+        own, number = stem, 1
+        while own in taken:
+            number += 1
+            own = f"{stem}_{number}"
+        taken.add(own)
+        found[name] = own
+    return found
+
+
+def _renamed(line: str, names: Mapping[str, str]) -> str:
+    return re.sub(r"\bplace\d+\b", lambda found: names.get(found[0], found[0]), line)
 
 
 def _common_stem(names: list[str]) -> str:

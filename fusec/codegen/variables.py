@@ -27,12 +27,19 @@ def free(lines: Iterable[str]) -> tuple[str, ...]:
 @cache
 def tokens(line: str) -> tuple[tuple[str, bool], ...]:
     """The words of a line, and whether each is the name of a variable: no attribute, keyword or function."""
+    return tuple((token, is_name) for _, token, is_name in placed_tokens(line))
+
+
+@cache
+def placed_tokens(line: str) -> tuple[tuple[int, str, bool], ...]:
+    """The same, with the column at which each begins."""
     found = []
     for match in _TOKEN.finditer(line):
         token, before, after = match[0], line[match.start() - 1 : match.start()], line[match.end() : match.end() + 2]
         is_other = after[:1] == "(" or (after[:1] == "=" and after != "==")
         is_word = token[0].isalpha() or token[0] == "_"
-        found.append((token, is_word and token not in _FIXED and before != "." and not is_other))
+        is_name = is_word and token not in _FIXED and before != "." and not is_other
+        found.append((match.start(), token, is_name))
     return tuple(found)
 
 

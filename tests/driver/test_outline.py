@@ -12,6 +12,7 @@ import pytest
 
 from fusec.codegen import outline
 from fusec.codegen.outline import Body, Function, outlined
+from fusec.codegen.places import Place, pieces
 from fusec.codegen.variables import reads
 
 PARAMETERS = ("a", "b", "c", "FLAG")
@@ -169,3 +170,55 @@ def test_kernels_twice_as_long_take_no_more_than_twice_as_much(monkeypatch: pyte
 
     short, long = lines_read(80), lines_read(160)
     assert 0 < long < 2.6 * short
+
+
+def reading(place: str, made: str) -> tuple[str, ...]:
+    """Twelve statements that read at a place, of which some go by what one of them makes."""
+    lines = [f"own = a + {made}", "x0 = own"]
+    at_place = (place if at == 6 else "own" for at in range(12))
+    lines += [
+        f"x{at} = x{at - 1} * {at} + load(c + {where} * c_stride_N) - {made}" for at, where in enumerate(at_place) if at
+    ]
+    return (*lines, "store(x11, own)")
+
+
+def test_places_of_tensors_are_arguments() -> None:
+    """What is read at other places is one function, which is told these: not those that go by what it makes."""
+    parameters = ("a", "b", "c", "c_stride_N", "FLAG")
+    places = {"k": "b", "l": "(b + 2 * a)", "m": "(a + tl.cast(b, INDEX))"}
+    before = {name: Body(reading(place, "b"), parameters, frozenset({"FLAG"})) for name, place in places.items()}
+    after, (function,) = outlined(before, frozenset())
+    for name, place in places.items():
+        (call,) = (line for line in after[name].lines if f" {function.name}(" in line)
+        assert place.removeprefix("(").removesuffix(")") in call
+    space = {"load": lambda at: at * at, "tl": type("tl", (), {"cast": lambda value, _: value}), "INDEX": None}
+    for name, body in before.items():
+        found = []
+        for bodies, functions in ((before, ()), (after, (function,))):
+            kept: list[tuple[int, ...]] = []
+            scope = {**space, "store": lambda *values, kept=kept: kept.append(values)}
+            for head, lines in [
+                *((f"{each.name}({', '.join(each.parameters)})", each.body) for each in functions),
+                (f"{name}({', '.join(body.parameters)})", bodies[name].lines),
+            ]:
+                exec(f"def {head}:\n" + "\n".join(f"    {line}" for line in lines), scope)
+            scope[name](3, 5, 7, 11, False)
+            found.append(kept)
+        assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    ("line", "made", "found"),
+    [
+        ("x = tl.load(x_row + d[None, :] * x_stride_D, mask=m)", "", ["d[None, :]"]),
+        ("x = tl.load(x_row[:, None] + (d[None, :] + D) * x_stride_D)", "", ["x_row[:, None]", "d[None, :] + D"]),
+        ("x = tl.load(x_row[:, None] + (d[None, :] + D) * x_stride_D)", "d", ["x_row[:, None]"]),
+        ("x = tl.load(p + (d + tl.cast(D, INDEX) * H) * x_stride_D, eviction_policy=\"evict_last\")", "",
+         ["d + tl.cast(D, INDEX) * H", '"evict_last"']),
+        ("x = tl.load(p + f(d) * x_stride_D) + y[None]", "", ["y[None]"]),
+        ("p = x_ptr + hq * D * x_stride_D", "", []),
+    ],
+)  # fmt: skip
+def test_places_in_a_line(line: str, made: str, found: list[str]) -> None:
+    told = [each.text for each in pieces(line, frozenset(made)) if isinstance(each, Place) and not each.is_name]
+    assert told == found
