@@ -184,9 +184,9 @@ def reading(place: str, made: str) -> tuple[str, ...]:
 
 def test_places_of_tensors_are_arguments() -> None:
     """What is read at other places is one function, which is told these: not those that go by what it makes."""
-    parameters = ("a", "b", "c", "c_stride_N", "FLAG")
-    places = {"k": "b", "l": "(b + 2 * a)", "m": "(a + tl.cast(b, INDEX))"}
-    before = {name: Body(reading(place, "b"), parameters, frozenset({"FLAG"})) for name, place in places.items()}
+    parameters = ("a", "b", "c", "d", "c_stride_N")
+    places = {"k": "d", "l": "(d + 2 * a)", "m": "(a + tl.cast(d, INDEX))"}
+    before = {name: Body(reading(place, "b"), parameters, frozenset()) for name, place in places.items()}
     after, (function,) = outlined(before, frozenset())
     for name, place in places.items():
         (call,) = (line for line in after[name].lines if f" {function.name}(" in line)
@@ -202,7 +202,7 @@ def test_places_of_tensors_are_arguments() -> None:
                 (f"{name}({', '.join(body.parameters)})", bodies[name].lines),
             ]:
                 exec(f"def {head}:\n" + "\n".join(f"    {line}" for line in lines), scope)
-            scope[name](3, 5, 7, 11, False)
+            scope[name](3, 5, 7, 11, 13)
             found.append(kept)
         assert found[0] == found[1]
 
