@@ -107,14 +107,9 @@ def _adds(op: str) -> bool:
 def _summed(nodes: tuple[FlowNode, ...], arg: NodeId) -> str:
     """What a sum is of."""
     expr = nodes[arg].expr
-    if isinstance(expr, Elementwise) and _multiplies(expr.op):
+    if isinstance(expr, Elementwise) and ELEMENTWISE[expr.op].multiplies:
         return "sum_of_squares" if len(set(expr.args)) == 1 else "product"
     return "total"
-
-
-def _multiplies(op: str) -> bool:
-    own = ELEMENTWISE[op]
-    return own.arity == 2 and own.is_product and not own.is_quotient
 
 
 def _made(nodes: tuple[FlowNode, ...], op: str, args: tuple[NodeId, ...]) -> str:
@@ -122,9 +117,9 @@ def _made(nodes: tuple[FlowNode, ...], op: str, args: tuple[NodeId, ...]) -> str
     own = ELEMENTWISE[op]
     if own.selects:
         return _word(nodes, args[-1])
-    if _multiplies(op):
+    if ELEMENTWISE[op].multiplies:
         first = nodes[args[0]].expr
-        while isinstance(first, Elementwise) and _multiplies(first.op):
+        while isinstance(first, Elementwise) and ELEMENTWISE[first.op].multiplies:
             first = nodes[first.args[0]].expr
         return f"scaled_{first.param}" if isinstance(first, Load) else "scaled"
     return own.noun or op

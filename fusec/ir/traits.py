@@ -113,6 +113,11 @@ class ElementwiseOp:
         return self.is_product and self.scaling.each == (Fraction(1), Fraction(-1))
 
     @property
+    def multiplies(self) -> bool:
+        """Whether it is the product of two operands."""
+        return self.arity == 2 and self.is_product and not self.is_quotient
+
+    @property
     def is_sum(self) -> bool:
         """Whether it adds two operands."""
         return self.linear == (1, 1)

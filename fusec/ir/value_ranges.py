@@ -124,7 +124,7 @@ class ValueRanges:
     def _operation(self, expr: Elementwise, found: Range) -> Range:
         """The range with what follows from operands that are the same, or one the extreme of the other."""
         op = ELEMENTWISE[expr.op]
-        if op.is_product and op.arity == 2 and not op.is_quotient and expr.args[0] == expr.args[1]:
+        if op.multiplies and expr.args[0] == expr.args[1]:
             return replace(found, low=max(found.low, type(found.low)(0)), below=False)
         side = self._beside_extreme(expr)
         if side:

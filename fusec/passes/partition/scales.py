@@ -158,7 +158,7 @@ def _factor(graph: Graph, node: NodeId, read: Readers) -> tuple[NodeId, NodeId] 
     match read[node]:
         case [int(reader)]:
             expr = graph.nodes[reader].expr
-            if isinstance(expr, Elementwise) and ELEMENTWISE[expr.op].is_product and len(expr.args) == 2:
+            if isinstance(expr, Elementwise) and ELEMENTWISE[expr.op].multiplies:
                 (factor,) = (arg for arg in expr.args if arg != node) if len(set(expr.args)) == 2 else (node,)
                 return (reader, factor) if factor != node else None
     return None

@@ -27,7 +27,7 @@ def library(flow: Flow) -> Library | str:
     number = value.arg if isinstance(value, Cast) and value.dtype == store.element else store.value
     number, terms = _behind(flow, number, "is_sum")
     number, groups = _summed(flow, number)
-    number, factors = _behind(flow, number, "is_product")
+    number, factors = _behind(flow, number, "multiplies")
     dot = flow.nodes[number].expr
     if not isinstance(dot, Dot):
         return "it is more than a dot"
