@@ -102,7 +102,7 @@ def _best(kernels: Mapping[str, Body]) -> _Shared | None:
     for name, body in kernels.items():
         for run, form in _runs(name, body.lines, body.compile_time):
             alike.setdefault(form, []).append(run)
-    groups = [runs for runs in map(_apart, alike.values()) if len(runs) > 1]
+    groups = [runs for runs in map(_apart, alike.values()) if len(runs) > 1 and _is_apart(runs)]
     heights = {name: [_length([line]) for line in body.lines] for name, body in kernels.items()}
     most = [_most(heights, runs) for runs in groups]
     best: _Shared | None = None
@@ -131,8 +131,7 @@ def _runs(name: str, lines: tuple[str, ...], compile_time: frozenset[str]) -> li
                     break
                 forms = [form for form in forms if form.takes(lines[first:end], _indent(lines[start]))]
                 if end - start > 2:
-                    own = (form for form in forms if not form.differ or form.has_places)
-                    found += ((_Run(name, start, end, tuple(form.numbers), form.differ), form.hash) for form in own)
+                    found += ((_Run(name, start, end, tuple(form.numbers), form.differ), form.hash) for form in forms)
     return found
 
 
@@ -140,7 +139,7 @@ class _Form:
     """What runs have in common that are the same but for names, and for places where these `differ`."""
 
     def __init__(self, compile_time: frozenset[str], differ: bool) -> None:
-        self.differ, self.has_places = differ, False
+        self.differ = differ
         self.hash = hash(differ)
         self.numbers: dict[str, int] = {}
         self._compile_time = compile_time
@@ -161,7 +160,6 @@ class _Form:
     def _word(self, piece: Place | tuple[str, bool]) -> object:
         if isinstance(piece, Place):
             self._placed |= piece.names
-            self.has_places |= not piece.is_name
             fixed = piece.names <= self._compile_time
             return self.numbers.setdefault(piece.text, len(self.numbers)), fixed
         token, is_name = piece
@@ -193,6 +191,11 @@ def _apart(runs: list[_Run]) -> tuple[_Run, ...]:
         if not any(one.kernel == run.kernel and one.start < run.end and run.start < one.end for one in kept):
             kept.append(run)
     return tuple(kept)
+
+
+def _is_apart(runs: tuple[_Run, ...]) -> bool:
+    """Whether runs are no others than those that are the same in their places, too."""
+    return not runs[0].differ or any(not name.isidentifier() for run in runs for name in run.names)
 
 
 def _most(heights: Mapping[str, Sequence[int]], runs: tuple[_Run, ...]) -> int:
