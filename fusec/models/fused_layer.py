@@ -42,9 +42,11 @@ class FusedLayer:
             kwargs.update(zip(self._named[1:], args, strict=False))
         if self._is_watched():
             return self.original(hidden_states, **kwargs)
-        tables = Tables(hidden_states, *kwargs["position_embeddings"])
+        tables = Tables(*kwargs["position_embeddings"])
         alone = normed(layer.before, hidden_states) if layer.before is not None and layer.is_parallel else None
-        q, k, v = self.projected(hidden_states if alone is None else alone, tables)
+        q, k, v = self.projected(tables.joined(hidden_states if alone is None else alone), tables)
+        if tables.of_their_own:
+            q, k, v = (tables.parted(each, hidden_states.shape[0]) for each in (q, k, v))
         attended = self._attend(q, k, v, kwargs)
         if alone is not None:
             return self.expanded(alone, self.out_added(attended, hidden_states))

@@ -20,7 +20,10 @@ NAMES = {"plain": "plain", "unit_offset": "unit_offset", "centred": "layer"}
 
 
 def projected(layer: Layer, rotation: Rotation, x: Tensor, tables: Tables, has_one_norm: bool) -> Projected:
-    """q, k and v, [B, S, heads, D], the first two rotated, of x behind the norm in front if nobody has computed it."""
+    """q, k and v, [B, S, heads, D], the first two rotated, of x behind the norm in front if nobody has computed it.
+
+    Token s of every sequence takes row s of the tables, as it does where ops are given no positions.
+    """
     attention, before = layer.attention, None if layer.is_parallel else layer.before
     weight, bias = attention.projection.both()
     if has_one_norm and not _is_better_in_parts(attention, rotation, x, tables):
@@ -59,21 +62,21 @@ def _behind(
 ) -> Projected | None:
     """All of it in one op, if there is one."""
     dim, kv_heads, is_full = attention.head_dim, attention.kv_heads, tables.width == attention.head_dim
-    gain, rows, form = before.weight, tables.rows, NAMES[before.form]
+    gain, form = before.weight, NAMES[before.form]
     found: Projected | None = None
     cos, sin = tables.cos, tables.sin
     if attention.q_norm is not None and attention.k_norm is not None:
         if not attention.has_whole_norms and rotation == "halves" and is_full:
             gains = attention.q_norm.weight, attention.k_norm.weight
-            found = ops.qkv_norm_rope(x, gain, weight, *gains, cos, sin, kv_heads, rows, bias, before.eps, form)
+            found = ops.qkv_norm_rope(x, gain, weight, *gains, cos, sin, kv_heads, None, bias, before.eps, form)
     elif rotation == "halves" and is_full:
-        found = ops.qkv_rope(x, gain, weight, cos, sin, kv_heads, rows, bias, before.eps, form)
+        found = ops.qkv_rope(x, gain, weight, cos, sin, kv_heads, None, bias, before.eps, form)
     elif rotation == "halves":
-        found = ops.qkv_rope_partial(x, gain, weight, cos, sin, kv_heads, dim, rows, bias, before.eps, form)
+        found = ops.qkv_rope_partial(x, gain, weight, cos, sin, kv_heads, dim, None, bias, before.eps, form)
     elif rotation != "none":
         cos, sin = tables.once(rotation)
         found = ops.qkv_rope_interleaved(
-            x, gain, weight, *tables.once(rotation), kv_heads, dim, rows, bias, before.eps, form
+            x, gain, weight, *tables.once(rotation), kv_heads, dim, None, bias, before.eps, form
         )
     return found
 
@@ -86,14 +89,12 @@ def _behind_none(
         return None
     q_norm, k_norm = attention.q_norm, attention.k_norm
     if q_norm is None or k_norm is None:
-        found: Projected = ops.linear_qkv_rope(
-            *(x, weight, tables.cos, tables.sin, attention.kv_heads, tables.rows, bias)
-        )
+        found: Projected = ops.linear_qkv_rope(*(x, weight, tables.cos, tables.sin, attention.kv_heads, None, bias))
         return found
     if not attention.has_whole_norms or q_norm.form == "centred":
         return None
     found = ops.linear_qkv_norm_rope(
-        *(x, weight, q_norm.weight, k_norm.weight, tables.cos, tables.sin, tables.rows, bias),
+        *(x, weight, q_norm.weight, k_norm.weight, tables.cos, tables.sin, None, bias),
         *(q_norm.eps, NAMES[q_norm.form]),
     )
     return found
@@ -111,6 +112,6 @@ def turned(attention: Attention, rotation: Rotation, product: Tensor, tables: Ta
         return *rotated(rotation, q, k, tables), v
     if "centred" not in (q_norm.form, k_norm.form) and rotation == "halves" and tables.width == dim:
         gains = q_norm.gain, k_norm.gain
-        q, k = ops.qk_norm_rope(q, k, *gains, tables.cos, tables.sin, tables.rows, q_norm.eps)
+        q, k = ops.qk_norm_rope(q, k, *gains, tables.cos, tables.sin, None, q_norm.eps)
         return q, k, v
     return *rotated(rotation, normed(q_norm, q), normed(k_norm, k), tables), v

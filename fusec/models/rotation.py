@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from fusec import ops
-from fusec.models.recorded import is_recorded
 
 Rotation = Literal["halves", "neighbours", "neighbours_of_halves", "none"]
 
@@ -19,20 +16,24 @@ the tables of `halves` (GLM); and layers that do not rotate."""
 
 
 class Tables:
-    """Cosines and sines of the tokens of a call, [P, R], and the row that each token takes, where it is not its own."""
+    """Cosines and sines of the tokens of a call, [P, R], where token s of every sequence takes row s.
 
-    __slots__ = ("cos", "rows", "sin")
+    Where sequences have positions `of_their_own`, all tokens are one sequence to the ops, and no row is looked up.
+    """
 
-    rows: Tensor | None
+    __slots__ = ("cos", "of_their_own", "sin")
 
-    def __init__(self, x: Tensor, cos: Tensor, sin: Tensor) -> None:
+    def __init__(self, cos: Tensor, sin: Tensor) -> None:
+        self.of_their_own = cos.ndim > 2 and cos.shape[0] != 1
         self.cos, self.sin = cos.flatten(0, -2), sin.flatten(0, -2)
-        shared = cos.ndim == 2 or cos.shape[0] == 1
-        if shared:
-            self.rows = None
-        else:
-            make = _numbers if is_recorded(x) else _kept_numbers
-            self.rows = make(x.shape[0], x.shape[1], x.device)
+
+    def joined(self, x: Tensor) -> Tensor:
+        """x, [B, S, ...], as ops take it."""
+        return x.flatten(0, 1)[None] if self.of_their_own else x
+
+    def parted(self, x: Tensor, batch: int) -> Tensor:
+        """What ops made of it, as [B, S, ...] again."""
+        return x[0].view(batch, -1, *x.shape[2:]) if self.of_their_own else x
 
     @property
     def width(self) -> int:
@@ -47,7 +48,7 @@ class Tables:
 
 def rotated(how: Rotation, q: Tensor, k: Tensor, tables: Tables) -> tuple[Tensor, Tensor]:
     """Heads of q and k, [B, S, heads, D], rotated in one launch."""
-    cos, sin, rows = tables.cos, tables.sin, tables.rows
+    cos, sin = tables.cos, tables.sin
     if how == "none":
         return q, k
     if how == "halves":
@@ -55,12 +56,5 @@ def rotated(how: Rotation, q: Tensor, k: Tensor, tables: Tables) -> tuple[Tensor
     else:
         op = ops.rope_qk_interleaved
         cos, sin = tables.once(how)
-    turned: tuple[Tensor, Tensor] = op(q, k, cos, sin, rows)
+    turned: tuple[Tensor, Tensor] = op(q, k, cos, sin)
     return turned
-
-
-def _numbers(batch: int, length: int, device: torch.device) -> Tensor:
-    return torch.arange(batch * length, device=device).view(batch, length)
-
-
-_kept_numbers = lru_cache(maxsize=8)(_numbers)

@@ -18,7 +18,7 @@ transformers = pytest.importorskip("transformers")
 from small_models import PROMPT, generated, logits, model_of  # noqa: E402
 
 import fusec  # noqa: E402
-from fusec.models.rotation import Tables  # noqa: E402
+from fusec.models.recorded import is_recorded  # noqa: E402
 
 
 def padded(model: Any) -> Tensor:
@@ -119,15 +119,11 @@ def test_tokens_behind_a_prompt_are_one_graph(device: torch.device) -> None:
     assert len(graphs) == 1
 
 
-def test_positions_of_a_gpu_break_no_graph() -> None:
-    """Sequences of positions of their own: whether a graph is captured, which a GPU is asked, is never traced."""
+def test_asking_whether_a_graph_is_captured_breaks_none_that_is_traced() -> None:
+    """It is asked of tensors on a GPU alone, and none is needed for tracing."""
     with FakeTensorMode():
-        x, cos = torch.empty((2, 9, 64), device="cuda"), torch.empty((2, 9, 16), device="cuda")
-
-        def rows(x: Tensor, cos: Tensor) -> Any:
-            return Tables(x, cos, cos).rows
-
-        assert torch.compile(rows, fullgraph=True, backend="eager")(x, cos).shape == (2, 9)
+        x = torch.empty((2, 9), device="cuda")
+        assert torch.compile(is_recorded, fullgraph=True, backend="eager")(x)
 
 
 def test_weights_that_were_made_in_inference_mode(device: torch.device) -> None:
