@@ -90,6 +90,7 @@ if TYPE_CHECKING:
     from .rope_qk import rope_qk_interleaved as rope_qk_interleaved
     from .rope_qk import rope_qk_interleaved_full as rope_qk_interleaved_full
     from .rope_qk import rope_qk_partial as rope_qk_partial
+    from .rope_qk import rope_qk_rounded as rope_qk_rounded
     from .scaled_mm import int8_mm as int8_mm
     from .scaled_mm import scaled_mm as scaled_mm
     from .scaled_mm import scaled_mm_azp as scaled_mm_azp
@@ -191,6 +192,7 @@ __all__ = [
     "rope_qk_interleaved",
     "rope_qk_interleaved_full",
     "rope_qk_partial",
+    "rope_qk_rounded",
     "scaled_mm",
     "scaled_mm_azp",
     "scaled_mm_fast",
@@ -291,6 +293,7 @@ serve(
         "rope_qk_interleaved": "rope_qk",
         "rope_qk_interleaved_full": "rope_qk",
         "rope_qk_partial": "rope_qk",
+        "rope_qk_rounded": "rope_qk",
         "scaled_mm": "scaled_mm",
         "scaled_mm_azp": "scaled_mm",
         "scaled_mm_fast": "scaled_mm",
@@ -309,11 +312,11 @@ serve(
 # cef3b8ded4d3c9f00286cedffe2d85a7913e9308b3c01bebf621c9567cba74cd bmm.py
 # e54f2e87dde1028fbaa848c841c4b9e6675b6c4d66e326b22999a3344bcb024f dequantize_fp8.py
 # e952f3481082ee96c4875a6da45a48cf7862e79d388574f311fc78c38cc4bb34 fp8_gemm.py
-# c6a7cebeb062903d0f2cab86a612f3f99de4dd4ba48f4d9ff51230e58e4c71a3 fp8_linear.py
+# 257df6f37e0c35b81ae790ad88990fd3467fc82cb1229e9d4a6cd3c0dfbcc576 fp8_linear.py
 # 3a928fc04ad8c53e8974373e62cb5ce06ba8c979a36eb31d11d613ed1eccabb7 fused_gated_mlp.py
 # 92f46150bab02235f735c4e6442ec82c5eae4ba64a28941237215121639e5039 fused_rmsnorm_rope.py
 # 8cda6e0d2618d460547fa6c37f35b213ca6f758269497941abe7bbe6c530c252 gated_activation.py
-# 56481e892071f6ae0c4a8d855141cf849bdca4975b302d2c26eae0371170d09f gated_activation_quantize.py
+# 49180bf2c5c4abe8ef10aed4eedd3a294277096b706280cc7609d84811d3917a gated_activation_quantize.py
 # 95a5401b5e2adaad1cf69c64a73a321696d5b4dc85da5fd9feaaebed19e01916 int4_linear.py
 # aaf01d30cbb2326d6736fa0dc399843f8ededf3115bb417fb0c381a55fd6907e layernorm.py
 # 9036abe8d22d80abd5bd68e0a19c7407f910c8495d9a11cb9f41fbf048cf5f2e linear.py
@@ -322,7 +325,7 @@ serve(
 # 06f575c5e787a8d84eb96971f9ec7fcb9f08b3c25f7d11d7dded9276309058b3 norm_gradients.py
 # e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 py.typed
 # ee88961358d55da2df4b81f5787a878e3210b8e498d7ccfc7f10fa31a96fd083 qk_norm_rope.py
-# c1e871af02da72cc70ffffa2ff300a8427750a2432d35fc40de323fb3efb3821 qkv_rope.py
+# 263b79b826b9301d89db3e2a61309bd84bc488f57e66bdb5919d706ab868bce2 qkv_rope.py
 # a15f3d79fe30eb77fe1af7a6b01033ba7ce13efd89d5ffa2fcad3ebc5cc1a99e quantize_fp8.py
 # a2fbf9e3d0766311d56261b043ed74d981ed079d6bdbd621e1a914729f1b6a39 rmsnorm.py
 # 3609260014ce91d6180fbdb11c2c6d0164bcd54787e6ba6deabd77138936e8ec rmsnorm_add.py
@@ -331,8 +334,8 @@ serve(
 # 33f8fd27e5a20cf9df36719b99780fcf6cba3a3b4086f541769e1d6c9fcb555f rmsnorm_quantize.py
 # 20b8af2e42137470414c58f06a8f564021addfde9205b53654da2022b195a59c rope.py
 # 0b8aef6e9017eda17f51d5d578b2ddc9aa14d3e87e453936ba53c42a55a2bcd1 rope_append_kv_cache.py
-# f3ad08fe8d0246d9146ef5cc561a974c28e824219304d1af1c4946f4f6288f6d rope_qk.py
-# c6d75deb7edb60d2d43ae33f392cc13b5ccddfa91211fbff3614c464422adf37 scaled_mm.py
+# 67dacda1dd80792bd05d66a16379b0fbac3329066ebe878c33d1fb0a512ef3f9 rope_qk.py
+# 6ffbdfb36260462f0d086800704bd849b02ee0a9822cc893f11908da9c906122 scaled_mm.py
 # ea0f38a22c7c1ee35b90255e3959e228c813e6dc7902f8dac19c29f1e1d7e9be scaled_mm_int4.py
 # ad91c621fb3d63dff73087d2db54899ca89963f7dd9922faa436c99110b6587e softmax.py
 # 4f284a1bbac145ceef6ad69ec0604713a5d8ecb999d2dc2d60b3acbd2f180627 weight_only_linear.py

@@ -152,8 +152,7 @@ def _product(
     n, k, mask_n_k, product, q, weight_fp8_ptr, weight_fp8_stride_N, weight_fp8_stride_K, SWAP_AB: tl.constexpr,
 ):
     """Makes one `product`."""
-    weight_fp8 = tl.load(weight_fp8_ptr + n[None, :] * weight_fp8_stride_N + k[:, None] * weight_fp8_stride_K,
-                         mask=mask_n_k, other=0.0)
+    weight_fp8 = tl.load(weight_fp8_ptr + n * weight_fp8_stride_N + k * weight_fp8_stride_K, mask=mask_n_k, other=0.0)
     if SWAP_AB:
         product = device.dot_in_parts(weight_fp8.T, q.T, product)
     else:
@@ -327,8 +326,8 @@ def _fp8_linear_gemm_y(
             mask_i1_k = i1_mask[:, None] & k_mask[None, :]
             q = tl.load(q_row + i1[:, None] * q_stride_lead1 + k[None, :] * q_stride_K, mask=mask_i1_k, other=0.0)
             mask_n_k = n_mask[None, :] & k_mask[:, None]
-            product = _product(n, k, mask_n_k, product, q, weight_fp8_ptr, weight_fp8_stride_N, weight_fp8_stride_K,
-                               SWAP_AB)
+            product = _product(n[None, :], k[:, None], mask_n_k, product, q, weight_fp8_ptr, weight_fp8_stride_N,
+                               weight_fp8_stride_K, SWAP_AB)
     product = product.T if SWAP_AB else product
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
     y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
@@ -1407,10 +1406,10 @@ def _fp8_gated_mlp_gemm_y(
             mask_i1_k = i1_mask[:, None] & k_mask[None, :]
             q = tl.load(q_row + i1[:, None] * q_stride_lead1 + k[None, :] * q_stride_K, mask=mask_i1_k, other=0.0)
             mask_n_k = n_mask[None, :] & k_mask[:, None]
-            product = _product(n, k, mask_n_k, product, q, gate_weight_ptr, gate_weight_stride_N, gate_weight_stride_K,
-                               SWAP_AB)
-            product_2 = _product(n, k, mask_n_k, product_2, q, up_weight_ptr, up_weight_stride_N, up_weight_stride_K,
-                                 SWAP_AB)
+            product = _product(n[None, :], k[:, None], mask_n_k, product, q, gate_weight_ptr, gate_weight_stride_N,
+                               gate_weight_stride_K, SWAP_AB)
+            product_2 = _product(n[None, :], k[:, None], mask_n_k, product_2, q, up_weight_ptr, up_weight_stride_N,
+                                 up_weight_stride_K, SWAP_AB)
     product = product.T if SWAP_AB else product
     product_2 = product_2.T if SWAP_AB else product_2
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
@@ -1766,10 +1765,10 @@ def _fp8_gated_mlp_quantized_gemm_kept_kept_(
             mask_i1_k = i1_mask[:, None] & k_mask[None, :]
             q = tl.load(q_row + i1[:, None] * q_stride_lead1 + k[None, :] * q_stride_K, mask=mask_i1_k, other=0.0)
             mask_n_k = n_mask[None, :] & k_mask[:, None]
-            product_kept = _product(n, k, mask_n_k, product_kept, q, gate_weight_ptr, gate_weight_stride_N,
-                                    gate_weight_stride_K, SWAP_AB)
-            product_kept_2 = _product(n, k, mask_n_k, product_kept_2, q, up_weight_ptr, up_weight_stride_N,
-                                      up_weight_stride_K, SWAP_AB)
+            product_kept = _product(n[None, :], k[:, None], mask_n_k, product_kept, q, gate_weight_ptr,
+                                    gate_weight_stride_N, gate_weight_stride_K, SWAP_AB)
+            product_kept_2 = _product(n[None, :], k[:, None], mask_n_k, product_kept_2, q, up_weight_ptr,
+                                      up_weight_stride_N, up_weight_stride_K, SWAP_AB)
     product_kept = product_kept.T if SWAP_AB else product_kept
     product_kept_2 = product_kept_2.T if SWAP_AB else product_kept_2
     kept_row = kept_ptr + i0 * (kept_stride_lead0 // VEC * VEC)

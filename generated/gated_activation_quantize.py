@@ -36,8 +36,9 @@ _SPEC = "0558ad2ec226df706d8465e1fadfda5b82b616d36b182a9187c704c74e59d3b2"
 
 
 @triton.jit
-def _scaled(gate, up, ACTIVATION: tl.constexpr):
-    """Makes `scaled_2`."""
+def _by_activation(up_row, n, mask_row_n, gate, up_stride_N, EVICT: tl.constexpr, ACTIVATION: tl.constexpr):
+    """Makes `up` and `by_activation`."""
+    up = tl.load(up_row + n * up_stride_N, mask=mask_row_n, other=0.0, eviction_policy=EVICT).to(tl.float32)
     if ACTIVATION == "silu":
         by_activation = gate * tl.sigmoid(gate)
     elif ACTIVATION == "gelu":
@@ -47,8 +48,7 @@ def _scaled(gate, up, ACTIVATION: tl.constexpr):
         by_activation = gate * tl.sigmoid(scaled)
     else:
         by_activation = device.maximum(gate, 0.0)
-    scaled_2 = by_activation * up
-    return scaled_2
+    return up, by_activation
 
 
 @triton.jit(do_not_specialize=["lead1"])
@@ -71,9 +71,9 @@ def _gated_activation_quantize_rows(
     gate = tl.load(gate_row[:, None] + n[None, :] * gate_stride_N, mask=mask_row_n, other=0.0,
                    eviction_policy="evict_last").to(tl.float32)
     up_row = up_ptr + i1 * (up_stride_lead1 // VEC * VEC) + i0 * (up_stride_lead0 // VEC * VEC)
-    up = tl.load(up_row[:, None] + n[None, :] * up_stride_N, mask=mask_row_n, other=0.0,
-                 eviction_policy="evict_last").to(tl.float32)
-    scaled_2 = _scaled(gate, up, ACTIVATION)
+    up, by_activation = _by_activation(up_row[:, None], n[None, :], mask_row_n, gate, up_stride_N, "evict_last",
+                                       ACTIVATION)
+    scaled_2 = by_activation * up
     largest = tl.where(0 < N, tl.reduce(tl.abs(scaled_2), 1, device.nan_max), float("-inf"))
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
     q = device.round_to(scaled_2 * (1.0 / scale)[:, None], tl.float8e4nv)
@@ -96,8 +96,8 @@ def _gated_activation_quantize_resident(
     gate_row = gate_ptr + i1 * (gate_stride_lead1 // VEC * VEC) + i0 * (gate_stride_lead0 // VEC * VEC)
     gate = tl.load(gate_row + n * gate_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     up_row = up_ptr + i1 * (up_stride_lead1 // VEC * VEC) + i0 * (up_stride_lead0 // VEC * VEC)
-    up = tl.load(up_row + n * up_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    scaled_2 = _scaled(gate, up, ACTIVATION)
+    up, by_activation = _by_activation(up_row, n, n_mask, gate, up_stride_N, "evict_last", ACTIVATION)
+    scaled_2 = by_activation * up
     largest = tl.where(0 < N, tl.reduce(tl.abs(scaled_2), 0, device.nan_max), float("-inf"))
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
     q = device.round_to(scaled_2 * (1.0 / scale), tl.float8e4nv)
@@ -234,17 +234,8 @@ def _gated_activation_quantize_combine(
     gate = tl.load(gate_row[:, None] + n[None, :] * gate_stride_N, mask=mask_row_n, other=0.0,
                    eviction_policy="evict_last").to(tl.float32)
     up_row = up_ptr + i1 * (up_stride_lead1 // VEC * VEC) + i0 * (up_stride_lead0 // VEC * VEC)
-    up = tl.load(up_row[:, None] + n[None, :] * up_stride_N, mask=mask_row_n, other=0.0,
-                 eviction_policy="evict_last").to(tl.float32)
-    if ACTIVATION == "silu":
-        by_activation = gate * tl.sigmoid(gate)
-    elif ACTIVATION == "gelu":
-        by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
-    elif ACTIVATION == "gelu_tanh":
-        scaled = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
-        by_activation = gate * tl.sigmoid(scaled)
-    else:
-        by_activation = device.maximum(gate, 0.0)
+    up, by_activation = _by_activation(up_row[:, None], n[None, :], mask_row_n, gate, up_stride_N, "evict_last",
+                                       ACTIVATION)
     splits = tl.arange(0, SPLITS)
     largest_parts = tl.load(partial_largest_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS
                             + splits[None, :], mask=row_mask[:, None], other=float("-inf"))
@@ -360,9 +351,9 @@ def _gated_activation_quantize_groups_rows(
     gate = tl.load(gate_row[:, None] + l[None, :] * gate_stride_GL, mask=row_mask[:, None], other=0.0,
                    eviction_policy="evict_last").to(tl.float32)
     up_row = up_ptr + i1 * (up_stride_lead1 // VEC * VEC) + i0 * (up_stride_lead0 // VEC * VEC) + g * L * up_stride_GL
-    up = tl.load(up_row[:, None] + l[None, :] * up_stride_GL, mask=row_mask[:, None], other=0.0,
-                 eviction_policy="evict_last").to(tl.float32)
-    scaled_2 = _scaled(gate, up, ACTIVATION)
+    up, by_activation = _by_activation(up_row[:, None], l[None, :], row_mask[:, None], gate, up_stride_GL, "evict_last",
+                                       ACTIVATION)
+    scaled_2 = by_activation * up
     largest = tl.where(0 < L, tl.reduce(tl.abs(scaled_2), 1, device.nan_max), float("-inf"))
     top = device.maximum(largest, 1.262177448353619e-29)
     scale = top / 448.0

@@ -59,6 +59,38 @@ _SPEC = "ffb056ac13e3cd00b7cf957a2bee6cc49abb42df942ba6b8e53ebf7a3c10cc60"
 
 
 @triton.jit
+def _projected(
+    product_row, d, mask_row_d, hq, bias_ptr, D, product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD,
+    EVICT: tl.constexpr, ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr,
+):
+    """Makes one `projected`."""
+    product_low = tl.load(product_row + d * product_stride_HqD_HkD_HkD, mask=mask_row_d, other=0.0,
+                          eviction_policy=EVICT).to(tl.float32)
+    if bias_ptr is not None:
+        bias_row = bias_ptr + hq * D * bias_stride_HqD_HkD_HkD
+        bias_low = tl.load(bias_row[:, None] + d * bias_stride_HqD_HkD_HkD, mask=mask_row_d, other=0.0,
+                           eviction_policy=EVICT).to(tl.float32)
+    else:
+        bias_low = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
+    projected_low = product_low + bias_low
+    return projected_low
+
+
+@triton.jit
+def _projected_q_or_projected_k(
+    product_row, hq, mask_hq_d, bias_ptr, product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD, BLOCK_HQ: tl.constexpr,
+    BLOCK_D_2: tl.constexpr,
+):
+    """Makes one `projected_q_or_projected_k`."""
+    product_q_low = tl.load(product_row + hq * product_stride_HqD_HkD_HkD, mask=mask_hq_d, other=0.0).to(tl.float32)
+    bias_q_low = tl.load(bias_ptr + hq * bias_stride_HqD_HkD_HkD, mask=mask_hq_d,
+                         other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HQ, BLOCK_D_2], 0.0,
+                                                                                        tl.float32)
+    projected_q_low = product_q_low + bias_q_low
+    return projected_q_low
+
+
+@triton.jit
 def _by_norm(scaled_q_low, q_gain_low, centred_q_low, rstd_q_2, x_ptr, NORM: tl.constexpr):
     """Makes one `by_norm`."""
     if NORM == "plain":
@@ -100,83 +132,6 @@ def _by_norm_q(projected_low, quotient, scaled_low, q_gain_low, rstd_2, x_ptr, N
     else:
         by_norm_low = centred_low * rstd_2 * q_gain_low
     return centred_low, by_norm_low
-
-
-@triton.jit
-def _projected_k(
-    product_row, hk, d, mask_hk_d, bias_ptr, Hq, product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD, D: tl.constexpr,
-    INDEX: tl.constexpr, BLOCK_HK: tl.constexpr, BLOCK_D_2: tl.constexpr,
-):
-    """Makes `projected_k_low` and `projected_k_high`."""
-    product_k_low = tl.load(product_row
-                            + (hk[:, None] * D + d[None, :] + tl.cast(D, INDEX) * Hq) * product_stride_HqD_HkD_HkD,
-                            mask=mask_hk_d, other=0.0).to(tl.float32)
-    bias_k_low = tl.load(
-        bias_ptr + (hk[:, None] * D + d[None, :] + tl.cast(D, INDEX) * Hq) * bias_stride_HqD_HkD_HkD, mask=mask_hk_d,
-        other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_D_2], 0.0, tl.float32)
-    projected_k_low = product_k_low + bias_k_low
-    product_k_high = tl.load(product_row
-                             + (hk[:, None] * D + d[None, :] + D * Hq + D // 2) * product_stride_HqD_HkD_HkD,
-                             mask=mask_hk_d, other=0.0).to(tl.float32)
-    bias_k_high = tl.load(
-        bias_ptr + (hk[:, None] * D + d[None, :] + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD, mask=mask_hk_d,
-        other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_D_2], 0.0, tl.float32)
-    projected_k_high = product_k_high + bias_k_high
-    return projected_k_low, projected_k_high
-
-
-@triton.jit
-def _projected(
-    product_row, d, mask_row_d, hq, bias_ptr, D, product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr,
-):
-    """Makes `projected_low`."""
-    product_low = tl.load(product_row[:, None] + d[None, :] * product_stride_HqD_HkD_HkD, mask=mask_row_d, other=0.0,
-                          eviction_policy="evict_last").to(tl.float32)
-    if bias_ptr is not None:
-        bias_row = bias_ptr + hq * D * bias_stride_HqD_HkD_HkD
-        bias_low = tl.load(bias_row[:, None] + d[None, :] * bias_stride_HqD_HkD_HkD, mask=mask_row_d, other=0.0,
-                           eviction_policy="evict_last").to(tl.float32)
-    else:
-        bias_low = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
-    projected_low = product_low + bias_low
-    return projected_low
-
-
-@triton.jit
-def _projected_v(
-    product_row, d, mask_row_d, hk, bias_ptr, D, Hq, product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD,
-    INDEX: tl.constexpr, ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr,
-):
-    """Makes `projected_k_low` or `projected_low`."""
-    product_k_low = tl.load(product_row[:, None] + (d[None, :] + tl.cast(D, INDEX) * Hq) * product_stride_HqD_HkD_HkD,
-                            mask=mask_row_d, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    if bias_ptr is not None:
-        bias_row = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
-        bias_k_low = tl.load(bias_row[:, None] + (d[None, :] + tl.cast(D, INDEX) * Hq) * bias_stride_HqD_HkD_HkD,
-                             mask=mask_row_d, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    else:
-        bias_k_low = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
-    projected_k_low = product_k_low + bias_k_low
-    return projected_k_low
-
-
-@triton.jit
-def _projected_v_(
-    product_row, d, mask_row_d, hk, bias_ptr, D, Hk, Hq, product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr,
-):
-    """Makes `projected_v_low` or `projected`."""
-    product_v_low = tl.load(product_row[:, None] + (d[None, :] + D * Hk + D * Hq) * product_stride_HqD_HkD_HkD,
-                            mask=mask_row_d, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    if bias_ptr is not None:
-        bias_row_3 = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
-        bias_v_low = tl.load(bias_row_3[:, None] + (d[None, :] + D * Hk + D * Hq) * bias_stride_HqD_HkD_HkD,
-                             mask=mask_row_d, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    else:
-        bias_v_low = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
-    projected_v_low = product_v_low + bias_v_low
-    return projected_v_low
 
 
 @triton.jit
@@ -499,23 +454,17 @@ def _qkv_rope_tile_q_k_v(
     d_mask = (d < D // 2) | EVEN_D_2
     product_row = product_ptr + b * (product_stride_B // VEC * VEC) + s * (product_stride_S // VEC * VEC)
     mask_hq_d = hq_mask[:, None] & d_mask[None, :]
-    product_q_low = tl.load(product_row + (hq[:, None] * D + d[None, :]) * product_stride_HqD_HkD_HkD, mask=mask_hq_d,
-                            other=0.0).to(tl.float32)
-    bias_q_low = tl.load(bias_ptr + (hq[:, None] * D + d[None, :]) * bias_stride_HqD_HkD_HkD, mask=mask_hq_d,
-                         other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HQ, BLOCK_D_2], 0.0,
-                                                                                        tl.float32)
-    projected_q_low = product_q_low + bias_q_low
+    projected_q_low = _projected_q_or_projected_k(product_row, hq[:, None] * D + d[None, :], mask_hq_d, bias_ptr,
+                                                  product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD, BLOCK_HQ,
+                                                  BLOCK_D_2)
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B
                            + s * position_ids_stride_S) if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + tl.cast(position_ids, INDEX) * (cos_stride_P // VEC * VEC)
     c_low = device.look_up(cos_row + d * cos_stride_D, position_ids_mask, d_mask, eviction_policy="evict_last")
-    product_q_high = tl.load(product_row + (hq[:, None] * D + d[None, :] + D // 2) * product_stride_HqD_HkD_HkD,
-                             mask=mask_hq_d, other=0.0).to(tl.float32)
-    bias_q_high = tl.load(bias_ptr + (hq[:, None] * D + d[None, :] + D // 2) * bias_stride_HqD_HkD_HkD, mask=mask_hq_d,
-                          other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HQ, BLOCK_D_2], 0.0,
-                                                                                         tl.float32)
-    projected_q_high = product_q_high + bias_q_high
+    projected_q_high = _projected_q_or_projected_k(product_row, hq[:, None] * D + d[None, :] + D // 2, mask_hq_d,
+                                                   bias_ptr, product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD,
+                                                   BLOCK_HQ, BLOCK_D_2)
     sin_row = sin_ptr + tl.cast(position_ids, INDEX) * (sin_stride_P // VEC * VEC)
     s_low = device.look_up(sin_row + d * sin_stride_D, position_ids_mask, d_mask, eviction_policy="evict_last")
     q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC)
@@ -528,29 +477,25 @@ def _qkv_rope_tile_q_k_v(
     tl.store(q_row + hq[:, None] * q_stride_Hq + (d[None, :] + D // 2) * q_stride_D,
              projected_q_high * c_high[None, :] + projected_q_low * s_high[None, :], mask=mask_hq_d)
     mask_hk_d = hk_mask[:, None] & d_mask[None, :]
-    projected_k_low, projected_k_high = _projected_k(product_row, hk, d, mask_hk_d, bias_ptr, Hq,
-                                                     product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD, D, INDEX,
-                                                     BLOCK_HK, BLOCK_D_2)
+    projected_k_low = _projected_q_or_projected_k(product_row, hk[:, None] * D + d[None, :] + tl.cast(D, INDEX) * Hq,
+                                                  mask_hk_d, bias_ptr, product_stride_HqD_HkD_HkD,
+                                                  bias_stride_HqD_HkD_HkD, BLOCK_HK, BLOCK_D_2)
+    projected_k_high = _projected_q_or_projected_k(product_row, hk[:, None] * D + d[None, :] + D * Hq + D // 2,
+                                                   mask_hk_d, bias_ptr, product_stride_HqD_HkD_HkD,
+                                                   bias_stride_HqD_HkD_HkD, BLOCK_HK, BLOCK_D_2)
     k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC)
     tl.store(k_row + hk[:, None] * k_stride_Hk + d[None, :] * k_stride_D,
              projected_k_low * c_low[None, :] - projected_k_high * s_low[None, :], mask=mask_hk_d)
     tl.store(k_row + hk[:, None] * k_stride_Hk + (d[None, :] + D // 2) * k_stride_D,
              projected_k_high * c_high[None, :] + projected_k_low * s_high[None, :], mask=mask_hk_d)
-    product_v_low = tl.load(product_row + (hk[:, None] * D + d[None, :] + D * Hk + D * Hq) * product_stride_HqD_HkD_HkD,
-                            mask=mask_hk_d, other=0.0).to(tl.float32)
-    bias_v_low = tl.load(
-        bias_ptr + (hk[:, None] * D + d[None, :] + D * Hk + D * Hq) * bias_stride_HqD_HkD_HkD, mask=mask_hk_d,
-        other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_D_2], 0.0, tl.float32)
-    projected_v_low = product_v_low + bias_v_low
+    projected_v_low = _projected_q_or_projected_k(product_row, hk[:, None] * D + d[None, :] + D * Hk + D * Hq,
+                                                  mask_hk_d, bias_ptr, product_stride_HqD_HkD_HkD,
+                                                  bias_stride_HqD_HkD_HkD, BLOCK_HK, BLOCK_D_2)
     v_row = v_ptr + b * (v_stride_B // VEC * VEC) + s * (v_stride_S // VEC * VEC)
     tl.store(v_row + hk[:, None] * v_stride_Hk + d[None, :] * v_stride_D, projected_v_low, mask=mask_hk_d)
-    product_v_high = tl.load(product_row
-                             + (hk[:, None] * D + d[None, :] + D * Hk + D * Hq + D // 2) * product_stride_HqD_HkD_HkD,
-                             mask=mask_hk_d, other=0.0).to(tl.float32)
-    bias_v_high = tl.load(
-        bias_ptr + (hk[:, None] * D + d[None, :] + D * Hk + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD, mask=mask_hk_d,
-        other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_D_2], 0.0, tl.float32)
-    projected_v_high = product_v_high + bias_v_high
+    projected_v_high = _projected_q_or_projected_k(product_row, hk[:, None] * D + d[None, :] + D * Hk + D * Hq + D // 2,
+                                                   mask_hk_d, bias_ptr, product_stride_HqD_HkD_HkD,
+                                                   bias_stride_HqD_HkD_HkD, BLOCK_HK, BLOCK_D_2)
     tl.store(v_row + hk[:, None] * v_stride_Hk + (d[None, :] + D // 2) * v_stride_D, projected_v_high, mask=mask_hk_d)
 
 
@@ -574,22 +519,15 @@ def _qkv_rope_elementwise_q_k_v_q(
     product_row = (product_ptr + b * (product_stride_B // VEC * VEC) + s * (product_stride_S // VEC * VEC)
                    + hq * D * product_stride_HqD_HkD_HkD)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
-    projected_low = _projected(product_row, d, mask_row_d, hq, bias_ptr, D, product_stride_HqD_HkD_HkD,
-                               bias_stride_HqD_HkD_HkD, ROWS, BLOCK_D_2)
+    projected_low = _projected(product_row[:, None], d[None, :], mask_row_d, hq, bias_ptr, D,
+                               product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD, "evict_last", ROWS, BLOCK_D_2)
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
                            other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     c_low = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D, position_ids_mask[:, None], mask_row_d)
-    product_high = tl.load(product_row[:, None] + (d[None, :] + D // 2) * product_stride_HqD_HkD_HkD, mask=mask_row_d,
-                           other=0.0, eviction_policy="evict_last").to(tl.float32)
-    if bias_ptr is not None:
-        bias_row_2 = bias_ptr + hq * D * bias_stride_HqD_HkD_HkD
-        bias_high = tl.load(bias_row_2[:, None] + (d[None, :] + D // 2) * bias_stride_HqD_HkD_HkD, mask=mask_row_d,
-                            other=0.0, eviction_policy="evict_last").to(tl.float32)
-    else:
-        bias_high = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
-    projected_high = product_high + bias_high
+    projected_high = _projected(product_row[:, None], d[None, :] + D // 2, mask_row_d, hq, bias_ptr, D,
+                                product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD, "evict_last", ROWS, BLOCK_D_2)
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_low = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D, position_ids_mask[:, None], mask_row_d)
     q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC)
@@ -623,22 +561,15 @@ def _qkv_rope_elementwise_q_k_v_k_v(
     product_row = (product_ptr + b * (product_stride_B // VEC * VEC) + s * (product_stride_S // VEC * VEC)
                    + hk * D * product_stride_HqD_HkD_HkD)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
-    projected_k_low = _projected_v(product_row, d, mask_row_d, hk, bias_ptr, D, Hq, product_stride_HqD_HkD_HkD,
-                                   bias_stride_HqD_HkD_HkD, INDEX, ROWS, BLOCK_D_2)
+    projected_k_low = _projected(product_row[:, None], d[None, :] + tl.cast(D, INDEX) * Hq, mask_row_d, hk, bias_ptr, D,
+                                 product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD, "evict_last", ROWS, BLOCK_D_2)
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
                            other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     c_low = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D, position_ids_mask[:, None], mask_row_d)
-    product_k_high = tl.load(product_row[:, None] + (d[None, :] + D * Hq + D // 2) * product_stride_HqD_HkD_HkD,
-                             mask=mask_row_d, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    if bias_ptr is not None:
-        bias_row_2 = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
-        bias_k_high = tl.load(bias_row_2[:, None] + (d[None, :] + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD,
-                              mask=mask_row_d, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    else:
-        bias_k_high = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
-    projected_k_high = product_k_high + bias_k_high
+    projected_k_high = _projected(product_row[:, None], d[None, :] + D * Hq + D // 2, mask_row_d, hk, bias_ptr, D,
+                                  product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD, "evict_last", ROWS, BLOCK_D_2)
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_low = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D, position_ids_mask[:, None], mask_row_d)
     k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC) + hk * (k_stride_Hk // VEC * VEC)
@@ -650,20 +581,12 @@ def _qkv_rope_elementwise_q_k_v_k_v(
                             mask_row_d)
     tl.store(k_row[:, None] + (d[None, :] + D // 2) * k_stride_D, projected_k_high * c_high + projected_k_low * s_high,
              mask=mask_row_d)
-    projected_v_low = _projected_v_(product_row, d, mask_row_d, hk, bias_ptr, D, Hk, Hq, product_stride_HqD_HkD_HkD,
-                                    bias_stride_HqD_HkD_HkD, ROWS, BLOCK_D_2)
+    projected_v_low = _projected(product_row[:, None], d[None, :] + D * Hk + D * Hq, mask_row_d, hk, bias_ptr, D,
+                                 product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD, "evict_last", ROWS, BLOCK_D_2)
     v_row = v_ptr + b * (v_stride_B // VEC * VEC) + s * (v_stride_S // VEC * VEC) + hk * (v_stride_Hk // VEC * VEC)
     tl.store(v_row[:, None] + d[None, :] * v_stride_D, projected_v_low, mask=mask_row_d)
-    product_v_high = tl.load(product_row[:, None]
-                             + (d[None, :] + D * Hk + D * Hq + D // 2) * product_stride_HqD_HkD_HkD, mask=mask_row_d,
-                             other=0.0, eviction_policy="evict_last").to(tl.float32)
-    if bias_ptr is not None:
-        bias_row_4 = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
-        bias_v_high = tl.load(bias_row_4[:, None] + (d[None, :] + D * Hk + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD,
-                              mask=mask_row_d, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    else:
-        bias_v_high = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
-    projected_v_high = product_v_high + bias_v_high
+    projected_v_high = _projected(product_row[:, None], d[None, :] + D * Hk + D * Hq + D // 2, mask_row_d, hk, bias_ptr,
+                                  D, product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD, "evict_last", ROWS, BLOCK_D_2)
     tl.store(v_row[:, None] + (d[None, :] + D // 2) * v_stride_D, projected_v_high, mask=mask_row_d)
 
 
@@ -882,18 +805,12 @@ def _qkv_norm_rope_tile_q_k_v(
     d_mask = (d < D // 2) | EVEN_D_2
     product_row = product_ptr + b * (product_stride_B // VEC * VEC) + s * (product_stride_S // VEC * VEC)
     mask_hq_d = hq_mask[:, None] & d_mask[None, :]
-    product_q_low = tl.load(product_row + (hq[:, None] * D + d[None, :]) * product_stride_HqD_HkD_HkD, mask=mask_hq_d,
-                            other=0.0).to(tl.float32)
-    bias_q_low = tl.load(bias_ptr + (hq[:, None] * D + d[None, :]) * bias_stride_HqD_HkD_HkD, mask=mask_hq_d,
-                         other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HQ, BLOCK_D_2], 0.0,
-                                                                                        tl.float32)
-    projected_q_low = product_q_low + bias_q_low
-    product_q_high = tl.load(product_row + (hq[:, None] * D + d[None, :] + D // 2) * product_stride_HqD_HkD_HkD,
-                             mask=mask_hq_d, other=0.0).to(tl.float32)
-    bias_q_high = tl.load(bias_ptr + (hq[:, None] * D + d[None, :] + D // 2) * bias_stride_HqD_HkD_HkD, mask=mask_hq_d,
-                          other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HQ, BLOCK_D_2], 0.0,
-                                                                                         tl.float32)
-    projected_q_high = product_q_high + bias_q_high
+    projected_q_low = _projected_q_or_projected_k(product_row, hq[:, None] * D + d[None, :], mask_hq_d, bias_ptr,
+                                                  product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD, BLOCK_HQ,
+                                                  BLOCK_D_2)
+    projected_q_high = _projected_q_or_projected_k(product_row, hq[:, None] * D + d[None, :] + D // 2, mask_hq_d,
+                                                   bias_ptr, product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD,
+                                                   BLOCK_HQ, BLOCK_D_2)
     total_q = tl.sum(projected_q_low * projected_q_low + projected_q_high * projected_q_high, 1)
     rstd_q = tl.rsqrt(total_q / D + eps)
     scaled_q_low = projected_q_low * rstd_q[:, None]
@@ -926,9 +843,12 @@ def _qkv_norm_rope_tile_q_k_v(
     tl.store(q_row + hq[:, None] * q_stride_Hq + (d[None, :] + D // 2) * q_stride_D,
              by_norm_q_high * c_high[None, :] + by_norm_q_low * s_high[None, :], mask=mask_hq_d)
     mask_hk_d = hk_mask[:, None] & d_mask[None, :]
-    projected_k_low, projected_k_high = _projected_k(product_row, hk, d, mask_hk_d, bias_ptr, Hq,
-                                                     product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD, D, INDEX,
-                                                     BLOCK_HK, BLOCK_D_2)
+    projected_k_low = _projected_q_or_projected_k(product_row, hk[:, None] * D + d[None, :] + tl.cast(D, INDEX) * Hq,
+                                                  mask_hk_d, bias_ptr, product_stride_HqD_HkD_HkD,
+                                                  bias_stride_HqD_HkD_HkD, BLOCK_HK, BLOCK_D_2)
+    projected_k_high = _projected_q_or_projected_k(product_row, hk[:, None] * D + d[None, :] + D * Hq + D // 2,
+                                                   mask_hk_d, bias_ptr, product_stride_HqD_HkD_HkD,
+                                                   bias_stride_HqD_HkD_HkD, BLOCK_HK, BLOCK_D_2)
     total_k = tl.sum(projected_k_low * projected_k_low + projected_k_high * projected_k_high, 1)
     rstd_k = tl.rsqrt(total_k / D + eps)
     scaled_k_low = projected_k_low * rstd_k[:, None]
@@ -949,21 +869,14 @@ def _qkv_norm_rope_tile_q_k_v(
              by_norm_k_low * c_low[None, :] - by_norm_k_high * s_low[None, :], mask=mask_hk_d)
     tl.store(k_row + hk[:, None] * k_stride_Hk + (d[None, :] + D // 2) * k_stride_D,
              by_norm_k_high * c_high[None, :] + by_norm_k_low * s_high[None, :], mask=mask_hk_d)
-    product_v_low = tl.load(product_row + (hk[:, None] * D + d[None, :] + D * Hk + D * Hq) * product_stride_HqD_HkD_HkD,
-                            mask=mask_hk_d, other=0.0).to(tl.float32)
-    bias_v_low = tl.load(
-        bias_ptr + (hk[:, None] * D + d[None, :] + D * Hk + D * Hq) * bias_stride_HqD_HkD_HkD, mask=mask_hk_d,
-        other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_D_2], 0.0, tl.float32)
-    projected_v_low = product_v_low + bias_v_low
+    projected_v_low = _projected_q_or_projected_k(product_row, hk[:, None] * D + d[None, :] + D * Hk + D * Hq,
+                                                  mask_hk_d, bias_ptr, product_stride_HqD_HkD_HkD,
+                                                  bias_stride_HqD_HkD_HkD, BLOCK_HK, BLOCK_D_2)
     v_row = v_ptr + b * (v_stride_B // VEC * VEC) + s * (v_stride_S // VEC * VEC)
     tl.store(v_row + hk[:, None] * v_stride_Hk + d[None, :] * v_stride_D, projected_v_low, mask=mask_hk_d)
-    product_v_high = tl.load(product_row
-                             + (hk[:, None] * D + d[None, :] + D * Hk + D * Hq + D // 2) * product_stride_HqD_HkD_HkD,
-                             mask=mask_hk_d, other=0.0).to(tl.float32)
-    bias_v_high = tl.load(
-        bias_ptr + (hk[:, None] * D + d[None, :] + D * Hk + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD, mask=mask_hk_d,
-        other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_D_2], 0.0, tl.float32)
-    projected_v_high = product_v_high + bias_v_high
+    projected_v_high = _projected_q_or_projected_k(product_row, hk[:, None] * D + d[None, :] + D * Hk + D * Hq + D // 2,
+                                                   mask_hk_d, bias_ptr, product_stride_HqD_HkD_HkD,
+                                                   bias_stride_HqD_HkD_HkD, BLOCK_HK, BLOCK_D_2)
     tl.store(v_row + hk[:, None] * v_stride_Hk + (d[None, :] + D // 2) * v_stride_D, projected_v_high, mask=mask_hk_d)
 
 
@@ -988,17 +901,10 @@ def _qkv_norm_rope_rows_q_k_v_q(
     product_row = (product_ptr + b * (product_stride_B // VEC * VEC) + s * (product_stride_S // VEC * VEC)
                    + hq * D * product_stride_HqD_HkD_HkD)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
-    projected_low = _projected(product_row, d, mask_row_d, hq, bias_ptr, D, product_stride_HqD_HkD_HkD,
-                               bias_stride_HqD_HkD_HkD, ROWS, BLOCK_D_2)
-    product_high = tl.load(product_row[:, None] + (d[None, :] + D // 2) * product_stride_HqD_HkD_HkD, mask=mask_row_d,
-                           other=0.0, eviction_policy="evict_last").to(tl.float32)
-    if bias_ptr is not None:
-        bias_row_2 = bias_ptr + hq * D * bias_stride_HqD_HkD_HkD
-        bias_high = tl.load(bias_row_2[:, None] + (d[None, :] + D // 2) * bias_stride_HqD_HkD_HkD, mask=mask_row_d,
-                            other=0.0, eviction_policy="evict_last").to(tl.float32)
-    else:
-        bias_high = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
-    projected_high = product_high + bias_high
+    projected_low = _projected(product_row[:, None], d[None, :], mask_row_d, hq, bias_ptr, D,
+                               product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD, "evict_last", ROWS, BLOCK_D_2)
+    projected_high = _projected(product_row[:, None], d[None, :] + D // 2, mask_row_d, hq, bias_ptr, D,
+                                product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD, "evict_last", ROWS, BLOCK_D_2)
     total = tl.sum(projected_low * projected_low + projected_high * projected_high, 1)
     rstd = tl.rsqrt(total / D + eps)
     scaled_low = projected_low * rstd[:, None]
@@ -1180,17 +1086,10 @@ def _qkv_norm_rope_rows_q_k_v_k_v(
     product_row = (product_ptr + b * (product_stride_B // VEC * VEC) + s * (product_stride_S // VEC * VEC)
                    + hk * D * product_stride_HqD_HkD_HkD)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
-    projected_k_low = _projected_v(product_row, d, mask_row_d, hk, bias_ptr, D, Hq, product_stride_HqD_HkD_HkD,
-                                   bias_stride_HqD_HkD_HkD, INDEX, ROWS, BLOCK_D_2)
-    product_k_high = tl.load(product_row[:, None] + (d[None, :] + D * Hq + D // 2) * product_stride_HqD_HkD_HkD,
-                             mask=mask_row_d, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    if bias_ptr is not None:
-        bias_row_2 = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
-        bias_k_high = tl.load(bias_row_2[:, None] + (d[None, :] + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD,
-                              mask=mask_row_d, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    else:
-        bias_k_high = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
-    projected_k_high = product_k_high + bias_k_high
+    projected_k_low = _projected(product_row[:, None], d[None, :] + tl.cast(D, INDEX) * Hq, mask_row_d, hk, bias_ptr, D,
+                                 product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD, "evict_last", ROWS, BLOCK_D_2)
+    projected_k_high = _projected(product_row[:, None], d[None, :] + D * Hq + D // 2, mask_row_d, hk, bias_ptr, D,
+                                  product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD, "evict_last", ROWS, BLOCK_D_2)
     total = tl.sum(projected_k_low * projected_k_low + projected_k_high * projected_k_high, 1)
     rstd = tl.rsqrt(total / D + eps)
     scaled_low = projected_k_low * rstd[:, None]
@@ -1220,20 +1119,12 @@ def _qkv_norm_rope_rows_q_k_v_k_v(
                             mask_row_d)
     tl.store(k_row[:, None] + (d[None, :] + D // 2) * k_stride_D, by_norm_high * c_high + by_norm_low * s_high,
              mask=mask_row_d)
-    projected_v_low = _projected_v_(product_row, d, mask_row_d, hk, bias_ptr, D, Hk, Hq, product_stride_HqD_HkD_HkD,
-                                    bias_stride_HqD_HkD_HkD, ROWS, BLOCK_D_2)
+    projected_v_low = _projected(product_row[:, None], d[None, :] + D * Hk + D * Hq, mask_row_d, hk, bias_ptr, D,
+                                 product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD, "evict_last", ROWS, BLOCK_D_2)
     v_row = v_ptr + b * (v_stride_B // VEC * VEC) + s * (v_stride_S // VEC * VEC) + hk * (v_stride_Hk // VEC * VEC)
     tl.store(v_row[:, None] + d[None, :] * v_stride_D, projected_v_low, mask=mask_row_d)
-    product_v_high = tl.load(product_row[:, None]
-                             + (d[None, :] + D * Hk + D * Hq + D // 2) * product_stride_HqD_HkD_HkD, mask=mask_row_d,
-                             other=0.0, eviction_policy="evict_last").to(tl.float32)
-    if bias_ptr is not None:
-        bias_row_4 = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
-        bias_v_high = tl.load(bias_row_4[:, None] + (d[None, :] + D * Hk + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD,
-                              mask=mask_row_d, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    else:
-        bias_v_high = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
-    projected_v_high = product_v_high + bias_v_high
+    projected_v_high = _projected(product_row[:, None], d[None, :] + D * Hk + D * Hq + D // 2, mask_row_d, hk, bias_ptr,
+                                  D, product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD, "evict_last", ROWS, BLOCK_D_2)
     tl.store(v_row[:, None] + (d[None, :] + D // 2) * v_stride_D, projected_v_high, mask=mask_row_d)
 
 
@@ -1598,23 +1489,17 @@ def _qkv_rope_partial_tile_q_k_v(
     d_mask = (d < D) | EVEN_D
     product_row = product_ptr + b * (product_stride_B // VEC * VEC) + s * (product_stride_S // VEC * VEC)
     mask_hq_r = hq_mask[:, None] & r_mask[None, :]
-    product_q_low = tl.load(product_row + (hq[:, None] * D + r[None, :]) * product_stride_HqD_HkD_HkD, mask=mask_hq_r,
-                            other=0.0).to(tl.float32)
-    bias_q_low = tl.load(bias_ptr + (hq[:, None] * D + r[None, :]) * bias_stride_HqD_HkD_HkD, mask=mask_hq_r,
-                         other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HQ, BLOCK_R_2], 0.0,
-                                                                                        tl.float32)
-    projected_q_low = product_q_low + bias_q_low
+    projected_q_low = _projected_q_or_projected_k(product_row, hq[:, None] * D + r[None, :], mask_hq_r, bias_ptr,
+                                                  product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD, BLOCK_HQ,
+                                                  BLOCK_R_2)
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B
                            + s * position_ids_stride_S) if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + tl.cast(position_ids, INDEX) * cos_stride_P
     c_low = device.look_up(cos_row + r * cos_stride_R, position_ids_mask, r_mask, eviction_policy="evict_last")
-    product_q_high = tl.load(product_row + (hq[:, None] * D + r[None, :] + R // 2) * product_stride_HqD_HkD_HkD,
-                             mask=mask_hq_r, other=0.0).to(tl.float32)
-    bias_q_high = tl.load(bias_ptr + (hq[:, None] * D + r[None, :] + R // 2) * bias_stride_HqD_HkD_HkD, mask=mask_hq_r,
-                          other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HQ, BLOCK_R_2], 0.0,
-                                                                                         tl.float32)
-    projected_q_high = product_q_high + bias_q_high
+    projected_q_high = _projected_q_or_projected_k(product_row, hq[:, None] * D + r[None, :] + R // 2, mask_hq_r,
+                                                   bias_ptr, product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD,
+                                                   BLOCK_HQ, BLOCK_R_2)
     sin_row = sin_ptr + tl.cast(position_ids, INDEX) * sin_stride_P
     s_low = device.look_up(sin_row + r * sin_stride_R, position_ids_mask, r_mask, eviction_policy="evict_last")
     q_row = q_ptr + b * q_stride_B + s * q_stride_S
@@ -1627,50 +1512,30 @@ def _qkv_rope_partial_tile_q_k_v(
     tl.store(q_row + hq[:, None] * q_stride_Hq + (r[None, :] + R // 2) * q_stride_R_U,
              projected_q_high * c_high[None, :] + projected_q_low * s_high[None, :], mask=mask_hq_r)
     mask_hq_u = hq_mask[:, None] & u_mask[None, :]
-    product_q = tl.load(product_row + (hq[:, None] * D + u[None, :] + R) * product_stride_HqD_HkD_HkD, mask=mask_hq_u,
-                        other=0.0).to(tl.float32)
-    bias_q = tl.load(bias_ptr + (hq[:, None] * D + u[None, :] + R) * bias_stride_HqD_HkD_HkD, mask=mask_hq_u,
-                     other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HQ, BLOCK_U], 0.0,
-                                                                                    tl.float32)
-    projected_q = product_q + bias_q
+    projected_q = _projected_q_or_projected_k(product_row, hq[:, None] * D + u[None, :] + R, mask_hq_u, bias_ptr,
+                                              product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD, BLOCK_HQ, BLOCK_U)
     tl.store(q_row + hq[:, None] * q_stride_Hq + (u[None, :] + R) * q_stride_R_U, projected_q, mask=mask_hq_u)
     mask_hk_r = hk_mask[:, None] & r_mask[None, :]
-    product_k_low = tl.load(product_row
-                            + (hk[:, None] * D + r[None, :] + tl.cast(D, INDEX) * Hq) * product_stride_HqD_HkD_HkD,
-                            mask=mask_hk_r, other=0.0).to(tl.float32)
-    bias_k_low = tl.load(
-        bias_ptr + (hk[:, None] * D + r[None, :] + tl.cast(D, INDEX) * Hq) * bias_stride_HqD_HkD_HkD, mask=mask_hk_r,
-        other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_R_2], 0.0, tl.float32)
-    projected_k_low = product_k_low + bias_k_low
-    product_k_high = tl.load(product_row
-                             + (hk[:, None] * D + r[None, :] + D * Hq + R // 2) * product_stride_HqD_HkD_HkD,
-                             mask=mask_hk_r, other=0.0).to(tl.float32)
-    bias_k_high = tl.load(
-        bias_ptr + (hk[:, None] * D + r[None, :] + D * Hq + R // 2) * bias_stride_HqD_HkD_HkD, mask=mask_hk_r,
-        other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_R_2], 0.0, tl.float32)
-    projected_k_high = product_k_high + bias_k_high
+    projected_k_low = _projected_q_or_projected_k(product_row, hk[:, None] * D + r[None, :] + tl.cast(D, INDEX) * Hq,
+                                                  mask_hk_r, bias_ptr, product_stride_HqD_HkD_HkD,
+                                                  bias_stride_HqD_HkD_HkD, BLOCK_HK, BLOCK_R_2)
+    projected_k_high = _projected_q_or_projected_k(product_row, hk[:, None] * D + r[None, :] + D * Hq + R // 2,
+                                                   mask_hk_r, bias_ptr, product_stride_HqD_HkD_HkD,
+                                                   bias_stride_HqD_HkD_HkD, BLOCK_HK, BLOCK_R_2)
     k_row = k_ptr + b * k_stride_B + s * k_stride_S
     tl.store(k_row + hk[:, None] * k_stride_Hk + r[None, :] * k_stride_R_U,
              projected_k_low * c_low[None, :] - projected_k_high * s_low[None, :], mask=mask_hk_r)
     tl.store(k_row + hk[:, None] * k_stride_Hk + (r[None, :] + R // 2) * k_stride_R_U,
              projected_k_high * c_high[None, :] + projected_k_low * s_high[None, :], mask=mask_hk_r)
     mask_hk_u = hk_mask[:, None] & u_mask[None, :]
-    product_k = tl.load(product_row
-                        + (hk[:, None] * D + u[None, :] + tl.cast(R, INDEX) + D * Hq) * product_stride_HqD_HkD_HkD,
-                        mask=mask_hk_u, other=0.0).to(tl.float32)
-    bias_k = tl.load(bias_ptr + (hk[:, None] * D + u[None, :] + tl.cast(R, INDEX) + D * Hq) * bias_stride_HqD_HkD_HkD,
-                     mask=mask_hk_u,
-                     other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_U], 0.0,
-                                                                                    tl.float32)
-    projected_k = product_k + bias_k
+    projected_k = _projected_q_or_projected_k(product_row, hk[:, None] * D + u[None, :] + tl.cast(R, INDEX) + D * Hq,
+                                              mask_hk_u, bias_ptr, product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD,
+                                              BLOCK_HK, BLOCK_U)
     tl.store(k_row + hk[:, None] * k_stride_Hk + (u[None, :] + R) * k_stride_R_U, projected_k, mask=mask_hk_u)
     mask_hk_d = hk_mask[:, None] & d_mask[None, :]
-    product_v = tl.load(product_row + (hk[:, None] * D + d[None, :] + D * Hk + D * Hq) * product_stride_HqD_HkD_HkD,
-                        mask=mask_hk_d, other=0.0).to(tl.float32)
-    bias_v = tl.load(
-        bias_ptr + (hk[:, None] * D + d[None, :] + D * Hk + D * Hq) * bias_stride_HqD_HkD_HkD, mask=mask_hk_d,
-        other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_D], 0.0, tl.float32)
-    projected_v = product_v + bias_v
+    projected_v = _projected_q_or_projected_k(product_row, hk[:, None] * D + d[None, :] + D * Hk + D * Hq, mask_hk_d,
+                                              bias_ptr, product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD, BLOCK_HK,
+                                              BLOCK_D)
     v_row = v_ptr + b * (v_stride_B // VEC * VEC) + s * (v_stride_S // VEC * VEC)
     tl.store(v_row + hk[:, None] * v_stride_Hk + d[None, :] * v_stride_D, projected_v, mask=mask_hk_d)
 
@@ -1695,22 +1560,15 @@ def _qkv_rope_partial_elementwise_q_k_v_q_0(
     product_row = (product_ptr + b * (product_stride_B // VEC * VEC) + s * (product_stride_S // VEC * VEC)
                    + hq * D * product_stride_HqD_HkD_HkD)
     mask_row_r = row_mask[:, None] & r_mask[None, :]
-    projected_low = _projected(product_row, r, mask_row_r, hq, bias_ptr, D, product_stride_HqD_HkD_HkD,
-                               bias_stride_HqD_HkD_HkD, ROWS, BLOCK_R_2)
+    projected_low = _projected(product_row[:, None], r[None, :], mask_row_r, hq, bias_ptr, D,
+                               product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD, "evict_last", ROWS, BLOCK_R_2)
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
                            other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     c_low = device.look_up(cos_row[:, None] + r[None, :] * cos_stride_R, position_ids_mask[:, None], mask_row_r)
-    product_high = tl.load(product_row[:, None] + (r[None, :] + R // 2) * product_stride_HqD_HkD_HkD, mask=mask_row_r,
-                           other=0.0, eviction_policy="evict_last").to(tl.float32)
-    if bias_ptr is not None:
-        bias_row_2 = bias_ptr + hq * D * bias_stride_HqD_HkD_HkD
-        bias_high = tl.load(bias_row_2[:, None] + (r[None, :] + R // 2) * bias_stride_HqD_HkD_HkD, mask=mask_row_r,
-                            other=0.0, eviction_policy="evict_last").to(tl.float32)
-    else:
-        bias_high = tl.full([ROWS, BLOCK_R_2], 0.0, tl.float32)
-    projected_high = product_high + bias_high
+    projected_high = _projected(product_row[:, None], r[None, :] + R // 2, mask_row_r, hq, bias_ptr, D,
+                                product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD, "evict_last", ROWS, BLOCK_R_2)
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_low = device.look_up(sin_row[:, None] + r[None, :] * sin_stride_R, position_ids_mask[:, None], mask_row_r)
     q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC)
@@ -1743,15 +1601,8 @@ def _qkv_rope_partial_elementwise_q_k_v_q_1(
     product_row = (product_ptr + b * (product_stride_B // VEC * VEC) + s * (product_stride_S // VEC * VEC)
                    + hq * D * product_stride_HqD_HkD_HkD)
     mask_row_u = row_mask[:, None] & u_mask[None, :]
-    product = tl.load(product_row[:, None] + (u[None, :] + R) * product_stride_HqD_HkD_HkD, mask=mask_row_u, other=0.0,
-                      eviction_policy="evict_last").to(tl.float32)
-    if bias_ptr is not None:
-        bias_row = bias_ptr + hq * D * bias_stride_HqD_HkD_HkD
-        bias = tl.load(bias_row[:, None] + (u[None, :] + R) * bias_stride_HqD_HkD_HkD, mask=mask_row_u, other=0.0,
-                       eviction_policy="evict_last").to(tl.float32)
-    else:
-        bias = tl.full([ROWS, BLOCK_U], 0.0, tl.float32)
-    projected = product + bias
+    projected = _projected(product_row[:, None], u[None, :] + R, mask_row_u, hq, bias_ptr, D,
+                           product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD, "evict_last", ROWS, BLOCK_U)
     q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC)
     tl.store(q_row[:, None] + (u[None, :] + R) * q_stride_R_U, projected, mask=mask_row_u)
 
@@ -1776,22 +1627,15 @@ def _qkv_rope_partial_elementwise_q_k_v_k_2(
     product_row = (product_ptr + b * (product_stride_B // VEC * VEC) + s * (product_stride_S // VEC * VEC)
                    + hk * D * product_stride_HqD_HkD_HkD)
     mask_row_r = row_mask[:, None] & r_mask[None, :]
-    projected_low = _projected_v(product_row, r, mask_row_r, hk, bias_ptr, D, Hq, product_stride_HqD_HkD_HkD,
-                                 bias_stride_HqD_HkD_HkD, INDEX, ROWS, BLOCK_R_2)
+    projected_low = _projected(product_row[:, None], r[None, :] + tl.cast(D, INDEX) * Hq, mask_row_r, hk, bias_ptr, D,
+                               product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD, "evict_last", ROWS, BLOCK_R_2)
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
                            other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     c_low = device.look_up(cos_row[:, None] + r[None, :] * cos_stride_R, position_ids_mask[:, None], mask_row_r)
-    product_high = tl.load(product_row[:, None] + (r[None, :] + D * Hq + R // 2) * product_stride_HqD_HkD_HkD,
-                           mask=mask_row_r, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    if bias_ptr is not None:
-        bias_row_2 = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
-        bias_high = tl.load(bias_row_2[:, None] + (r[None, :] + D * Hq + R // 2) * bias_stride_HqD_HkD_HkD,
-                            mask=mask_row_r, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    else:
-        bias_high = tl.full([ROWS, BLOCK_R_2], 0.0, tl.float32)
-    projected_high = product_high + bias_high
+    projected_high = _projected(product_row[:, None], r[None, :] + D * Hq + R // 2, mask_row_r, hk, bias_ptr, D,
+                                product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD, "evict_last", ROWS, BLOCK_R_2)
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_low = device.look_up(sin_row[:, None] + r[None, :] * sin_stride_R, position_ids_mask[:, None], mask_row_r)
     k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC) + hk * (k_stride_Hk // VEC * VEC)
@@ -1824,15 +1668,8 @@ def _qkv_rope_partial_elementwise_q_k_v_k_3(
     product_row = (product_ptr + b * (product_stride_B // VEC * VEC) + s * (product_stride_S // VEC * VEC)
                    + hk * D * product_stride_HqD_HkD_HkD)
     mask_row_u = row_mask[:, None] & u_mask[None, :]
-    product = tl.load(product_row[:, None] + (u[None, :] + tl.cast(R, INDEX) + D * Hq) * product_stride_HqD_HkD_HkD,
-                      mask=mask_row_u, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    if bias_ptr is not None:
-        bias_row = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
-        bias = tl.load(bias_row[:, None] + (u[None, :] + tl.cast(R, INDEX) + D * Hq) * bias_stride_HqD_HkD_HkD,
-                       mask=mask_row_u, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    else:
-        bias = tl.full([ROWS, BLOCK_U], 0.0, tl.float32)
-    projected = product + bias
+    projected = _projected(product_row[:, None], u[None, :] + tl.cast(R, INDEX) + D * Hq, mask_row_u, hk, bias_ptr, D,
+                           product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD, "evict_last", ROWS, BLOCK_U)
     k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC) + hk * (k_stride_Hk // VEC * VEC)
     tl.store(k_row[:, None] + (u[None, :] + R) * k_stride_R_U, projected, mask=mask_row_u)
 
@@ -1856,8 +1693,8 @@ def _qkv_rope_partial_elementwise_q_k_v_v(
     product_row = (product_ptr + b * (product_stride_B // VEC * VEC) + s * (product_stride_S // VEC * VEC)
                    + hk * D * product_stride_HqD_HkD_HkD)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
-    projected = _projected_v_(product_row, d, mask_row_d, hk, bias_ptr, D, Hk, Hq, product_stride_HqD_HkD_HkD,
-                              bias_stride_HqD_HkD_HkD, ROWS, BLOCK_D)
+    projected = _projected(product_row[:, None], d[None, :] + D * Hk + D * Hq, mask_row_d, hk, bias_ptr, D,
+                           product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD, "evict_last", ROWS, BLOCK_D)
     v_row = v_ptr + b * (v_stride_B // VEC * VEC) + s * (v_stride_S // VEC * VEC) + hk * (v_stride_Hk // VEC * VEC)
     tl.store(v_row[:, None] + d[None, :] * v_stride_D, projected, mask=mask_row_d)
 
@@ -2081,12 +1918,8 @@ def _qkv_rope_interleaved_tile_q_k_v(
              tl.join(projected_q * c[None, :] - projected_q_2 * s_2[None, :],
                      projected_q_2 * c[None, :] + projected_q * s_2[None, :]), mask=mask_hq_r[:, :, None])
     mask_hq_u = hq_mask[:, None] & u_mask[None, :]
-    product_q = tl.load(product_row + (hq[:, None] * D + u[None, :] + R) * product_stride_HqD_HkD_HkD, mask=mask_hq_u,
-                        other=0.0).to(tl.float32)
-    bias_q_3 = tl.load(bias_ptr + (hq[:, None] * D + u[None, :] + R) * bias_stride_HqD_HkD_HkD, mask=mask_hq_u,
-                       other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HQ, BLOCK_U], 0.0,
-                                                                                      tl.float32)
-    projected_q_3 = product_q + bias_q_3
+    projected_q_3 = _projected_q_or_projected_k(product_row, hq[:, None] * D + u[None, :] + R, mask_hq_u, bias_ptr,
+                                                product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD, BLOCK_HQ, BLOCK_U)
     tl.store(q_row + hq[:, None] * q_stride_Hq + (u[None, :] + R) * q_stride_R_U, projected_q_3, mask=mask_hq_u)
     mask_hk_r = hk_mask[:, None] & r_mask[None, :]
     product_even_2, product_odd_2 = tl.split(
@@ -2118,22 +1951,14 @@ def _qkv_rope_interleaved_tile_q_k_v(
              tl.join(projected_k * c[None, :] - projected_k_2 * s_2[None, :],
                      projected_k_2 * c[None, :] + projected_k * s_2[None, :]), mask=mask_hk_r[:, :, None])
     mask_hk_u = hk_mask[:, None] & u_mask[None, :]
-    product_k = tl.load(product_row
-                        + (hk[:, None] * D + u[None, :] + tl.cast(R, INDEX) + D * Hq) * product_stride_HqD_HkD_HkD,
-                        mask=mask_hk_u, other=0.0).to(tl.float32)
-    bias_k_3 = tl.load(bias_ptr + (hk[:, None] * D + u[None, :] + tl.cast(R, INDEX) + D * Hq) * bias_stride_HqD_HkD_HkD,
-                       mask=mask_hk_u,
-                       other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_U], 0.0,
-                                                                                      tl.float32)
-    projected_k_3 = product_k + bias_k_3
+    projected_k_3 = _projected_q_or_projected_k(product_row, hk[:, None] * D + u[None, :] + tl.cast(R, INDEX) + D * Hq,
+                                                mask_hk_u, bias_ptr, product_stride_HqD_HkD_HkD,
+                                                bias_stride_HqD_HkD_HkD, BLOCK_HK, BLOCK_U)
     tl.store(k_row + hk[:, None] * k_stride_Hk + (u[None, :] + R) * k_stride_R_U, projected_k_3, mask=mask_hk_u)
     mask_hk_d = hk_mask[:, None] & d_mask[None, :]
-    product_v = tl.load(product_row + (hk[:, None] * D + d[None, :] + D * Hk + D * Hq) * product_stride_HqD_HkD_HkD,
-                        mask=mask_hk_d, other=0.0).to(tl.float32)
-    bias_v = tl.load(
-        bias_ptr + (hk[:, None] * D + d[None, :] + D * Hk + D * Hq) * bias_stride_HqD_HkD_HkD, mask=mask_hk_d,
-        other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_D], 0.0, tl.float32)
-    projected_v = product_v + bias_v
+    projected_v = _projected_q_or_projected_k(product_row, hk[:, None] * D + d[None, :] + D * Hk + D * Hq, mask_hk_d,
+                                              bias_ptr, product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD, BLOCK_HK,
+                                              BLOCK_D)
     v_row = v_ptr + b * (v_stride_B // VEC * VEC) + s * (v_stride_S // VEC * VEC)
     tl.store(v_row + hk[:, None] * v_stride_Hk + d[None, :] * v_stride_D, projected_v, mask=mask_hk_d)
 
@@ -2650,18 +2475,12 @@ def _linear_qkv_norm_rope_tile_q_k_v(
     d_mask = (d < D // 2) | EVEN_D_2
     product_row = product_ptr + b * (product_stride_B // VEC * VEC) + s * (product_stride_S // VEC * VEC)
     mask_hq_d = hq_mask[:, None] & d_mask[None, :]
-    product_q_low = tl.load(product_row + (hq[:, None] * D + d[None, :]) * product_stride_HqD_HkD_HkD, mask=mask_hq_d,
-                            other=0.0).to(tl.float32)
-    bias_q_low = tl.load(bias_ptr + (hq[:, None] * D + d[None, :]) * bias_stride_HqD_HkD_HkD, mask=mask_hq_d,
-                         other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HQ, BLOCK_D_2], 0.0,
-                                                                                        tl.float32)
-    projected_q_low = product_q_low + bias_q_low
-    product_q_high = tl.load(product_row + (hq[:, None] * D + d[None, :] + D // 2) * product_stride_HqD_HkD_HkD,
-                             mask=mask_hq_d, other=0.0).to(tl.float32)
-    bias_q_high = tl.load(bias_ptr + (hq[:, None] * D + d[None, :] + D // 2) * bias_stride_HqD_HkD_HkD, mask=mask_hq_d,
-                          other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HQ, BLOCK_D_2], 0.0,
-                                                                                         tl.float32)
-    projected_q_high = product_q_high + bias_q_high
+    projected_q_low = _projected_q_or_projected_k(product_row, hq[:, None] * D + d[None, :], mask_hq_d, bias_ptr,
+                                                  product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD, BLOCK_HQ,
+                                                  BLOCK_D_2)
+    projected_q_high = _projected_q_or_projected_k(product_row, hq[:, None] * D + d[None, :] + D // 2, mask_hq_d,
+                                                   bias_ptr, product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD,
+                                                   BLOCK_HQ, BLOCK_D_2)
     total_q = tl.sum(tl.sum(projected_q_low * projected_q_low + projected_q_high * projected_q_high, 1), 0)
     rstd_q = tl.rsqrt(total_q / (tl.cast(D, tl.int64) * Hq) + eps)
     scaled_q_low = projected_q_low * rstd_q
@@ -2689,9 +2508,12 @@ def _linear_qkv_norm_rope_tile_q_k_v(
     tl.store(q_row + hq[:, None] * q_stride_Hq + (d[None, :] + D // 2) * q_stride_D,
              by_norm_q_high * c_high[None, :] + by_norm_q_low * s_high[None, :], mask=mask_hq_d)
     mask_hk_d = hk_mask[:, None] & d_mask[None, :]
-    projected_k_low, projected_k_high = _projected_k(product_row, hk, d, mask_hk_d, bias_ptr, Hq,
-                                                     product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD, D, INDEX,
-                                                     BLOCK_HK, BLOCK_D_2)
+    projected_k_low = _projected_q_or_projected_k(product_row, hk[:, None] * D + d[None, :] + tl.cast(D, INDEX) * Hq,
+                                                  mask_hk_d, bias_ptr, product_stride_HqD_HkD_HkD,
+                                                  bias_stride_HqD_HkD_HkD, BLOCK_HK, BLOCK_D_2)
+    projected_k_high = _projected_q_or_projected_k(product_row, hk[:, None] * D + d[None, :] + D * Hq + D // 2,
+                                                   mask_hk_d, bias_ptr, product_stride_HqD_HkD_HkD,
+                                                   bias_stride_HqD_HkD_HkD, BLOCK_HK, BLOCK_D_2)
     total_k = tl.sum(tl.sum(projected_k_low * projected_k_low + projected_k_high * projected_k_high, 1), 0)
     rstd_k = tl.rsqrt(total_k / (tl.cast(D, tl.int64) * Hk) + eps)
     scaled_k_low = projected_k_low * rstd_k
@@ -2707,21 +2529,14 @@ def _linear_qkv_norm_rope_tile_q_k_v(
              by_norm_k_low * c_low[None, :] - by_norm_k_high * s_low[None, :], mask=mask_hk_d)
     tl.store(k_row + hk[:, None] * k_stride_Hk + (d[None, :] + D // 2) * k_stride_D,
              by_norm_k_high * c_high[None, :] + by_norm_k_low * s_high[None, :], mask=mask_hk_d)
-    product_v_low = tl.load(product_row + (hk[:, None] * D + d[None, :] + D * Hk + D * Hq) * product_stride_HqD_HkD_HkD,
-                            mask=mask_hk_d, other=0.0).to(tl.float32)
-    bias_v_low = tl.load(
-        bias_ptr + (hk[:, None] * D + d[None, :] + D * Hk + D * Hq) * bias_stride_HqD_HkD_HkD, mask=mask_hk_d,
-        other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_D_2], 0.0, tl.float32)
-    projected_v_low = product_v_low + bias_v_low
+    projected_v_low = _projected_q_or_projected_k(product_row, hk[:, None] * D + d[None, :] + D * Hk + D * Hq,
+                                                  mask_hk_d, bias_ptr, product_stride_HqD_HkD_HkD,
+                                                  bias_stride_HqD_HkD_HkD, BLOCK_HK, BLOCK_D_2)
     v_row = v_ptr + b * (v_stride_B // VEC * VEC) + s * (v_stride_S // VEC * VEC)
     tl.store(v_row + hk[:, None] * v_stride_Hk + d[None, :] * v_stride_D, projected_v_low, mask=mask_hk_d)
-    product_v_high = tl.load(product_row
-                             + (hk[:, None] * D + d[None, :] + D * Hk + D * Hq + D // 2) * product_stride_HqD_HkD_HkD,
-                             mask=mask_hk_d, other=0.0).to(tl.float32)
-    bias_v_high = tl.load(
-        bias_ptr + (hk[:, None] * D + d[None, :] + D * Hk + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD, mask=mask_hk_d,
-        other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_HK, BLOCK_D_2], 0.0, tl.float32)
-    projected_v_high = product_v_high + bias_v_high
+    projected_v_high = _projected_q_or_projected_k(product_row, hk[:, None] * D + d[None, :] + D * Hk + D * Hq + D // 2,
+                                                   mask_hk_d, bias_ptr, product_stride_HqD_HkD_HkD,
+                                                   bias_stride_HqD_HkD_HkD, BLOCK_HK, BLOCK_D_2)
     tl.store(v_row + hk[:, None] * v_stride_Hk + (d[None, :] + D // 2) * v_stride_D, projected_v_high, mask=mask_hk_d)
 
 
@@ -2868,8 +2683,8 @@ def _linear_qkv_norm_rope_combine_q_k_v_q(
     product_row = (product_ptr + b * (product_stride_B // VEC * VEC) + s * (product_stride_S // VEC * VEC)
                    + hq * D * product_stride_HqD_HkD_HkD)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
-    projected_low = _projected(product_row, d, mask_row_d, hq, bias_ptr, D, product_stride_HqD_HkD_HkD,
-                               bias_stride_HqD_HkD_HkD, ROWS, BLOCK_D_2)
+    projected_low = _projected(product_row[:, None], d[None, :], mask_row_d, hq, bias_ptr, D,
+                               product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD, "evict_last", ROWS, BLOCK_D_2)
     splits = tl.arange(0, SPLITS)
     total_parts = tl.load(partial_total_q_k_v_q_ptr + b[:, None] * (S * SPLITS) + s[:, None] * SPLITS + splits[None, :],
                           mask=row_mask[:, None], other=0.0)
@@ -2885,15 +2700,8 @@ def _linear_qkv_norm_rope_combine_q_k_v_q(
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     c_low = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D, position_ids_mask[:, None], mask_row_d)
-    product_high = tl.load(product_row[:, None] + (d[None, :] + D // 2) * product_stride_HqD_HkD_HkD, mask=mask_row_d,
-                           other=0.0, eviction_policy="evict_last").to(tl.float32)
-    if bias_ptr is not None:
-        bias_row_2 = bias_ptr + hq * D * bias_stride_HqD_HkD_HkD
-        bias_high = tl.load(bias_row_2[:, None] + (d[None, :] + D // 2) * bias_stride_HqD_HkD_HkD, mask=mask_row_d,
-                            other=0.0, eviction_policy="evict_last").to(tl.float32)
-    else:
-        bias_high = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
-    projected_high = product_high + bias_high
+    projected_high = _projected(product_row[:, None], d[None, :] + D // 2, mask_row_d, hq, bias_ptr, D,
+                                product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD, "evict_last", ROWS, BLOCK_D_2)
     scaled_high = projected_high * rstd[:, None]
     q_gain_high = tl.load(q_gain_row[:, None] + (d[None, :] + D // 2) * q_gain_stride_HqD, mask=mask_row_d, other=0.0,
                           eviction_policy="evict_last").to(tl.float32)
@@ -3089,8 +2897,8 @@ def _linear_qkv_norm_rope_combine_q_k_v_k_v(
     product_row = (product_ptr + b * (product_stride_B // VEC * VEC) + s * (product_stride_S // VEC * VEC)
                    + hk * D * product_stride_HqD_HkD_HkD)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
-    projected_k_low = _projected_v(product_row, d, mask_row_d, hk, bias_ptr, D, Hq, product_stride_HqD_HkD_HkD,
-                                   bias_stride_HqD_HkD_HkD, INDEX, ROWS, BLOCK_D_2)
+    projected_k_low = _projected(product_row[:, None], d[None, :] + tl.cast(D, INDEX) * Hq, mask_row_d, hk, bias_ptr, D,
+                                 product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD, "evict_last", ROWS, BLOCK_D_2)
     splits = tl.arange(0, SPLITS)
     total_parts = tl.load(partial_total_q_k_v_k_v_ptr + b[:, None] * (S * SPLITS) + s[:, None] * SPLITS
                           + splits[None, :], mask=row_mask[:, None], other=0.0)
@@ -3106,15 +2914,8 @@ def _linear_qkv_norm_rope_combine_q_k_v_k_v(
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     c_low = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D, position_ids_mask[:, None], mask_row_d)
-    product_k_high = tl.load(product_row[:, None] + (d[None, :] + D * Hq + D // 2) * product_stride_HqD_HkD_HkD,
-                             mask=mask_row_d, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    if bias_ptr is not None:
-        bias_row_2 = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
-        bias_k_high = tl.load(bias_row_2[:, None] + (d[None, :] + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD,
-                              mask=mask_row_d, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    else:
-        bias_k_high = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
-    projected_k_high = product_k_high + bias_k_high
+    projected_k_high = _projected(product_row[:, None], d[None, :] + D * Hq + D // 2, mask_row_d, hk, bias_ptr, D,
+                                  product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD, "evict_last", ROWS, BLOCK_D_2)
     scaled_high = projected_k_high * rstd[:, None]
     k_gain_high = tl.load(k_gain_row[:, None] + (d[None, :] + D // 2) * k_gain_stride_HkD, mask=mask_row_d, other=0.0,
                           eviction_policy="evict_last").to(tl.float32)
@@ -3129,20 +2930,12 @@ def _linear_qkv_norm_rope_combine_q_k_v_k_v(
                             mask_row_d)
     tl.store(k_row[:, None] + (d[None, :] + D // 2) * k_stride_D, by_norm_high * c_high + by_norm_low * s_high,
              mask=mask_row_d)
-    projected_v_low = _projected_v_(product_row, d, mask_row_d, hk, bias_ptr, D, Hk, Hq, product_stride_HqD_HkD_HkD,
-                                    bias_stride_HqD_HkD_HkD, ROWS, BLOCK_D_2)
+    projected_v_low = _projected(product_row[:, None], d[None, :] + D * Hk + D * Hq, mask_row_d, hk, bias_ptr, D,
+                                 product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD, "evict_last", ROWS, BLOCK_D_2)
     v_row = v_ptr + b * (v_stride_B // VEC * VEC) + s * (v_stride_S // VEC * VEC) + hk * (v_stride_Hk // VEC * VEC)
     tl.store(v_row[:, None] + d[None, :] * v_stride_D, projected_v_low, mask=mask_row_d)
-    product_v_high = tl.load(product_row[:, None]
-                             + (d[None, :] + D * Hk + D * Hq + D // 2) * product_stride_HqD_HkD_HkD, mask=mask_row_d,
-                             other=0.0, eviction_policy="evict_last").to(tl.float32)
-    if bias_ptr is not None:
-        bias_row_4 = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
-        bias_v_high = tl.load(bias_row_4[:, None] + (d[None, :] + D * Hk + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD,
-                              mask=mask_row_d, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    else:
-        bias_v_high = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
-    projected_v_high = product_v_high + bias_v_high
+    projected_v_high = _projected(product_row[:, None], d[None, :] + D * Hk + D * Hq + D // 2, mask_row_d, hk, bias_ptr,
+                                  D, product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD, "evict_last", ROWS, BLOCK_D_2)
     tl.store(v_row[:, None] + (d[None, :] + D // 2) * v_stride_D, projected_v_high, mask=mask_row_d)
 
 

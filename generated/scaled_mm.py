@@ -124,6 +124,24 @@ def _scaled_mm_azp_epilogue(
     return scaled * b_scale + bias
 
 
+@triton.jit
+def _product_or_y(
+    a_row, b_row, K, a_stride_K, b_stride_K, BLOCK_K: tl.constexpr, TAIL_STEPS: tl.constexpr, FULL_STEPS: tl.constexpr,
+    INDEX: tl.constexpr, VEC: tl.constexpr, EVICT: tl.constexpr,
+):
+    """Makes `product` or `y`."""
+    product = tl.full([BLOCK_K], 0, tl.int64)
+    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
+            a = tl.load(a_row + k * a_stride_K, mask=k_mask, other=0, eviction_policy=EVICT).to(tl.int32)
+            b = tl.load(b_row + k * b_stride_K, mask=k_mask, other=0, eviction_policy=EVICT).to(tl.int32)
+            product += (a * b).to(tl.int64)
+    product = tl.sum(product, 0)
+    return product
+
+
 @triton.jit(do_not_specialize=["N"])
 def _scaled_mm_gemv(
     a_ptr, b_ptr, a_scale_ptr, b_scale_ptr, bias_ptr, y_ptr, N, lead0, K, a_stride_lead1, a_stride_lead0, b_stride_N,
@@ -602,15 +620,7 @@ def _scaled_mm_int8_gemv(
     n = row % N
     a_row = a_ptr + i1 * (a_stride_lead1 // VEC * VEC) + i0 * (a_stride_lead0 // VEC * VEC)
     b_row = b_ptr + n * (b_stride_N // VEC * VEC)
-    product = tl.full([BLOCK_K], 0, tl.int64)
-    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K, BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
-            a = tl.load(a_row + k * a_stride_K, mask=k_mask, other=0, eviction_policy=EVICT).to(tl.int32)
-            b = tl.load(b_row + k * b_stride_K, mask=k_mask, other=0, eviction_policy=EVICT).to(tl.int32)
-            product += (a * b).to(tl.int64)
-    product = tl.sum(product, 0)
+    product = _product_or_y(a_row, b_row, K, a_stride_K, b_stride_K, BLOCK_K, TAIL_STEPS, FULL_STEPS, INDEX, VEC, EVICT)
     y = _scaled_mm_int8_epilogue(product, i1, i0, n, True, True, a_scale_ptr, b_scale_ptr, bias_ptr,
                                  a_scale_stride_lead1, a_scale_stride_lead0, b_scale_stride_N, bias_stride_N)
     tl.store(y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N, y)
@@ -726,15 +736,8 @@ def _scaled_mm_int8_row_loop(
     n = row % N
     a_row = a_ptr + i1 * (a_stride_lead1 // VEC * VEC) + i0 * (a_stride_lead0 // VEC * VEC)
     b_row = b_ptr + n * (b_stride_N // VEC * VEC)
-    product = tl.full([BLOCK_K], 0, tl.int64)
-    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K, BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
-            a = tl.load(a_row + k * a_stride_K, mask=k_mask, other=0, eviction_policy="evict_first").to(tl.int32)
-            b = tl.load(b_row + k * b_stride_K, mask=k_mask, other=0, eviction_policy="evict_first").to(tl.int32)
-            product += (a * b).to(tl.int64)
-    product = tl.sum(product, 0)
+    product = _product_or_y(a_row, b_row, K, a_stride_K, b_stride_K, BLOCK_K, TAIL_STEPS, FULL_STEPS, INDEX, VEC,
+                            "evict_first")
     if OP == "scaled_mm_azp":
         azp = tl.load(azp_ptr + i1 * azp_stride_lead1 + i0 * azp_stride_lead0, eviction_policy="evict_last")
         b_ready = tl.load(b_ready_ptr + n * b_ready_stride_N, eviction_policy="evict_last")
@@ -1111,15 +1114,7 @@ def _int8_mm_gemv(
     n = row % N
     a_row = a_ptr + i1 * (a_stride_lead1 // VEC * VEC) + i0 * (a_stride_lead0 // VEC * VEC)
     b_row = b_ptr + n * (b_stride_N // VEC * VEC)
-    y = tl.full([BLOCK_K], 0, tl.int64)
-    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K, BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
-            a = tl.load(a_row + k * a_stride_K, mask=k_mask, other=0, eviction_policy=EVICT).to(tl.int32)
-            b = tl.load(b_row + k * b_stride_K, mask=k_mask, other=0, eviction_policy=EVICT).to(tl.int32)
-            y += (a * b).to(tl.int64)
-    y = tl.sum(y, 0)
+    y = _product_or_y(a_row, b_row, K, a_stride_K, b_stride_K, BLOCK_K, TAIL_STEPS, FULL_STEPS, INDEX, VEC, EVICT)
     tl.store(y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N, device.round_to(y, tl.int32))
 
 
@@ -1210,15 +1205,8 @@ def _int8_mm_row_loop(
     n = row % N
     a_row = a_ptr + i1 * (a_stride_lead1 // VEC * VEC) + i0 * (a_stride_lead0 // VEC * VEC)
     b_row = b_ptr + n * (b_stride_N // VEC * VEC)
-    y = tl.full([BLOCK_K], 0, tl.int64)
-    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K, BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
-            a = tl.load(a_row + k * a_stride_K, mask=k_mask, other=0, eviction_policy="evict_first").to(tl.int32)
-            b = tl.load(b_row + k * b_stride_K, mask=k_mask, other=0, eviction_policy="evict_first").to(tl.int32)
-            y += (a * b).to(tl.int64)
-    y = tl.sum(y, 0)
+    y = _product_or_y(a_row, b_row, K, a_stride_K, b_stride_K, BLOCK_K, TAIL_STEPS, FULL_STEPS, INDEX, VEC,
+                      "evict_first")
     tl.store(y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N, device.round_to(y, tl.int32))
 
 
