@@ -27,6 +27,7 @@ SMALL = Chip(
     few_rows=2,
     long_row=64,
     tile=64,
+    shortest_run=0,
     most_splits=4,
     library_work=NEVER,
     int8_work=NEVER,

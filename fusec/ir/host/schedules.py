@@ -30,7 +30,8 @@ class Elementwise:
 class Tile:
     """No reduction, or several outputs at once: a program per row, all axes of `tile` in registers.
 
-    `live` has the axes of each set of tiles that registers hold together, where these are not those of `tile`.
+    `live` has the axes of each set of tiles that registers hold together, where these are not those of `tile`. Where
+    axes of rows lie between those of a tile, what lies one behind another in memory are runs along the axes `runs`.
     """
 
     name: ClassVar[str] = "tile"
@@ -38,6 +39,7 @@ class Tile:
     rows: str
     tile: str
     live: tuple[str, ...] = ()
+    runs: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,8 +208,9 @@ class Gemm:
     """Tiles of `m` by `n` on the tensor core, `k` in a loop, of operands of `bytes`.
 
     Swap-AB: `n` is an axis of so `few` positions that they are the columns of a tile, and the matrix is read `again`
-    for each position of other axes. Split-K: several programs share a tile, and their partial `sums` are combined.
-    There is room for sums of so many products at `most`, if that is said. Sums `in_parts` take twice the registers.
+    for each position of other axes; `joined`, all of these are one axis where they lie evenly. Split-K: several
+    programs share a tile, and their partial `sums` are combined. There is room for sums of so many products at `most`,
+    if that is said. Sums `in_parts` take twice the registers.
     Where they are `grouped`, a step of the loop has the last of the axes `k` whole. So many tensors with a value for
     each element of a tile are read `beside` the products. The operand with the axis `unpacked` is read in fewer bits
     than it is multiplied in, and is made in registers; `each` position of `k` may have two elements.
@@ -229,6 +232,7 @@ class Gemm:
     each: int = 1
     few: str = ""
     again: str = ""
+    joined: str = ""
     sums: Mapping[str, str] = field(default_factory=dict)
     combine: Elementwise | None = None
 

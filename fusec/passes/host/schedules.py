@@ -101,7 +101,14 @@ class Scheduler:
         tiles = dict.fromkeys(tuple(axis for axis in stage.tile if axis in axes) for axes in stored)
         live = tuple(tile for tile in tiles if not any(set(tile) < set(other) for other in tiles))
         texts = () if live == (stage.tile,) else tuple(map(self._keys.axes, live))
-        return host.Tile(Name(kernel.name), self._axes(stage.rows), self._axes(stage.tile), texts)
+        runs = tuple(dict.fromkeys(axes[-1] for axes in live)) if self._has_rows_within(stage) else ()
+        return host.Tile(Name(kernel.name), self._axes(stage.rows), self._axes(stage.tile), texts, self._axes(runs))
+
+    @staticmethod
+    def _has_rows_within(stage: Stage) -> bool:
+        """Whether some axis of the rows lies between those of a tile in memory."""
+        first = min(map(stage.order.index, stage.tile))
+        return any(axis in stage.rows for axis in stage.order[first:])
 
     def _rows(self, stage: Stage, kernel: Kernel) -> host.Rows:
         return host.Rows(
@@ -252,6 +259,7 @@ class Scheduler:
             each=2 if any(two_apart(stage.flow.nodes, dot.a) for dot in dots) else 1,
             few=self._axes(plan.few[:1]),
             again=self._axes(plan.few[1:]),
+            joined=self._axes(stages.joined(plan)),
             sums={partial.workspace: self._axes(partial.axes) for partial in tile.sums},
             combine=self._elementwise(combine[0], kernels[1]) if combine else None,
         )

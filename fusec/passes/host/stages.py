@@ -5,12 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from fusec.ir import schedule as ir
-from fusec.ir.expressions import GIVEN, OMITTED, Choose, Dot, Elementwise, Load, NodeId, Partial, operands
-from fusec.ir.flow import Flow, FlowNode, store_axes, store_inputs
+from fusec.ir.expressions import (
+    GIVEN,
+    OMITTED,
+    Affine,
+    Choose,
+    Dot,
+    Elementwise,
+    Index,
+    Load,
+    NodeId,
+    Partial,
+    Size,
+    operands,
+)
+from fusec.ir.flow import LEAD_AXES, Flow, FlowNode, store_axes, store_inputs
 from fusec.ir.graph import reachable
 from fusec.ir.multiply import MOST_I8, multiplied_as
+from fusec.ir.sizes import symbols_in
 from fusec.ir.stage import Stage
-from fusec.ir.types import Axis, DType, Kind
+from fusec.ir.types import Axis, DType, Kind, extent
 from fusec.passes.schedule.registers import at_most, residency, widest
 
 
@@ -41,6 +55,33 @@ def _is_unpacked(flow: Flow, dot: Dot, operand: NodeId) -> bool:
     read = [one.type.element for one in below if isinstance(one.expr, Load) and set(dot.axes) <= set(one.type.axes)]
     bits = [widest(element) for element in read]
     return bool(bits) and (node.type.kind is Kind.INT or max(bits) < widest(types[operand != dot.a]))
+
+
+def joined(plan: ir.Gemm) -> tuple[Axis, ...]:
+    """The axes of a few rows that may be walked as one where they lie evenly, if there are several.
+
+    Nothing but where elements lie may depend on them: no index, no extent.
+    """
+    axes = plan.few
+    if len(axes) < 2 or not set(axes).isdisjoint(LEAD_AXES) or any(_is_told(stage.flow, axes) for stage in plan.stages):
+        return ()
+    return tuple(axis for axis in plan.tile.order if axis in axes)
+
+
+def _is_told(flow: Flow, axes: tuple[Axis, ...]) -> bool:
+    """Whether a flow has an index along some axes, or an extent of them, other than to walk them step by step."""
+    nodes = [flow.nodes[number] for number in flow.live]
+    if any(isinstance(node.expr, Index) and node.expr.axis in axes for node in nodes):
+        return True
+    names = {symbol.name for axis in axes for symbol in extent(axis).free_symbols}
+    sizes = [node.expr.value for node in nodes if isinstance(node.expr, Size)]
+    accesses = [node.expr.positions for node in nodes if isinstance(node.expr, Load)]
+    accesses += [store.positions for store in flow.stores]
+    affine = [at for positions in accesses for at in positions if isinstance(at, Affine)]
+    walked = [at for at in affine if set(at.axes) & set(axes)]
+    plain = all(len(at.terms) == 1 and at.terms[0][1] == 1 and at.offset == 0 for at in walked)
+    sizes += [part for at in affine for part in (at.offset, *(factor for _, factor in at.terms))]
+    return not plain or not names.isdisjoint(symbols_in(sizes))
 
 
 def integers(stage: Stage) -> str:

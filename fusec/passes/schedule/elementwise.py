@@ -1,7 +1,7 @@
 """Elementwise: the schedules of a group that reduces nothing, and of outputs with different axes.
 
-Before: the facts of a flow. After: the inner axes of a row in registers where some load lacks them, or where several
-outputs share what they read; and blocks of the innermost axis, which take every call.
+Before: the facts of a flow. After: axes of a row in registers where some load lacks them, or where several outputs
+share what they read; and blocks of the innermost axis, which take every call.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fusec.passes.schedule.survey import Survey, live, written_axes
 def elementwise(facts: Survey, label: str) -> tuple[Schedule, ...]:
     """The schedules in order of preference. Names of stages end in `label`."""
     flow, order = facts.flow, facts.order
-    reused = _reused_tail(facts)
+    reused = _reused_tile(facts)
     tile = (Tile(f"tile{label}", flow, order, without(order, reused), reused),) if reused else ()
     return (*tile, Elementwise(f"elementwise{label}", flow, order, order[:-1], order[-1] if order else None))
 
@@ -28,25 +28,28 @@ def one_tile(facts: Survey, label: str) -> tuple[Tile, ...]:
 
 
 def _common_rows(facts: Survey) -> tuple[Axis, ...]:
-    """The outermost axes that all major stores begin with and no reduction removes."""
-    rows: list[Axis] = []
-    for axes in zip(*(written_axes(facts.flow, store) for store in facts.majors), strict=False):
-        if len(set(axes)) > 1 or axes[0] in facts.reduced:
-            break
-        rows.append(axes[0])
-    return tuple(rows)
+    """The axes that all major stores have and no reduction removes, but for those that neighbours in memory differ in.
+
+    They may lie within others: heads that come before tokens share the tables of a token as well.
+    """
+    innermost = {axes[-1] for store in facts.majors if (axes := written_axes(facts.flow, store))}
+    return tuple(axis for axis in facts.kept if axis not in innermost)
 
 
-def _reused_tail(facts: Survey) -> tuple[Axis, ...]:
-    """The innermost axes down from those that some load of the innermost axis lacks: kept together, it is read once."""
-    loads = [node.type.axes for node in live(facts.flow) if isinstance(node.expr, Load)]
-    wide = [axes for axes in loads if facts.order and facts.order[-1] in axes]
-    tail: list[Axis] = []
-    for axis in reversed(facts.order):
-        lacking = any(axis not in axes for axes in wide)
-        if axis != facts.order[-1] and not lacking:
-            break
-        tail.insert(0, axis)
-    rows = facts.order[: len(facts.order) - len(tail)]
-    bounded = not set(tail) & set(LEAD_AXES)
-    return tuple(tail) if len(tail) > 1 and rows and bounded else ()
+def _reused_tile(facts: Survey) -> tuple[Axis, ...]:
+    """The innermost axis and those next to each other that some load of it lacks: kept together, it is read once.
+
+    There may be axes of rows between, as where heads come before tokens.
+    """
+    if not facts.order:
+        return ()
+    *outer, inner = facts.order
+    wide = [node.type.axes for node in live(facts.flow) if isinstance(node.expr, Load) and inner in node.type.axes]
+    lacking = [axis for axis in outer if any(axis not in axes for axes in wide)]
+    if not lacking:
+        return ()
+    last = outer.index(lacking[-1])
+    present = (place for place in range(last, -1, -1) if outer[place] not in lacking)
+    tile = (*outer[next(present, -1) + 1 : last + 1], inner)
+    bounded = not set(tile) & set(LEAD_AXES)
+    return tile if len(tile) < len(facts.order) and bounded else ()

@@ -124,6 +124,8 @@ class Chip:
     """Elements of a program that several rows share."""
     thread_elements: int = 32
     """Of a thread where several tiles are in registers, with nothing to reduce."""
+    shortest_run: int = 16
+    """Neighbours in memory of a tile in pieces, of rows that lie between them: whole sectors of 32 bytes."""
     warp_bytes: int = 2048
     """Of an input in a warp: 64 a thread, half as many where rows are few."""
     program_warps: int = 32

@@ -106,8 +106,10 @@ def _live(plan: Tile, call: Call) -> int:
 
 
 def tile_fits(plan: Tile, call: Call) -> bool:
-    """Whether registers hold the tile, and another one beside it."""
-    return _live(plan, call) <= call.chip.resident_row // 2
+    """Whether registers hold the tile, and another one beside it, and it is no scatter of short runs."""
+    chip = call.chip
+    runs_on = all(call.size(key) >= chip.shortest_run for key in plan.runs.split())
+    return runs_on and _live(plan, call) <= chip.resident_row // 2
 
 
 def tile(plan: Tile, call: Call) -> list[Launch]:
