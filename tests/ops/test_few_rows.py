@@ -15,7 +15,9 @@ from catalogue import Op
 from compiled import compiled
 
 from fusec.forcing import CHIPS, NEVER, on_chip
+from fusec.ir.host.plans import LIBRARY
 from fusec.runtime import H200, Launch
+from fusec.runtime import Op as RuntimeOp
 from fusec.runtime.select import call
 from fusec.runtime.select.gemm import Contraction, skinny_tile
 from fusec.testing.cases import Case
@@ -144,13 +146,61 @@ def test_two_calls_give_the_same_bits(op: Op, device: torch.device) -> None:
     assert "combine" in contracting(kernels)
 
 
-def test_no_matrix_is_read_again_for_every_batch(tmp_path: Path, device: torch.device) -> None:
-    shared_by_all = SPECS["batch"].replace("b: T[B, K, N]", "b: T[K, N]")
-    for text, kernel in ((SPECS["batch"], "gemm swapped"), (shared_by_all, "gemm")):
-        (op,) = compiled(text, tmp_path)
-        with shared(op, 1, again=1) as kernels:
-            run_and_compare(op.call, op.program.forms, case(op, 3, "f16"), device=device)
-        assert contracting(kernels) == [kernel]
+ONE_MATRIX = SPECS["batch"].replace("b: T[B, K, N]", "b: T[K, N]")
+"""A matrix that all batches multiply: their rows are those of one product, where they lie evenly."""
+
+
+@pytest.mark.parametrize("programs", [1, 4])
+@pytest.mark.parametrize(
+    ("text", "layout", "swapped"),
+    [
+        (SPECS["batch"], "sliced_all_over", True),
+        (ONE_MATRIX, "contiguous", True),
+        (ONE_MATRIX, "misaligned", True),
+        (ONE_MATRIX, "sliced_all_over", False),
+        (ONE_MATRIX.replace("b: T", "bias: T[B, N], b: T").replace("K)", "K) + bias"), "", False),
+        (ONE_MATRIX.replace("over=K)", "over=K) + index(M)"), "", False),
+        (ONE_MATRIX.replace("over=K)", "over=K) + B"), "", False),
+        (ONE_MATRIX.replace("dot(a, b", "dot(cast(a * (1 + index(B)), T), b"), "", True),
+    ],
+)
+def test_no_matrix_is_read_again_for_every_batch(
+    text: str, layout: str, swapped: bool, programs: int, tmp_path: Path, device: torch.device
+) -> None:
+    (op,) = compiled(text, tmp_path)
+    given = replace(case(op, 3, "f32"), layouts={"a": layout} if layout else {})
+    with shared(op, programs, again=1) as kernels:
+        run_and_compare(op.call, op.program.forms, given, device=device)
+    found = {name.removesuffix(" shared") for name in contracting(kernels)} - {"combine"}
+    assert found == {"gemm swapped" if swapped else "gemm"}
+
+
+PROJECTED = """
+op f(x: T[B, S, K], weight w: T[Hq*D + Hk*D, K], cos: T[B, S, D], sin: T[B, S, D], kv_heads: dim(Hk))
+    -> (q: T[B, S, Hq, D], k: T[B, S, Hk, D])
+where T in {f16, bf16, f32}, D % 2 == 0:
+    queries, keys = split(cast(dot(x, w, over=K), T), Hq*D, Hk*D)
+    q = rope(queries, cos, sin, over=D)
+    k = rope(keys, cos, sin, over=D)
+"""
+
+
+def test_a_projection_of_a_few_rows_is_a_kernel_of_ours(tmp_path: Path) -> None:
+    """The kernel behind it is a launch either way."""
+    (op,) = compiled(PROJECTED, tmp_path)
+    (runtime,) = (found for found in vars(op.module).values() if isinstance(found, RuntimeOp))
+    wanted = {
+        (1, 1): "gemv",
+        (1, 16): "swap_ab",
+        (16, 1): "swap_ab",
+        (4, 4): "swap_ab",
+        (1, 17): LIBRARY,
+        (17, 1): LIBRARY,
+    }
+    for rows, plan in wanted.items():
+        shapes = (*rows, 4096), (40 * 128, 4096), (*rows, 128), (*rows, 128)
+        given = (torch.empty(shape, dtype=torch.bfloat16, device="meta") for shape in shapes)
+        assert runtime.decide(*given, 8, chip=H200).steps[0].plan == plan
 
 
 @pytest.mark.parametrize(("itemsize", "tf32"), [(1, False), (2, False), (4, False), (4, True)])

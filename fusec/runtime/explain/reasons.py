@@ -23,6 +23,7 @@ from fusec.ir.host.schedules import (
 )
 from fusec.runtime.launch import Launch
 from fusec.runtime.select.call import Call
+from fusec.runtime.select.gemm import as_one
 from fusec.runtime.select.run import Decision, Taken
 
 
@@ -70,9 +71,11 @@ def words(schedule: Schedule | Library, call: Call) -> str:
         case Gemv(few=few):
             return f"one row ({_sized(few, call)}): threads multiply while the matrix is read once"
         case Gemm(few=few, combine=combine) if few and combine is not None:
-            return f"few rows ({_sized(few, call)}) are the columns of few tiles: programs share each, along K"
+            rows = _sized(few if as_one(schedule, call) is call else schedule.joined, call)
+            return f"few rows ({rows}) are the columns of few tiles: programs share each, along K"
         case Gemm(few=few) if few:
-            return f"few rows ({_sized(few, call)}) are the columns of tiles whose rows are those of the matrix"
+            rows = _sized(few if as_one(schedule, call) is call else schedule.joined, call)
+            return f"few rows ({rows}) are the columns of tiles whose rows are those of the matrix"
         case Gemm():
             return "tiles on the tensor core, for any strides"
         case GemmRoles():

@@ -10,14 +10,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from fusec.ir.host.names import block_name
+from fusec.ir.host.names import block_name, stride_names
 from fusec.ir.host.schedules import Gemm, GemmTma, Gemv, RowLoop
 from fusec.runtime.eight_bits import copies
 from fusec.runtime.invariant import counted, is_invariant
 from fusec.runtime.launch import Launch
+from fusec.runtime.layout import join_axes
 from fusec.runtime.product import Product
 from fusec.runtime.select import rows
-from fusec.runtime.select.call import Call
+from fusec.runtime.select.call import Call, pointers
 from fusec.runtime.select.chip import MMA, WARP, Chip
 from fusec.runtime.select.rows import elementwise
 from fusec.runtime.select.rule import Rule
@@ -55,11 +56,28 @@ def has_room(plan: Gemm | GemmTma, call: Call) -> bool:
 
 def is_for_few(plan: Gemm | Gemv, call: Call) -> bool:
     """Whether a call has so few rows, or columns, as a plan is for."""
-    few = call.count(plan.few)
     if isinstance(plan, Gemv):
-        return is_vector(call.chip, few, call.count(plan.matrix) if plan.matrix else 0)
+        return is_vector(call.chip, call.count(plan.few), call.count(plan.matrix) if plan.matrix else 0)
+    call = as_one(plan, call)
+    few = call.count(plan.few)
     most = call.chip.unpacked_columns if unpacked_axis(plan, call) == plan.m else call.chip.skinny
     return bool(plan.few) and has_room(plan, call) and is_skinny(call.chip, few, call.count(plan.again), most)
+
+
+def as_one(plan: Gemm, call: Call) -> Call:
+    """The call with all axes of a few rows as one, where they lie evenly in all that a plan reads and makes."""
+    if not plan.joined or call.count(plan.again) == 1:
+        return call
+    keys, kernels = plan.joined.split(), (plan.kernel, *([plan.combine.kernel] if plan.combine else []))
+    names = dict.fromkeys(name for kernel in kernels for name in pointers(kernel) if name in call.plans.strides)
+    dims = {name: tuple(call.plans.strides[name].split()) for name in names if call.is_given(name)}
+    walked = [name for name in dims if set(keys) & set(dims[name])]
+    axes = join_axes((call.size(key), *(call.stride(name, key) for name in walked)) for key in keys)
+    if len(axes) != 1 or not axes[0][0]:
+        return call
+    ((count, steps),) = axes
+    strides = {stride_names(n, dims[n])[dims[n].index(plan.few)]: step for n, step in zip(walked, steps, strict=True)}
+    return replace(call, sizes={**call.sizes, **dict.fromkeys(keys, 1), plan.few: count, **strides})
 
 
 def unpacked_axis(plan: Gemm, call: Call) -> str:
@@ -152,10 +170,12 @@ def skinny_tile(contraction: Contraction, chip: Chip) -> GemmTile:
 def gemm_fits(plan: Gemm, call: Call) -> bool:
     if not has_room(plan, call) or (plan.few and not is_for_few(plan, call)):
         return False
+    call = as_one(plan, call)
     return plan.combine is None or _tile_by_rule(plan, call, contraction_of(plan, call)).splits > 1
 
 
 def gemm(plan: Gemm, call: Call) -> list[Launch]:
+    call = as_one(plan, call)
     contraction = contraction_of(plan, call)
     tile = _tile(plan, call, contraction)
     last = plan.k.split()[-1]

@@ -120,12 +120,13 @@ class Partitions:
     def _prefers_own(self, partition: Partition) -> bool:
         """The rule for contractions of what is stored, where these would go before the library.
 
-        By TMA, or for rows so few that each of them has a plan. They take what the library does not, too.
+        By TMA, or for rows so few that each of them has a plan. They take what the library does not, too. Where kernels
+        are as many either way, only rows that are few pay for them.
         """
-        if self._is_several:
-            return False
         if all(any(map(self._is_for_few, step.plans)) for step in partition.contracting):
             return True
+        if self._is_several:
+            return False
         if not self._persistent or not self._fits_tma:
             return False
         # Where the library makes an output itself, it was asked before.
