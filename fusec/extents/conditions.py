@@ -6,11 +6,13 @@ import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, reduce
+from math import isfinite, nan
 from typing import Any, TypeAlias
 
 import numpy as np
 import sympy
 
+from fusec.ir.computed_sizes import IMPLEMENTATIONS
 from fusec.ir.graph import Constraint
 from fusec.ir.types import symbol
 
@@ -66,8 +68,18 @@ def _function(value: sympy.Expr, names: tuple[str, ...], module: str) -> Callabl
         # Sympy writes a minimum that takes arrays of one shape alone.
         value = value.replace(sympy.Min, lambda *args: reduce(_least, args))
         value = value.replace(sympy.Max, lambda *args: -reduce(_least, [-arg for arg in args]))
-    function: Callable[..., Any] = sympy.lambdify([symbol(name) for name in names], value, modules=module)
+    own = {name: _each(compute) if module == "numpy" else compute for name, compute in IMPLEMENTATIONS.items()}
+    function: Callable[..., Any] = sympy.lambdify([symbol(name) for name in names], value, modules=[own, module])
     return function
+
+
+def _each(compute: Callable[..., int]) -> Callable[..., Any]:
+    """A function of whole numbers on arrays of floats; what is not finite stays nothing."""
+
+    def one(*sizes: float) -> float:
+        return compute(*map(int, sizes)) if all(map(isfinite, sizes)) else nan
+
+    return np.vectorize(one, otypes=[np.float64])
 
 
 def _least(one: sympy.Expr, other: sympy.Expr) -> sympy.Expr:

@@ -1,6 +1,7 @@
 """What operations on integers ask of sizes: divisors are not 0, and shifts go by 0 to 63 places.
 
-A size follows from extents and literals, `N - 3` as well as `N`. Of what follows from data nothing is known before.
+A size follows from extents and literals, `N - 3` and `where(N > 3, N, 1)` as well as `N`. Of what follows from data, or
+by way of real numbers, nothing is known before.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ import sympy
 
 from fusec.ir import arithmetic
 from fusec.ir.bottom_up import BottomUp
+from fusec.ir.computed_sizes import COMPUTED, choice, negation, sign_of
 from fusec.ir.expressions import Cast, Const, Elementwise, Extent, NodeId, operands
+from fusec.ir.formats import limits
 from fusec.ir.graph import Graph, walk
 from fusec.ir.ops import ELEMENTWISE
-from fusec.ir.types import Axis, Kind, Lead, product_extent
+from fusec.ir.types import Axis, DType, Kind, Lead, product_extent
 
-_WHOLE: Mapping[str, Callable[..., sympy.Expr | None]] = MappingProxyType(
+_BY_SYMBOL: Mapping[str, Callable[..., sympy.Expr | None]] = MappingProxyType(
     {
         "+": lambda left, right: left + right,
         "-": lambda left, right: left - right,
@@ -27,12 +30,21 @@ _WHOLE: Mapping[str, Callable[..., sympy.Expr | None]] = MappingProxyType(
         "%": sympy.Mod,
         "<<": lambda left, places: left * 2**places if places.is_Integer else None,
         ">>": lambda left, places: sympy.floor(left / 2**places) if places.is_Integer else None,
+        **COMPUTED,
     }
 )
 """What operations make of sizes, by their symbols."""
 
-_CHOSEN: Mapping[object, Callable[..., sympy.Expr]] = MappingProxyType(
-    {arithmetic.minimum: sympy.Min, arithmetic.maximum: sympy.Max, abs: sympy.Abs}
+_BY_VALUE: Mapping[object, Callable[..., sympy.Expr]] = MappingProxyType(
+    {
+        arithmetic.minimum: sympy.Min,
+        arithmetic.maximum: sympy.Max,
+        abs: sympy.Abs,
+        arithmetic.sign: sign_of,
+        arithmetic.neg: lambda size: -size,
+        arithmetic.bitnot: lambda size: -size - 1,
+        arithmetic.where: choice,
+    }
 )
 """The same of those without one, by what they make of single numbers."""
 
@@ -70,27 +82,40 @@ def demands(graph: Graph) -> Iterator[Demand]:
 
 
 def _size(graph: Graph, number: NodeId, known: Callable[[NodeId], sympy.Expr | None]) -> sympy.Expr | None:
-    """The integer that a node is, as a formula of extents; None where it follows from more."""
+    """The integer that a node is, or its truth value, as a formula of extents; None where it follows from more."""
     node = graph.nodes[number]
     match node.expr:
         case Extent(dim) if Lead() not in dim:
             return product_extent(dim)
-        case Const(value) if isinstance(value, int) and not isinstance(value, bool):
-            return sympy.Integer(value)
-        case Cast(arg, dtype) if dtype.kind is Kind.INT and all(option.bits >= 32 for option in dtype.options):
-            return known(arg)
-        case Elementwise(op, (arg,)) if ELEMENTWISE[op].turns_sign:
-            return None if (size := known(arg)) is None else -size
-        case Elementwise(op, args) if node.type.kind is Kind.INT and (make := _made_by(op)):
+        case Const(int(value)):
+            return sympy.Integer(int(value))
+        case Cast(arg, dtype) if dtype.kind is Kind.INT and (size := known(arg)) is not None:
+            return _within(size, dtype.options)
+        case Elementwise(op, args) if node.type.kind is not Kind.REAL and (make := _made_by(op)):
             values = [known(arg) for arg in args]
             # A divisor of 0 is told by its own division.
             if None in values or (ELEMENTWISE[op].divides_integers and values[1] == 0):
                 return None
-            size = make(*values)
-            return None if size is None or sympy.count_ops(size := sympy.expand(size)) > _LONG else size
+            made = make(*values)
+            return None if made is None or sympy.count_ops(made := sympy.expand(made)) > _LONG else made
         case _:
             return None
 
 
+def _within(size: sympy.Expr, options: tuple[DType, ...]) -> sympy.Expr | None:
+    """A size as a cast leaves it, which saturates. 32 bits are beyond all sizes."""
+    if all(option.bits >= 32 for option in options):
+        return size
+    if len(options) > 1:
+        return None
+    low, high = limits(options[0])
+    return sympy.Min(sympy.Max(size, low), high)
+
+
 def _made_by(op: str) -> Callable[..., sympy.Expr | None] | None:
-    return _WHOLE.get(ELEMENTWISE[op].symbol or "") or _CHOSEN.get(ELEMENTWISE[op].at)
+    own = ELEMENTWISE[op]
+    if own.keeps_integers:
+        return lambda size: size
+    if own.operands == (Kind.BOOL,) and own.arity == 1:
+        return negation
+    return _BY_SYMBOL.get(own.symbol or "") or _BY_VALUE.get(own.at)

@@ -7,6 +7,7 @@ from typing import Any
 import sympy
 
 from fusec.diagnostics import InternalError
+from fusec.ir.computed_sizes import Computed
 from fusec.ir.field_names import field_names
 
 
@@ -43,6 +44,8 @@ def _text(value: sympy.Expr, names: dict[str, str], outer: int) -> str:
     if isinstance(value, sympy.Min | sympy.Max | sympy.Abs):
         function = {sympy.Min: "min", sympy.Max: "max", sympy.Abs: "abs"}[value.func]
         return f"{function}({', '.join(_text(arg, names, 0) for arg in sorted(value.args, key=_constants_last))})"
+    if isinstance(value, Computed):
+        return value.text.format(*(_text(arg, names, _ATOM) for arg in value.args))
     if isinstance(value, sympy.Mul):
         factors = sorted(value.args, key=lambda factor: (not factor.is_number, str(factor)))
         if all(_is_whole(factor) for factor in factors):

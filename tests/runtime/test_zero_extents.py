@@ -27,6 +27,13 @@ def test_a_division_by_an_extent_of_0(operator: str, device: torch.device) -> No
 
 
 SIZES = {"minimum": min, "maximum": max, "clamp": lambda size, low, high: min(max(size, low), high)}
+OTHERS = {
+    "where": lambda condition, one, other: one if condition else other,
+    "sign": lambda size: (size > 0) - (size < 0),
+    "cast": lambda size, dtype: int(size),
+    "floor": int,
+    **dict.fromkeys(("i8", "i32")),
+}
 
 ZERO_AT_3 = {
     "M - 3": "M - 3",
@@ -42,6 +49,16 @@ ZERO_AT_3 = {
     "abs(M - 3)": "abs\\(M - 3\\)",
     "(M - 3) << 1": "2 \\* M - 6",
     "M >> 2": "M // 4",
+    "where(M > 3, M, 0)": "\\(M if \\(M > 3\\) else 0\\)",
+    "where(M >= 4 and not (M == 9) or M < 2, 2, M - 3)": "\\(2 if \\(\\(\\(M >= 4\\) and .* or .* else \\(M - 3\\)\\)",
+    "(where(M != 3, M, 6) % 6)": "\\(M if \\(M != 3\\) else 6\\) % 6",
+    "(M & 4)": "\\(M & 4\\)",
+    "((M ^ 3) | 0)": "\\(\\(M \\^ 3\\) \\| 0\\)",
+    "(~M + 4)": "3 - M",
+    "sign(M - 3)": "\\(\\(\\(M - 3\\) > 0\\) - \\(\\(M - 3\\) < 0\\)\\)",
+    "cast(M - 3, i8)": "min\\(M - 3, 127\\)",
+    "cast(M > 3, i32)": "\\(M > 3\\)",
+    "floor(M - 3)": "M - 3",
 }
 
 
@@ -54,7 +71,7 @@ def test_a_division_by_what_is_computed_of_extents(divisor: str, device: torch.d
         op(x, torch.ones(3, device=device))
     assert op(x[:0], torch.ones(3, device=device)).shape == (0,)
     if "M - M" not in divisor:
-        assert torch.equal(op(x, torch.ones(5, device=device)), x // eval(divisor, {"M": 5, **SIZES}))
+        assert torch.equal(op(x, torch.ones(5, device=device)), x // eval(divisor, {"M": 5, **SIZES, **OTHERS}))
 
 
 @pytest.mark.parametrize("operator", ["<<", ">>"])

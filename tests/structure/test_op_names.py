@@ -26,6 +26,7 @@ GIVEN_BY_NAME = {
     "passes/graph/elaborate/scope.py": "a product, a sum and a quotient of axes",
     "ir/ops.py": "the sign in front of an operation",
     "ir/advice.py": "what to write instead of each operation",
+    "ir/computed_sizes.py": "operators of Python",
     "ir/reserved.py": "words of Python",
     "codegen/triton.py": "what each operation is called in Triton",
     "reference/meaning.py": "what each operation is in PyTorch",

@@ -70,6 +70,10 @@ def test_integers_are_not_divided_by_drawn_sizes_of_zero() -> None:
     [
         ("x // (minimum(N, 3) - 3)", lambda size: size < 3),
         ("x % abs(N - 3)", lambda size: size != 3),
+        (
+            "x % where(N > 3 and N != 6, N & 5, N - 3)",
+            lambda size: (size & 5 if size > 3 and size != 6 else size - 3) != 0,
+        ),
         ("x >> (N - 4)", lambda size: 4 <= size <= 67),
     ],
 )
