@@ -101,9 +101,26 @@ def _joined(params: Sequence[Tensor]) -> Tensor:
     if len(params) == 1:
         return params[0]
     with torch.inference_mode(params[0].is_inference()), torch.no_grad():
+        if _are_joined(params):
+            first = params[0].detach()
+            rows = sum(param.shape[0] for param in params)
+            return first.as_strided((rows, *first.shape[1:]), first.stride())
         buffer = torch.cat([param.detach() for param in params])
         start = 0
         for param in params:
             param.data = buffer[start : start + param.shape[0]]
             start += param.shape[0]
         return buffer
+
+
+def _are_joined(params: Sequence[Tensor]) -> bool:
+    """Whether they are views of one buffer already, as where models share their parameters."""
+    first = params[0]
+    place = first.data_ptr()
+    for param in params:
+        is_alike = param.dtype == first.dtype and param.shape[1:] == first.shape[1:] and param.is_contiguous()
+        is_in_place = param.untyped_storage().data_ptr() == first.untyped_storage().data_ptr()
+        if not (is_alike and is_in_place and param.data_ptr() == place):
+            return False
+        place += param.numel() * param.element_size()
+    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,18 @@ def test_weights_are_shared_and_those_of_now(device: torch.device) -> None:
     assert not torch.equal(changed, before)
     fusec.unpatch(model)
     torch.testing.assert_close(changed, logits(model), rtol=0.05, atol=0.05)
+
+
+def test_models_that_share_parameters_leave_them_where_they_are(device: torch.device) -> None:
+    """Each joined the weights of q, k and v anew when the other had been called, and quantised them again."""
+    model = model_of("Qwen2", torch.bfloat16, device, num_hidden_layers=1)
+    twin = copy.deepcopy(model, {id(param): param for param in model.parameters()})
+    fusec.patch(model)
+    before, places = logits(model), [param.data_ptr() for param in model.parameters()]
+    fusec.patch(twin)
+    assert torch.equal(logits(twin), before)
+    assert torch.equal(logits(model), before)
+    assert [param.data_ptr() for param in model.parameters()] == places
 
 
 def test_a_gain_stored_as_its_distance_from_one_is_that_of_now(device: torch.device) -> None:
