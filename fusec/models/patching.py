@@ -13,9 +13,8 @@ from fusec.models.fused_fp8 import Fp8Layer, Fp8Mlp
 from fusec.models.fused_layer import FusedLayer
 from fusec.models.places import Stand, is_patched, put_in, take_out
 from fusec.models.report import Report
-from fusec.models.search import Found, Fuse, Search
+from fusec.models.search import Found, Fuse, Rounding, Search
 
-Rounding = Literal["once", "model"]
 Precision = Literal["model", "fp8"]
 
 
@@ -34,7 +33,8 @@ def patch(
     recognised by its parts, and a copy of it with random weights is tried before any is replaced: what does not compute
     the same stays, and the report tells. `fuse` names the one kind to look for.
     `rounding="once"` rounds where a fused op does, once; `rounding="model"` replaces norms alone and rounds them where
-    the model does. With `dry_run` nothing is changed.
+    the model does; `rounding="bits"` replaces what gives the bits of the model alone, rotations, so that logits are
+    the same. With `dry_run` nothing is changed.
 
     `precision="fp8"` multiplies in FP8 in layers and MLPs, those of f16 and bf16: the report has a table of `errors`,
     of each linear layer on what reaches it, where `samples` (as `fusec.convert` has them) or random tokens are run
@@ -43,14 +43,14 @@ def patch(
     Raises `ValueError` where a part of the model is in training mode (our ops have no gradients yet), or is patched
     already, and `DeviceError` where kernels cannot run on its device.
     """
-    if precision == "fp8" and rounding == "model":
-        raise ValueError('rounding="model" replaces norms alone, and precision="fp8" products: choose one of them')
+    if precision == "fp8" and rounding != "once":
+        raise ValueError(f'rounding="{rounding}" replaces no products, and precision="fp8" does: choose one of them')
     training = [name or type(module).__name__ for name, module in model.named_modules() if module.training]
     if training:
         raise ValueError(f"{training[0]} is in training mode, and ops of fusec have no gradients yet: model.eval()")
     if any(is_patched(module) for module in model.modules()):
         raise ValueError("this model is patched already: fusec.unpatch(model) first")
-    found = Search(model, "norms" if rounding == "model" else fuse, rounding == "model", precision == "fp8").found()
+    found = Search(model, fuse, rounding, precision == "fp8").found()
     errors = _errors(model, found, samples) if precision == "fp8" else None
     for module, stand, _ in found:
         if stand is not None and not dry_run:

@@ -9,8 +9,9 @@ from torch import nn
 
 from fusec.models.fused import FusedMlp, FusedNorm
 from fusec.models.fused_layer import FusedLayer
+from fusec.models.rotated_attention import RotatedAttention
 
-Stand = FusedNorm | FusedMlp | FusedLayer
+Stand = FusedNorm | FusedMlp | FusedLayer | RotatedAttention
 
 HOOKED = "_old_forward"
 """Where `accelerate` keeps the forward that its hook stands around."""

@@ -22,11 +22,14 @@ from fusec.models.layers import Layer, layer
 from fusec.models.parts import Norm, Unfit
 from fusec.models.places import Stand, own_forward
 from fusec.models.report import Entry
+from fusec.models.rotated_attention import RotatedAttention, rotates
 from fusec.models.rotation import ROTATIONS, Rotation
 from fusec.models.trial import Trial, trial_of, trial_of_layer, unchanged
 from fusec.runtime.errors import DeviceError
 
 Fuse = Literal["auto", "layers", "mlps", "norms"]
+
+Rounding = Literal["once", "model", "bits"]
 
 Found = tuple[nn.Module, Stand | None, Entry]
 """A module, what is to stand in for it if anything is, and what the report says of it."""
@@ -36,12 +39,13 @@ Found = tuple[nn.Module, Stand | None, Entry]
 class Search:
     """A look for what to `fuse`.
 
-    Norms are `rounded` where the model rounds them, if that is asked for; products are of `fp8`, if that is.
+    With `rounding` as the model's that is norms alone, and rotations alone where all bits are to be the model's.
+    Products are of `fp8`, if that is asked for.
     """
 
     model: nn.Module
     fuse: Fuse
-    rounded: bool
+    rounding: Rounding
     fp8: bool = False
     _trials: dict[tuple[object, ...], Trial] = field(default_factory=dict)
 
@@ -49,10 +53,16 @@ class Search:
         """All modules that are, or look as if they could be, replaced."""
         return list(self._within(self.model, ""))
 
+    @property
+    def _looks(self) -> list[Callable[[nn.Module], tuple[Stand, Trial] | None]]:
+        if self.rounding == "bits":
+            return [self._rotated]
+        kinds = {"layers": self._layer, "mlps": self._mlp, "norms": self._norm}
+        wanted = "norms" if self.rounding == "model" else self.fuse
+        return [look for kind, look in kinds.items() if wanted in ("auto", kind)]
+
     def _within(self, module: nn.Module, name: str) -> Iterator[Found]:
-        for wanted, look in (("layers", self._layer), ("mlps", self._mlp), ("norms", self._norm)):
-            if self.fuse not in ("auto", wanted):
-                continue
+        for look in self._looks:
             kind = type(module).__name__
             try:
                 answer = look(module)
@@ -87,7 +97,8 @@ class Search:
         """
         forms = ("centred",) if norm.bias is not None else ("plain", "unit_offset", "centred")
         trials: dict[str, Trial] = {}
-        for form in ("rounded", *forms) if self.rounded else forms:
+        is_rounded = self.rounding == "model"
+        for form in ("rounded", *forms) if is_rounded else forms:
 
             def build(copy: nn.Module, form: str = form) -> FusedNorm:
                 return FusedNorm(Norm(copy, norm.eps, form))
@@ -96,12 +107,12 @@ class Search:
                 return trial_of(norm.module, build, norm.weight.numel())
 
             trials[form] = self._tried((form, *_kind(norm.module)), run)
-            if not trials[form].fault and not self.rounded:
+            if not trials[form].fault and not is_rounded:
                 break
         right = [form for form, trial in trials.items() if not trial.fault]
         if not right:
             raise Unfit(next(iter(trials.values())).fault)
-        norm.form = min(right, key=lambda form: trials[form].different) if self.rounded else right[0]
+        norm.form = min(right, key=lambda form: trials[form].different) if is_rounded else right[0]
         return trials[norm.form]
 
     def _mlp(self, module: nn.Module) -> tuple[FusedMlp, Trial] | None:
@@ -153,6 +164,24 @@ class Search:
                 return self._in_fp8(FusedLayer(found, calls, rotation, own_forward(module)), trial, rotary)
             faults.append(trial.fault)
         raise Unfit(faults[0])
+
+    def _rotated(self, module: nn.Module) -> tuple[RotatedAttention, Trial] | None:
+        """Attention whose rotation alone is taken, if the bits are the same."""
+        if not rotates(module):
+            return None
+        calls = calls_of(module)
+        config: Any = getattr(module, "config", None)
+        if calls is None or not hasattr(config, "hidden_size"):
+            raise Unfit("it calls a cache or an attention function in a way that is not known")
+        rotary = self._rotary(module)
+
+        def run() -> Trial:
+            return trial_of_layer(module, RotatedAttention, config.hidden_size, rotary, calls.cache, same_bits=True)
+
+        trial = self._tried((RotatedAttention, *_kind(module), repr(calls.extra)), run)
+        if trial.fault:
+            raise Unfit(trial.fault)
+        return RotatedAttention(module), trial
 
     def _in_fp8(self, stand: FusedLayer, trial: Trial, rotary: Callable[..., Any]) -> tuple[FusedLayer, Trial]:
         """What stands in for a layer with its products in FP8, if that is asked for and right."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -54,7 +55,8 @@ def test_f32_is_told_to_stay(device: torch.device) -> None:
     assert "no linear layer is of FP8" in str(report)
 
 
-def test_rounding_as_the_model_does_is_for_norms_alone(device: torch.device) -> None:
+@pytest.mark.parametrize("rounding", ["model", "bits"])
+def test_rounding_as_the_model_does_is_for_no_products(rounding: Any, device: torch.device) -> None:
     model = model_of("Llama", torch.bfloat16, device, num_hidden_layers=1)
     with pytest.raises(ValueError, match="choose one of them"):
-        fusec.patch(model, precision="fp8", rounding="model")
+        fusec.patch(model, precision="fp8", rounding=rounding)

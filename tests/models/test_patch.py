@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,18 @@ def test_rounding_can_be_that_of_the_model(family: str, op: str, device: torch.d
         report = fusec.patch(model, rounding="model")
         assert {entry.ops for entry in report.patched} == {op}
         assert (norm(x) != before).float().mean() < 0.005
+
+
+@pytest.mark.parametrize(("family", "count"), [("Qwen3", 2), ("Phi3", 2), ("Cohere", 0)])
+def test_logits_can_have_the_bits_of_the_model(family: str, count: int, device: torch.device) -> None:
+    """Cohere rotates in f32, where products and sums may be one instruction: it is left, and told."""
+    model = model_of(family, torch.bfloat16, device)
+    before = logits(model)
+    report = fusec.patch(model, rounding="bits")
+    assert [entry.ops for entry in report.patched] == ["rope_qk_rounded"] * count
+    assert [entry.left.partition(":")[0] for entry in report.left] == ["rounds elsewhere"] * (2 - count)
+    assert torch.equal(logits(model), before)
+    assert torch.equal(logits(pickle.loads(pickle.dumps(model))), before)
 
 
 class Halved(LlamaMLP):
