@@ -21,6 +21,9 @@ Value: TypeAlias = torch.Tensor | int | float | bool | None
 _knobs = triton.knobs.runtime
 _ENTER, _LEAVE = _knobs.launch_enter_hook, _knobs.launch_exit_hook
 
+_STEPS = ("FULL_STEPS", "TAIL_STEPS")
+"""Arguments that say how many steps a loop has, and how many more behind them."""
+
 _alone: Callable[[], AbstractContextManager[None]] = (
     import_module("..interpreter", __package__).alone if _knobs.interpret else nullcontext
 )
@@ -122,6 +125,12 @@ class Launcher:
     def programs(self) -> int:
         """How many programs it launches."""
         return prod(self._grid)
+
+    @property
+    def steps(self) -> int:
+        """How many steps the loop of a program has, with its rest; 0 where there is none."""
+        given = zip(reversed(self._kernel.arg_names), reversed(self._rest), strict=False)
+        return sum(value for name, value in given if name in _STEPS and isinstance(value, int))
 
     @property
     def resources(self) -> Resources | None:

@@ -133,6 +133,11 @@ class Plan:
         return sum(step.programs for step in self._steps if isinstance(step, Launcher))
 
     @property
+    def steps(self) -> int:
+        """How many steps the longest loop of a program has."""
+        return max((step.steps for step in self._steps if isinstance(step, Launcher)), default=0)
+
+    @property
     def spills(self) -> int:
         """Bytes that a thread spills in the worst of the kernels compiled so far."""
         return max((step.spills for step in self._steps if isinstance(step, Launcher)), default=0)
@@ -211,6 +216,11 @@ class PlanOfOthers(Plan):
     def programs(self) -> int:
         """How many programs a call launches."""
         return self._plan.programs
+
+    @property
+    def steps(self) -> int:
+        """How many steps the longest loop of a program has."""
+        return self._plan.steps
 
     @property
     def spills(self) -> int:

@@ -37,6 +37,9 @@ from fusec.testing.strategies import reaching
 MOST_PROGRAMS = 100
 """Programs that the interpreter runs in less than a second."""
 
+MOST_STEPS = 100
+"""Steps of the loop of a program of which the same holds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Effort:
@@ -92,17 +95,18 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """A call that could be made, and the kernels that it would run, in so many programs."""
+    """A call that could be made, and the kernels that it would run, in so many programs of so many steps at most."""
 
     way: Forcing
     case: Case
     kernels: frozenset[str]
     programs: int
+    steps: int
 
     @property
     def is_heavy(self) -> bool:
         """Whether the interpreter takes long for it."""
-        return interpreting() and self.programs > MOST_PROGRAMS
+        return interpreting() and (self.programs > MOST_PROGRAMS or self.steps > MOST_STEPS)
 
 
 def exercise(module: ModuleType, program: Program, effort: Effort, device: torch.device, record: Record) -> None:
@@ -343,11 +347,16 @@ def nothing_run() -> Iterator[None]:
         yield
 
 
-def planned(op: Op, function: Callable[..., object], arguments: Mapping[str, Argument]) -> tuple[frozenset[str], int]:
-    """The kernels that a call launches, and in how many programs, where nothing is run; none if it has no such plan."""
+def planned(
+    op: Op, function: Callable[..., object], arguments: Mapping[str, Argument]
+) -> tuple[frozenset[str], int, int]:
+    """The kernels that a call launches, and in how many programs of how many steps at most, where nothing is run.
+
+    There are none if it has no such plan.
+    """
     op.forget()
     with suppress(PlanError):
         function(**arguments)
-    found = kernels(op), sum(plan.programs for plan in op.plans)
+    found = kernels(op), sum(plan.programs for plan in op.plans), max((plan.steps for plan in op.plans), default=0)
     op.forget()
     return found

@@ -21,7 +21,16 @@ from fusec.interpreter import exact
 from fusec.runtime import Op as Registered
 from fusec.testing.cases import Case, build
 from fusec.testing.compare import run_and_compare
-from fusec.testing.exercise import Effort, Record, exercise, kernels, nothing_run, planned, reached
+from fusec.testing.exercise import (
+    MOST_STEPS,
+    Effort,
+    Record,
+    exercise,
+    kernels,
+    nothing_run,
+    planned,
+    reached,
+)
 from fusec.testing.strategies import reaching
 
 OPS = {op.name: op for op in all_ops()}
@@ -65,11 +74,22 @@ def test_a_call_that_is_copied_tells_its_kernels(tmp_path: Path, device: torch.d
     (op,) = compiled(SCATTERED, tmp_path)
     registered = next(each for each in vars(op.module).values() if isinstance(each, Registered))
     x = torch.ones(2, 3, 4, 5, 6, device=device).permute(3, 1, 0, 2, 4)
-    found, programs = planned(registered, op.call, {"x": x})
+    found, programs, _ = planned(registered, op.call, {"x": x})
     with exact():
         assert op.call(x).tolist() == [120.0] * 6
     assert found == kernels(registered) != frozenset()
     assert programs == sum(plan.programs for plan in registered.plans) > 0
+
+
+def test_a_call_of_one_long_loop_comes_last(tmp_path: Path, device: torch.device) -> None:
+    """A single program of thousands of steps takes the interpreter longer than all other calls."""
+    text = "op far(x: f32[M, N]) -> y: f32[M]:\n    y = sum(x, over=N)\n"
+    (op,) = compiled(text, tmp_path)
+    registered = next(each for each in vars(op.module).values() if isinstance(each, Registered))
+    with Forcing("row_loop").of(registered), nothing_run():
+        _, programs, steps = planned(registered, op.call, {"x": torch.ones(1, 1 << 22, device=device)})
+    assert programs == 1
+    assert steps > MOST_STEPS
 
 
 @pytest.mark.parametrize("name", OPS)
