@@ -25,6 +25,7 @@ if not torch.cuda.is_available() and "TRITON_INTERPRET" not in os.environ:
 
 from fusec.interpreter import exact, interpreting
 from fusec.testing import interpreter_selftest
+from fusec.testing.drawing import from_strategies_alone
 
 RANDOM_SPECS = 150
 """How many random specs a run takes that names none. `python -m fusec.testing.sweep` takes as many as one likes."""
@@ -50,8 +51,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def exact_interpreter() -> Iterator[None]:
-    """Every kernel of the session computes what the hardware computes."""
-    with exact():
+    """Every kernel of the session computes what the hardware computes, on calls that the text of no module changes."""
+    with exact(), from_strategies_alone():
         if interpreting():
             interpreter_selftest.check()
         yield

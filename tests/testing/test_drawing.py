@@ -20,6 +20,8 @@ def test_the_text_of_modules_is_not_read(monkeypatch: pytest.MonkeyPatch) -> Non
         return type(providers._local_constants)()
 
     monkeypatch.setattr(providers, "constants_from_module", reading)
+    # Tests draw without them.
+    monkeypatch.setattr(providers, "is_local_module_file", lambda _: True)
 
     @settings(max_examples=60, derandomize=True, database=None, phases=[Phase.generate])
     @given(st.lists(st.integers(), min_size=8))
