@@ -16,7 +16,7 @@ from typing import Any
 
 from fusec.codegen.variant import MOST_REGISTERS, Variant
 from fusec.passes.kernel.blocks import OVERLAP
-from fusec.runtime.select.chip import FP8_SINCE, PDL_SINCE, ROLES_ON, TMA_SINCE, Target
+from fusec.runtime.select.chip import FP8_SINCE, PDL_SINCE, ROLES_ON, TARGETS, TMA_SINCE, Target
 from fusec.workers import Failed, Pool, worker_pool
 
 WORKER = "fusec.codegen.gate_worker"
@@ -48,12 +48,16 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What the assembler reports: registers per thread; spilled, stack and shared memory in bytes."""
+    """What the assembler reports: registers per thread; spilled, stack and shared memory in bytes.
+
+    What it is given has so many products of digits that are `scaled` by the tensor core.
+    """
 
     registers: int
     spills: int
     stack: int
     shared: int
+    scaled: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,20 @@ def unsupported(variant: Variant, target: Target) -> str | None:
             return f"{name} needs sm_{first} or later"
     if target.capability != ROLES_ON and any(_LAYOUT in kind for _, kind in variant.signature):
         return f"warps with roles need sm_{ROLES_ON}"
+    if not _has_products(variant, target):
+        return f"tensor cores of {target.name} have no products of {' and '.join(variant.scaled)}"
     return None
+
+
+def targets_of(variant: Variant, targets: Sequence[Target]) -> tuple[Target, ...]:
+    """The targets of a build, and those that have products which a variant is for and none of the others has."""
+    if not variant.scaled or any(_has_products(variant, target) for target in targets):
+        return tuple(targets)
+    return (*targets, *(target for target in TARGETS.values() if _has_products(variant, target)))
+
+
+def _has_products(variant: Variant, target: Target) -> bool:
+    return set(variant.scaled) <= set(target.scaled)
 
 
 def _as_launched(variant: Variant, target: Target) -> Variant:
@@ -97,12 +114,14 @@ def _as_launched(variant: Variant, target: Target) -> Variant:
 
 
 def judge(variant: Variant, target: Target, resources: Resources) -> Verdict:
-    """Fail what spills registers or needs more shared memory than a block may have."""
+    """Fail what spills registers, needs more shared memory than a block may have, or is not the product it is for."""
     faults = []
     if resources.spills:
         faults.append(_spilled(resources))
     if resources.shared > target.shared_limit:
         faults.append(f"needs {resources.shared} bytes of shared memory, {target.name} has {target.shared_limit}")
+    if variant.scaled and not resources.scaled:
+        faults.append("Triton decodes the operands of a product that the tensor core has scales for")
     return Verdict(variant.label, variant.kernel, target.name, resources, failure="; ".join(faults) or None)
 
 

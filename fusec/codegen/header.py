@@ -16,6 +16,7 @@ from fusec.ir.host.schedules import (
     Elementwise,
     Gemm,
     GemmRoles,
+    GemmScaled,
     GemmTma,
     Gemv,
     Resident,
@@ -206,6 +207,8 @@ def _taken(plan: Schedule) -> str:
             return f"{'rows' if set(few.split()) & set(LEAD) else few} are few{tiles}" if few else "always"
         case GemmRoles():
             return "TMA can move them, on sm_90"
+        case GemmScaled():
+            return "tensor cores multiply with scales, from sm_100 on"
         case GemmTma():
             return "TMA can move them"
         case Elementwise():

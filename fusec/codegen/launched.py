@@ -18,8 +18,9 @@ from typing import Any, TypeAlias
 import torch
 
 from fusec.codegen.variant import FLAGS, OP, Variant
-from fusec.ir.host.schedules import kernels
+from fusec.ir.host.schedules import GemmScaled, kernels
 from fusec.runtime import H200, Chip, Launch, Op, PlanError, ShapeMismatchError
+from fusec.runtime.select.chip import TARGETS
 
 _NEVER = 1 << 60
 """More than any call has, of multiplications or rows."""
@@ -65,8 +66,9 @@ def variants(module: ModuleType, name: str, telling: Mapping[str, Any]) -> tuple
         left -= {launch.kernel.__name__ for launch, _ in forced}
         found += forced
     unlike: dict[tuple[object, ...], Variant] = {}
+    scaled = _scaled(op)
     for launch, buffers in found:
-        variant = variant_of(launch, buffers, telling["scalars"])
+        variant = variant_of(launch, buffers, telling["scalars"], scaled.get(launch.kernel.__name__, ()))
         unlike.setdefault((variant.kernel, variant.signature, variant.constexprs, variant.options), variant)
     return tuple(_telling(list(unlike.values())))
 
@@ -77,6 +79,13 @@ def _kernels(op: Op) -> set[str]:
     return {kernel.__name__ for step in op.table.every() for plan in step.plans for kernel in kernels(plan)}
 
 
+def _scaled(op: Op) -> dict[str, tuple[str, ...]]:
+    """By kernel the formats of products that tensor cores have scales for."""
+    assert op.table is not None
+    plans = (plan for step in op.table.every() for plan in step.plans)
+    return {plan.kernel.__name__: plan.formats for plan in plans if isinstance(plan, GemmScaled)}
+
+
 def _chips(op: Op) -> Iterator[Chip]:
     """For each way to multiply that an op has, an H200 whose rules go that way with all calls."""
     assert op.table is not None
@@ -84,6 +93,9 @@ def _chips(op: Op) -> Iterator[Chip]:
         yield replace(H200, library_work=0, int8_work=0, skinny=0)
     yield replace(H200, library_work=_NEVER, skinny=0)
     few = replace(H200, library_work=_NEVER, skinny=_NEVER, most_again=_NEVER)
+    for formats in _scaled(op).values():
+        target = next(target for target in TARGETS.values() if set(formats) <= set(target.scaled))
+        yield replace(H200, library_work=_NEVER, skinny=0, capability=target.capability)
     if "swap_ab" in op.plan_names:
         yield replace(few, few_tiles=0)
     if "split_k" in op.plan_names:
@@ -138,7 +150,9 @@ def _argument(value: Any) -> Any:
     return torch.empty(value["shape"], dtype=dtype, device="meta") if "shape" in value else dtype
 
 
-def variant_of(launch: Launch, buffers: Mapping[str, torch.dtype], scalars: Mapping[str, str]) -> Variant:
+def variant_of(
+    launch: Launch, buffers: Mapping[str, torch.dtype], scalars: Mapping[str, str], scaled: tuple[str, ...] = ()
+) -> Variant:
     """The variant of a kernel that a launch asks for: `buffers` have dtypes, `scalars` Triton types."""
     kernel = launch.kernel
     signature: list[tuple[str, str]] = []
@@ -168,6 +182,7 @@ def variant_of(launch: Launch, buffers: Mapping[str, torch.dtype], scalars: Mapp
         casts=tuple(dict.fromkeys(f"fp8{kind}" for kind in _FLOAT8.findall(text))),
         multiplies=any(word in text for word in _PRODUCTS),
         in_f32={kind for _, kind in signature if kind.startswith("*")} <= _WIDE and not _NARROW.search(text),
+        scaled=scaled,
     )
 
 

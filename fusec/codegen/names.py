@@ -23,7 +23,7 @@ IMPORTS = (
 
 TABLE = (
     *("ColumnSums", "Elementwise", "Gemm", "GemmRoles", "GemmTma", "Gemv", "Library", "Partial", "Partition", "Plans"),
-    "Resident",
+    *("GemmScaled", "Resident"),
     *("RowLoop", "RowTiles", "RowVectors", "Rows", "SplitRows", "Step", "TensorMap", "Tile", "Tuned", "View"),
     "Workspace",
 )

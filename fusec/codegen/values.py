@@ -47,11 +47,14 @@ from fusec.ir.tile_values import (
     Number,
     Product,
     Rounded,
+    ScaledDot,
+    ScaleSizes,
     SizeExpr,
     Turned,
     Value,
     Whole,
     Widened,
+    WithSigns,
 )
 from fusec.ir.types import Kind, Storage
 from fusec.passes.kernel.blocks import SWAP_AB, VECTOR
@@ -123,6 +126,13 @@ class ValuePrinter:
                 return f"device.{name}_difference({both}, {high}, {self._target(dtype)})"
             case Turned(arg):
                 return f"{self.text(arg, ATOM)}.T"
+            case ScaledDot(a, b, total):
+                sides = (f'{self.text(each.digits)}, {self.text(each.scales)}, "{each.format}"' for each in (a, b))
+                return f"tl.dot_scaled({', '.join(sides)}, {self.text(total)})"
+            case ScaleSizes(arg):
+                return f"device.scale_sizes({self.text(arg)})"
+            case WithSigns(digits, scales):
+                return f"device.with_signs({self.text(digits)}, {self.text(scales)})"
             case Masked(arg, mask, fill, dims, kind):
                 text = self.fitted(arg, dims)
                 return f"tl.where({self.mask(mask, dims)}, {text}, {fill_text(fill, kind)})"

@@ -49,7 +49,8 @@ class Variant:
     `signature` gives every parameter in order and its Triton type (`*bf16`, `i32`, `fp32`, `constexpr`);
     `constexprs` the values of those, a type as text (`tl.int64`); `divisible` what is known to be a multiple of 16.
     `options` are those of a `Launch`, several ways in order of preference; `casts` the types that the body names;
-    `multiplies` says that it has products of tiles, `in_f32` that threads make these of numbers of f32.
+    `multiplies` says that it has products of tiles, `in_f32` that threads make these of numbers of f32; those of digits
+    with `scaled` groups are of these formats.
     """
 
     label: str
@@ -61,6 +62,7 @@ class Variant:
     casts: tuple[str, ...] = ()
     multiplies: bool = False
     in_f32: bool = False
+    scaled: tuple[str, ...] = ()
 
     @property
     def family(self) -> Hashable:

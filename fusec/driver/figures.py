@@ -47,7 +47,10 @@ def measure(
             measured = iter(_measured(every, pool, store, progress))
         for (key, record), own in zip(missing.items(), jobs, strict=True):
             verdicts = dict(zip(own, islice(measured, len(own)), strict=True))
-            of_ops = {op.name: [verdicts[_key(v, t)] for v in known[op.name] for t in targets] for op in record.ops}
+            keys = {
+                op.name: [_key(v, t) for v in known[op.name] for t in gate.targets_of(v, targets)] for op in record.ops
+            }
+            of_ops = {name: [verdicts[each] for each in told] for name, told in keys.items()}
             found |= {op: tuple(own) for op, own in of_ops.items()}
             if not any(verdict.failure for verdict in verdicts.values()):
                 store.put("gate", key, {op: list(map(asdict, own)) for op, own in of_ops.items()})
@@ -106,7 +109,7 @@ def _jobs(
         _key(variant, target): gate.Job(record.module, record.text, variant, target)
         for op in record.ops
         for variant in known[op.name]
-        for target in targets
+        for target in gate.targets_of(variant, targets)
     }
 
 
@@ -133,7 +136,7 @@ def variants(files: Sequence[FileRecord], pool: Pool) -> dict[str, tuple[Variant
 
 def _variant(plain: Any) -> Variant:
     pairs = {key: tuple(map(tuple, plain[key])) for key in ("signature", "constexprs")}
-    return Variant(**{**plain, **pairs, "divisible": tuple(plain["divisible"])})
+    return Variant(**{**plain, **pairs, **{key: tuple(plain[key]) for key in ("divisible", "casts", "scaled")}})
 
 
 def _verdict(plain: Any) -> gate.Verdict:

@@ -22,7 +22,7 @@ import triton
 import triton.language as tl
 from triton.runtime import interpreter as stock
 
-from fusec.interpreter import abreast, libdevice
+from fusec.interpreter import abreast, libdevice, scaled
 from fusec.interpreter.conversions import CODED, Array, convert, encode
 from fusec.interpreter.programs import launched, launcher, running
 
@@ -64,6 +64,7 @@ def _put_right(patches: ExitStack) -> None:
     patches.enter_context(mock.patch.object(stock, "_get_np_dtype", _numpy_dtype))
     patches.enter_context(launched(launcher()))
     libdevice.put_right(patches)
+    scaled.put_right(patches)
 
 
 _number_dtype = cache(stock._get_np_dtype)

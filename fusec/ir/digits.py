@@ -9,6 +9,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from functools import lru_cache
+from math import nan
 from typing import TypeAlias
 
 from fusec.ir.arithmetic import Number
@@ -22,6 +23,16 @@ BYTES = range(2**BYTE.bits)
 
 Values: TypeAlias = tuple[Number, ...]
 """One for every byte."""
+
+_SIZES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+NUMBERS_OF_FOUR_BITS = (*_SIZES, *(-size for size in _SIZES))
+"""Those of E2M1, by their digits."""
+
+LOW, HIGH = (tuple(NUMBERS_OF_FOUR_BITS[byte >> shift & 15] for byte in BYTES) for shift in (0, 4))
+"""What a byte stands for that holds two of them: the first number has the low digits."""
+
+POWERS_OF_TWO = (*(2.0 ** (byte - 127) for byte in BYTES[:-1]), nan)
+"""What a byte of E8M0 stands for."""
 
 _MOST = 64
 """Operations that digits are decoded by at most."""

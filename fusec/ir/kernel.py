@@ -274,8 +274,28 @@ class GemmRoles:
     results: Results
 
 
-Skeleton: TypeAlias = Elementwise | RowTile | RowLoop | SplitRows | ColumnSums | Combine | Gemm | GemmTma | GemmRoles
-FAMILIES = (Elementwise, RowTile, RowLoop, SplitRows, ColumnSums, Combine, Gemm, GemmTma, GemmRoles)
+@dataclass(frozen=True, slots=True)
+class GemmScaled:
+    """A tile of the output per program; the tensor core multiplies digits with the scales of their groups.
+
+    A step of the loop over `k`, in numbers that share a scale, has several groups. It adds to the `totals`.
+    """
+
+    template: ClassVar[str] = "gemm_scaled"
+    variables: ClassVar[frozenset[str]] = TILE | {"pid", "start"}
+    m: Cut
+    n: Cut
+    rows: Rows
+    k: Walk
+    totals: tuple[Total, ...]
+    step: tuple[Statement, ...]
+    results: Results
+
+
+Skeleton: TypeAlias = (Elementwise | RowTile | RowLoop | SplitRows | ColumnSums | Combine) | (
+    Gemm | GemmTma | GemmRoles | GemmScaled
+)
+FAMILIES = (Elementwise, RowTile, RowLoop, SplitRows, ColumnSums, Combine, Gemm, GemmTma, GemmRoles, GemmScaled)
 VARIABLES = frozenset[str]().union(*(family.variables for family in FAMILIES))
 """What templates have of their own; an argument of a kernel cannot be called so."""
 

@@ -14,6 +14,7 @@ from typing import ClassVar, TypeAlias
 from fusec.ir.expressions import NodeId
 from fusec.ir.flow import axes_text
 from fusec.ir.multiply import Sums
+from fusec.ir.scaled import NUMBERS, ScaledProduct
 from fusec.ir.stage import PartialResult, Stage
 from fusec.ir.tensor_map import Matrix, TensorMap, TensorMaps
 from fusec.ir.types import Axis
@@ -329,6 +330,40 @@ class GemmRoles(GemmStage):
 
 
 @dataclass(frozen=True, slots=True)
+class GemmScaled(GemmStage):
+    """Scaled gemm: tiles of products of digits and scales of groups, which the tensor core multiplies as they lie."""
+
+    name: ClassVar[str] = "scaled"
+    few: ClassVar[tuple[Axis, ...]] = ()
+    is_chained: ClassVar[bool] = True
+    products: tuple[ScaledProduct, ...]
+
+    @property
+    def loop(self) -> tuple[Axis, ...]:
+        """A step has several groups, each as a whole."""
+        return self.k[:1]
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers have a scale."""
+        return NUMBERS[self.products[0].a.scales.format]
+
+    @property
+    def times(self) -> int:
+        """How many scales of the tensor core a group has."""
+        return self.products[0].a.scales.times
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        return (self,)
+
+    @property
+    def words(self) -> str:
+        m, n, groups = map(axes_text, ((self.m,), (self.n,), self.loop))
+        return f"one program per tile of {m} by {n}, {groups} in a loop: the tensor core multiplies digits and scales"
+
+
+@dataclass(frozen=True, slots=True)
 class Library:
     """A dot by the vendor's library: `out = sum(a * b, over=inner)` for each position of `batch`.
 
@@ -361,7 +396,7 @@ Combined: TypeAlias = Elementwise | Rows | Combine
 """What is made behind a split: of a product as elementwise as behind the library."""
 
 InKernels: TypeAlias = (Elementwise | Tile | Rows | Resident | RowLoop | SplitRows | ColumnSums) | (
-    Gemv | Gemm | GemmTma | GemmRoles
+    Gemv | Gemm | GemmTma | GemmRoles | GemmScaled
 )
 Schedule: TypeAlias = InKernels | Library
 

@@ -184,6 +184,45 @@ class Turned:
 
 
 @dataclass(frozen=True, slots=True)
+class ScaledTile:
+    """What one side of a scaled product takes: `digits` of a format as they are stored, and a line of `scales` each."""
+
+    digits: Value
+    scales: Value
+    format: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScaledDot:
+    """A `total` and the product of two tiles, each of whose numbers is a digit times the scale of its group."""
+
+    a: ScaledTile
+    b: ScaledTile
+    total: Name
+    dims: Dims
+    kind: Kind = Kind.REAL
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleSizes:
+    """Scales of E4M3 without their signs, which tensor cores do not take."""
+
+    arg: Value
+    dims: Dims
+    kind: Kind = Kind.REAL
+
+
+@dataclass(frozen=True, slots=True)
+class WithSigns:
+    """Packed digits of E2M1, negative where the scale of their byte is."""
+
+    digits: Value
+    scales: Value
+    dims: Dims
+    kind: Kind = Kind.INT
+
+
+@dataclass(frozen=True, slots=True)
 class Masked:
     """`arg` where the lanes are inside of the extents, else `fill`."""
 
@@ -205,7 +244,7 @@ class Filled:
 
 
 Value: TypeAlias = (Name | Number | SizeExpr | Largest | Apply | Rounded | Widened | AsWhole | Fold | Product) | (
-    ByTurns | Exactly | Turned | Masked | Filled
+    ByTurns | Exactly | Turned | ScaledDot | ScaleSizes | WithSigns | Masked | Filled
 )
 
 

@@ -13,6 +13,7 @@ from fusec.ir.host.schedules import (
     Elementwise,
     Gemm,
     GemmRoles,
+    GemmScaled,
     GemmTma,
     Gemv,
     Partial,
@@ -122,6 +123,8 @@ def _blocks(plan: Schedule) -> set[str]:
             return _blocks_of(plan, ("ROWS", "SPLITS"))
         case GemmRoles(m=m, n=n, k=k):
             return {*map(block_name, (m, n, k)), "begin", "end", "GROUP", "STAGES"}
+        case GemmScaled(m=m, n=n, k=k):
+            return {*map(block_name, (m, n, k))}
         case GemmTma(m=m, n=n, k=k, flips=flips):
             return {*map(block_name, (m, n, k)), "begin", "end", "GROUP", "DOWN", "ACROSS", *flips}
         case _:

@@ -262,6 +262,18 @@ def power(x, y):
 
 
 @triton.jit
+def scale_sizes(scales):
+    """Scales of E4M3 without their signs: a tensor core has none."""
+    return (scales.to(tl.uint8, bitcast=True) & 127).to(tl.float8e4nv, bitcast=True)
+
+
+@triton.jit
+def with_signs(digits, scales):
+    """Two numbers of E2M1 in each byte, with the other sign where its scale, of E4M3, is negative."""
+    return digits ^ tl.where(scales.to(tl.uint8, bitcast=True) > 127, 0x88, 0).to(tl.uint8)
+
+
+@triton.jit
 def floor_divide(a, b):
     """The floor of a quotient of reals."""
     return tl.floor(a / b)

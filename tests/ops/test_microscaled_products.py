@@ -51,6 +51,7 @@ def test_every_plan_makes_what_the_spec_says(name: str, tmp_path: Path, device: 
     sizes = ({"M": 3, "N": 5, "G": 1}, {"M": 17, "N": 34, "G": 5}, {"M": 1, "N": 16, "G": 0})
     for seed, extents in enumerate(sizes):
         case = Case(op=op.name, seed=seed, extents=extents | {"L": group}, omitted=optional if seed == 1 else ())
+        assert "scaled" in runtime(op.module).reaching_names
         for forcing in forcings(runtime(op.module)):
             with forcing.of(runtime(op.module)):
                 run_and_compare(op.call, op.program.forms, case, device=device)

@@ -113,7 +113,7 @@ def test_a_template_reads_as_the_kernel_it_makes(family: str) -> None:
     assert "results" in text
     assert 20 <= len(text.splitlines()) <= 80
     assert "tl.program_id(0)" in text
-    loops = {"row_loop", "split_rows", "column_sums", "gemm", "gemm_tma"}
+    loops = {"row_loop", "split_rows", "column_sums", "gemm", "gemm_tma", "gemm_scaled"}
     assert ("for start in" in text) == (family in loops)
 
 

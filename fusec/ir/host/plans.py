@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fusec.ir.host.names import Name
-from fusec.ir.host.schedules import Gemm, GemmRoles, GemmTma, Gemv, Matrix, Schedule
+from fusec.ir.host.schedules import Gemm, GemmRoles, GemmScaled, GemmTma, Gemv, Matrix, Schedule
 
 LIBRARY = "library"
 """The name of a partition whose products the vendor's library makes."""
@@ -92,7 +92,9 @@ class Partition:
         """The steps that contract."""
         kernels = (step for step in self.steps if isinstance(step, Step))
         return tuple(
-            step for step in kernels if any(isinstance(plan, Gemv | Gemm | GemmTma | GemmRoles) for plan in step.plans)
+            step
+            for step in kernels
+            if any(isinstance(plan, Gemv | Gemm | GemmTma | GemmRoles | GemmScaled) for plan in step.plans)
         )
 
     @property

@@ -312,8 +312,28 @@ class GemmRoles:
         return "roles"
 
 
+@dataclass(frozen=True, slots=True)
+class GemmScaled:
+    """Tiles of `m` by `n` of products whose operands have scales of groups, which the tensor core multiplies with.
+
+    A group of `k` has `times` a scale of so many `numbers`. `formats` are those of both operands and their scales, of
+    each of the `dots`.
+    """
+
+    name: ClassVar[str] = "scaled"
+    kernel: Any
+    m: str
+    n: str
+    k: str
+    formats: tuple[str, ...]
+    numbers: int
+    times: int = 1
+    batches: str = ""
+    dots: int = 1
+
+
 Schedule: TypeAlias = (Elementwise | Tile | Rows | Resident | RowVectors | RowTiles | RowLoop | SplitRows) | (
-    ColumnSums | Gemv | Gemm | GemmTma | GemmRoles
+    ColumnSums | Gemv | Gemm | GemmTma | GemmRoles | GemmScaled
 )
 
 

@@ -68,6 +68,8 @@ class Scheduler:
                 return self._gemm_tma(plan, kernel)
             case ir.GemmRoles():
                 return self._gemm_roles(plan, kernel)
+            case ir.GemmScaled():
+                return self._gemm_scaled(plan, kernel)
             case ir.Elementwise():
                 return self._elementwise(stage, kernel)
 
@@ -308,6 +310,19 @@ class Scheduler:
             n=self._axis(stage.n),
             k=self._axes(stage.loop),
             maps={name: self._map(each) for name, each in zip(kernel.maps, tiles, strict=True)},
+        )
+
+    def _gemm_scaled(self, stage: ir.GemmScaled, kernel: Kernel) -> host.GemmScaled:
+        return host.GemmScaled(
+            Name(kernel.name),
+            m=self._axis(stage.m),
+            n=self._axis(stage.n),
+            k=self._axes(stage.loop),
+            formats=tuple(dict.fromkeys(product.formats for product in stage.products)),
+            numbers=stage.numbers,
+            times=stage.times,
+            batches=self._axes(stage.rows),
+            dots=len(stage.products),
         )
 
     def _maps(self, stage: ir.GemmTma, kernel: Kernel) -> dict[str, host.TensorMap]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fusec.ir.axis_words import block_name, even_name
 from fusec.ir.expressions import Affine, Load, Partial
 from fusec.ir.fixed_extents import known_extent
-from fusec.ir.schedule import ColumnSums, GemmRoles, GemmStage, GemmTile, GemmTma, RowLoop
+from fusec.ir.schedule import ColumnSums, GemmRoles, GemmScaled, GemmStage, GemmTile, GemmTma, RowLoop
 from fusec.ir.sizes import symbols_in
 from fusec.ir.stage import Stage
 from fusec.ir.types import Axis, without
@@ -76,6 +76,8 @@ def block_sizes(stage: Stage, known: dict[str, int], adds: bool = False) -> tupl
             return (*names, GROUP, DOWN, ACROSS, "INDEX")
         case GemmRoles():
             return (*names, GROUP, STAGES, "INDEX")
+        case GemmScaled():
+            return (*names, "INDEX")
     if len(stage.loop) == 1 and not stage.is_split:
         names += ["FULL_STEPS", "TAIL_STEPS"]
     return (*names, "INDEX")
@@ -84,6 +86,8 @@ def block_sizes(stage: Stage, known: dict[str, int], adds: bool = False) -> tupl
 def structure(stage: Stage) -> tuple[str, ...]:
     """The extents that an index within a row is multiplied with to make an address."""
     inner = without(stage.order, stage.rows)
+    if isinstance(stage, GemmScaled):
+        inner = without(inner, stage.k)  # All groups are one axis.
     accesses = [node.expr.positions for node in stage.flow.nodes if isinstance(node.expr, Load)]
     accesses += [store.positions for store in stage.flow.stores]
     affine = [position for positions in accesses for position in positions if isinstance(position, Affine)]

@@ -17,6 +17,7 @@ from fusec.ir.kernel import (
     Elementwise,
     Gemm,
     GemmRoles,
+    GemmScaled,
     GemmTma,
     Kernel,
     Multiply,
@@ -44,6 +45,7 @@ from fusec.passes.kernel.naming import Naming
 from fusec.passes.kernel.once import with_pointers_once
 from fusec.passes.kernel.reductions import Reductions
 from fusec.passes.kernel.roles import RoleTiles
+from fusec.passes.kernel.scaled import ScaledTiles
 from fusec.passes.kernel.scope import Names, Scope
 from fusec.passes.kernel.stores import Stores
 from fusec.passes.kernel.target import Target
@@ -74,6 +76,7 @@ _FAMILIES: dict[type[Stage], type[Skeleton]] = {
     schedule.GemmTile: Gemm,
     schedule.GemmTma: GemmTma,
     schedule.GemmRoles: GemmRoles,
+    schedule.GemmScaled: GemmScaled,
 }
 """The skeleton that the kernel of a stage has."""
 
@@ -101,6 +104,9 @@ class _KernelBuilder:
             self._tma = TmaTiles(stage, self._facts, target, self._grid, self._naming)
         if isinstance(stage, schedule.GemmRoles):
             self._tma = RoleTiles(stage, self._facts, target, self._grid, self._naming)
+        self._scaled: ScaledTiles | None = None
+        if isinstance(stage, schedule.GemmScaled):
+            self._scaled = ScaledTiles(stage, target, self._grid, self._naming, self._addresses)
 
     def build(self, name: str, doc: str) -> Kernel:
         self._grid.begin(self._root)
@@ -110,6 +116,8 @@ class _KernelBuilder:
         grid, family = self._grid, self._family
         if self._tma is not None:
             return self._gemm_tma(self._tma) if isinstance(self._tma, TmaTiles) else self._gemm_roles(self._tma)
+        if self._scaled is not None:
+            return self._gemm_scaled(self._scaled)
         about = (grid.block, grid.rows)
         if family is Elementwise:
             return Elementwise(*about, self._load_early(), self._results(self._outside()))
@@ -203,6 +211,18 @@ class _KernelBuilder:
         assert grid.n is not None
         about = (grid.m, grid.n, grid.rows, walk, roles.operands, (roles.total(self._root),), roles.stored)
         return without_unused(GemmRoles(*about, self._results(stores)))
+
+    def _gemm_scaled(self, scaled: ScaledTiles) -> GemmScaled:
+        """The loop over groups, whose digits and scales are multiplied as they are stored, and the epilogue."""
+        grid, root = self._grid, self._root
+        walk = grid.walk()
+        assert walk is not None
+        assert grid.m is not None
+        assert grid.n is not None
+        body = Scope(root, axes=self._facts.stage.loop)
+        totals = scaled.multiply(body)
+        results = self._results(list(self._facts.flow.stores))
+        return GemmScaled(grid.m, grid.n, grid.rows, walk, totals, body.taken(), results)
 
     def _results(self, stores: list[Store], scope: Scope | None = None) -> Results:
         """Write stores. Where one goes to a tensor that is read as well, all threads have read before any writes."""

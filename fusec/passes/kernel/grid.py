@@ -14,7 +14,7 @@ from fusec.ir.flow import Store, store_axes
 from fusec.ir.kernel import RowIndex, Rows, Walk
 from fusec.ir.layout import sum_strides
 from fusec.ir.multiply import F32
-from fusec.ir.schedule import Elementwise, GemmRoles, GemmStage, GemmTile, GemmTma, RowLoop
+from fusec.ir.schedule import Elementwise, GemmRoles, GemmScaled, GemmStage, GemmTile, GemmTma, RowLoop
 from fusec.ir.sizes import symbols_in
 from fusec.ir.stage import Stage
 from fusec.ir.statements import AxisIndex, Corner, Cut, FirstPrograms, Lanes, Let
@@ -83,6 +83,8 @@ class Grid:
         """The loop over all steps, of one program or several; None where whole steps and the rest are apart."""
         stage = self._stage
         *outer, inner = stage.loop
+        if isinstance(stage, GemmScaled):
+            return Walk(None, stage.times * extent(inner), self.size_of(inner))
         if not outer and not stage.is_split and not isinstance(stage, GemmTma | GemmRoles):
             return None
         whole = isinstance(stage, GemmTile) and stage.takes_groups

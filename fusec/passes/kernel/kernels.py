@@ -29,7 +29,7 @@ def build_kernels(partitions: tuple[Partition, ...], known: dict[str, int]) -> d
         for step in partition.steps:
             target = Target(step.graph, known, chained=partition.is_chained, products=products)
             for plan in (plan for group in step.groups for plan in group.all_plans()):
-                contracts = isinstance(plan, schedule.Gemv | schedule.Gemm | schedule.GemmTma | schedule.GemmRoles)
+                contracts = isinstance(plan, schedule.Gemv | schedule.Gemm | schedule.GemmStage)
                 within = replace(target, chained=target.chained or plan.is_chained, contracts=contracts)
                 for stage in plan.stages:
                     jobs.setdefault(stage.kernel, _Job(stage, within, plan.words))

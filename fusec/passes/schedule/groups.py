@@ -17,6 +17,7 @@ from fusec.passes.schedule.column_sums import column_sums
 from fusec.passes.schedule.elementwise import elementwise, one_tile
 from fusec.passes.schedule.gemm import contractions, grouped
 from fusec.passes.schedule.gemm_roles import gemm_roles
+from fusec.passes.schedule.gemm_scaled import gemm_scaled
 from fusec.passes.schedule.gemm_tma import gemm_tma
 from fusec.passes.schedule.gemv import expand_dots, gemv
 from fusec.passes.schedule.known import Known
@@ -51,7 +52,8 @@ def contraction(flow: Flow, known: Known, label: str, vectors: bool) -> Group | 
     tma = gemm_tma(facts, label)
     roles = tma if isinstance(tma, str) else gemm_roles(tma, label)
     sums = _vectors(facts, replace(known, matrices=frozenset()), label, products) if vectors else ()
-    plans = (*sums, *few, *(plan for plan in (roles, tma) if not isinstance(plan, str)), whole)
+    scaled = gemm_scaled(facts, known, label)
+    plans = (*sums, *few, *(plan for plan in (roles, tma, scaled) if not isinstance(plan, str)), whole)
     return _guarded(flow, (*plans, *_long_sums(facts, known, label)), (), known, label)
 
 

@@ -9,6 +9,7 @@ from fusec.ir.host.schedules import (
     Elementwise,
     Gemm,
     GemmRoles,
+    GemmScaled,
     GemmTma,
     Gemv,
     Resident,
@@ -82,10 +83,19 @@ def words(schedule: Schedule | Library, call: Call) -> str:
             return (
                 "TMA can move the operands, and sums of f8 in parts are added beside the tensor core: warps have roles"
             )
+        case GemmScaled(formats=formats):
+            kinds = ", ".join(_kinds(each) for each in formats)
+            return f"the tensor core multiplies {kinds} as they lie in memory"
         case GemmTma():
             return "TMA can move the operands: addresses and strides are multiples of 16 bytes"
         case Library():
             return "the vendor's library"
+
+
+def _kinds(formats: str) -> str:
+    """`e4m3 by e2m1 with scales in e8m0`."""
+    a, b, scale = formats.split()
+    return f"{a} by {b} with scales in {scale}"
 
 
 def _chosen(decision: Decision, *names: str) -> str:

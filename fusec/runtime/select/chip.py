@@ -25,12 +25,22 @@ ROLES_ON = 90
 class Target:
     """What NVIDIA chips of a compute capability have alike: the resource gate holds every kernel to it.
 
-    `shared_limit` is the shared memory of a block, in bytes.
+    `shared_limit` is the shared memory of a block, in bytes. Tensor cores multiply digits with `scaled` groups, of the
+    formats of both operands and their scales, as far as Triton has them do that.
     """
 
     name: str
     capability: int
     shared_limit: int
+    scaled: tuple[str, ...] = ()
+
+
+_EIGHT_BITS = ("e4m3", "e5m2")
+_ALIKE = (*(f"{a} {b} e8m0" for a in _EIGHT_BITS for b in _EIGHT_BITS), "e2m1 e2m1 e8m0", "e2m1 e2m1 e4m3")
+"""Operands of 8 bits, and operands of 4 bits: MXFP8, MXFP4 and NVFP4."""
+
+_MIXED = tuple(text for each in _EIGHT_BITS for text in (f"{each} e2m1 e8m0", f"e2m1 {each} e8m0"))
+"""One operand of 8 bits and one of 4. For sm_120 Triton 3.6 and 3.7 decode both, and multiply in bf16."""
 
 
 TARGETS = {
@@ -40,8 +50,8 @@ TARGETS = {
         Target("sm_86", 86, 99 * 1024),
         Target("sm_89", 89, 99 * 1024),
         Target("sm_90", 90, 227 * 1024),
-        Target("sm_100", 100, 227 * 1024),
-        Target("sm_120", 120, 99 * 1024),
+        Target("sm_100", 100, 227 * 1024, _ALIKE + _MIXED),
+        Target("sm_120", 120, 99 * 1024, _ALIKE),
     )
 }
 """Limits per block: CUDA C++ Programming Guide, table of technical specifications per compute capability."""
@@ -211,6 +221,14 @@ class Chip:
     unpacked_programs: int = 396
     """Three for each SM read a matrix at full speed; half as many where tokens are more than a few."""
 
+    # Gemms: tiles of digits with scales. Not measured: nobody has run them
+    scaled_rows: int = 128
+    """Of a tile: tensor memory of sm_100 has as many, and Triton decodes the operands of any other."""
+    scaled_columns: int = 128
+    """Its columns at most."""
+    scaled_numbers: int = 128
+    """Of each row that it multiplies at a time. Twice as many of 4 bits would spill registers on sm_120."""
+
     # Gemms: persistent tiles
     tma_block_m: int = 128
     """Rows of a large tile; one of half as many is tried, too."""
@@ -277,6 +295,11 @@ class Chip:
         """What kernels are compiled for, by its name in `TARGETS`."""
         return f"sm_{self.capability}"
 
+    @property
+    def scaled(self) -> frozenset[str]:
+        """The formats of operands and scales that its tensor cores multiply."""
+        return frozenset(TARGETS[self.target].scaled) if self.target in TARGETS else frozenset()
+
 
 H200 = Chip()
 
@@ -306,5 +329,39 @@ A100 = replace(
     tf32_flops=156e6,
 )
 
-CHIPS = {"h200": H200, "h100": H100, "a100": A100}
+_B200_MEMORY, _B200_TENSOR = 8.0 / 4.8, (2250 / 148) / (989 / 132)
+_RTX_5090_MEMORY, _RTX_5090_TENSOR = 1.792 / 4.8, (209.5 / 170) / (989 / 132)
+
+B200 = replace(
+    H200,
+    name="NVIDIA B200",
+    capability=100,
+    sms=148,
+    copy_bytes_per_us=H200.copy_bytes_per_us * _B200_MEMORY,
+    hbm_bytes_per_us=H200.hbm_bytes_per_us * _B200_MEMORY,
+    sm_mma_per_us=H200.sm_mma_per_us * _B200_TENSOR,
+    loop_mma_per_us=H200.loop_mma_per_us * _B200_TENSOR,
+    library_mma_per_us=H200.library_mma_per_us * 2250 / 989,
+    flops=((1, 4500e6), (2, 2250e6), (4, 75e6), (8, 37e6)),
+    tf32_flops=1125e6,
+)
+
+RTX_5090 = replace(
+    H200,
+    name="NVIDIA GeForce RTX 5090",
+    capability=120,
+    sms=170,
+    smem=TARGETS["sm_120"].shared_limit,
+    warps=48,
+    sm_programs=24,
+    copy_bytes_per_us=H200.copy_bytes_per_us * _RTX_5090_MEMORY,
+    hbm_bytes_per_us=H200.hbm_bytes_per_us * _RTX_5090_MEMORY,
+    sm_mma_per_us=H200.sm_mma_per_us * _RTX_5090_TENSOR,
+    loop_mma_per_us=H200.loop_mma_per_us * _RTX_5090_TENSOR,
+    library_mma_per_us=H200.library_mma_per_us * 209.5 / 989,
+    flops=((1, 419e6), (2, 209.5e6), (4, 104.8e6), (8, 1.64e6)),
+    tf32_flops=104.8e6,
+)
+
+CHIPS = {"h200": H200, "h100": H100, "a100": A100, "b200": B200, "rtx5090": RTX_5090}
 """Chips by the names that the command line has for them."""

@@ -20,7 +20,7 @@ from fusec.runtime.launch import Launch
 from fusec.runtime.plan import Buffer, Plan
 from fusec.runtime.prepare import Prepared
 from fusec.runtime.product import Product
-from fusec.runtime.select import columns, gemm, roles, row_tiles, row_vectors, rows, tma
+from fusec.runtime.select import columns, gemm, roles, row_tiles, row_vectors, rows, scaled, tma
 from fusec.runtime.select.call import Call, Tiled
 from fusec.runtime.select.choice import measured, plain
 from fusec.runtime.select.names import every_plan, names_of, plan_names, tuned_names
@@ -28,7 +28,7 @@ from fusec.runtime.select.partition import Partitions
 from fusec.runtime.select.rule import Rule
 from fusec.runtime.select.tables import Choice
 
-_FAMILIES = (rows, row_tiles, row_vectors, columns, gemm, roles, tma)
+_FAMILIES = (rows, row_tiles, row_vectors, columns, gemm, roles, scaled, tma)
 
 RULES: dict[type, Rule] = {kind: rule for family in _FAMILIES for kind, rule in family.RULES.items()}
 """Of every schedule: whether it can take a call, whether it should, and its launches."""

@@ -183,6 +183,11 @@ class Language:
         self._points.flops += self._points.total(2 * prod(a.shape) * b.shape[-1])
         return Tile((*a.shape[:-1], b.shape[-1]))
 
+    def dot_scaled(self, a: Tile, _a: Tile, a_kind: str, b: Tile, *_total: Any) -> Tile:
+        numbers = prod(a.shape) * (2 if a_kind == "e2m1" else 1)
+        self._points.flops += self._points.total(2 * numbers * b.shape[-1])
+        return Tile((*a.shape[:-1], b.shape[-1]))
+
 
 class Descriptor:
     """A tensor map: what a tile has outside of the tensor is not moved."""
