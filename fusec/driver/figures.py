@@ -47,10 +47,7 @@ def measure(
             measured = iter(_measured(every, pool, store, progress))
         for (key, record), own in zip(missing.items(), jobs, strict=True):
             verdicts = dict(zip(own, islice(measured, len(own)), strict=True))
-            keys = {
-                op.name: [_key(v, t) for v in known[op.name] for t in gate.targets_of(v, targets)] for op in record.ops
-            }
-            of_ops = {name: [verdicts[each] for each in told] for name, told in keys.items()}
+            of_ops = {op.name: [verdicts[key] for key in _keys(known[op.name], targets)] for op in record.ops}
             found |= {op: tuple(own) for op, own in of_ops.items()}
             if not any(verdict.failure for verdict in verdicts.values()):
                 store.put("gate", key, {op: list(map(asdict, own)) for op, own in of_ops.items()})
@@ -106,11 +103,15 @@ def _jobs(
 ) -> dict[tuple[str, str], gate.Job]:
     """What is to be compiled of a file: what several of its ops launch alike is there once."""
     return {
-        _key(variant, target): gate.Job(record.module, record.text, variant, target)
+        key: gate.Job(record.module, record.text, *job)
         for op in record.ops
-        for variant in known[op.name]
-        for target in gate.targets_of(variant, targets)
+        for key, job in _keys(known[op.name], targets).items()
     }
+
+
+def _keys(variants: Sequence[Variant], targets: Sequence[Target]) -> dict[tuple[str, str], tuple[Variant, Target]]:
+    """Each variant on each of its targets."""
+    return {_key(v, target): (v, target) for v in variants for target in gate.targets_of(v, targets)}
 
 
 def _key(variant: Variant, target: Target) -> tuple[str, str]:

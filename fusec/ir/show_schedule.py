@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from fusec.ir.flow import Flow
 from fusec.ir.multiply import Sums
-from fusec.ir.schedule import Gemm, GemmStage, GemmTma, Group, Library, Schedule
+from fusec.ir.scaled import ScaledOperand
+from fusec.ir.schedule import Gemm, GemmScaled, GemmStage, GemmTma, Group, Library, Schedule
 from fusec.ir.show_flow import flow_lines, show_access
 from fusec.ir.stage import Stage
 from fusec.ir.tensor_map import Matrix, TensorMap, TensorMaps
@@ -67,8 +68,18 @@ def _stage(stage: Stage, whole: Flow | None, swapped: bool) -> Iterator[str]:
         yield from (INDENT + line for line in flow_lines(stage.flow, results))
     if isinstance(stage, GemmTma):
         yield from (INDENT + line for line in _maps(stage.maps, stage.flow))
+    if isinstance(stage, GemmScaled):
+        for product in stage.products:
+            yield f"{INDENT}multiplies {_operand(product.a)} by {_operand(product.b)} for %{product.value}"
     for partial in stage.partials:
         yield f"{INDENT}{partial.workspace}[{_axes(partial.axes)}] = {partial.op} so far, %{partial.value}"
+
+
+def _operand(operand: ScaledOperand) -> str:
+    """Digits and scales as they lie in memory, each with its format."""
+    digits, scales = operand.digits, operand.scales
+    of = f"{scales.tensor}{show_access(scales.positions)} in {scales.format}{', signed' if scales.signed else ''}"
+    return f"{digits.tensor}{show_access(digits.positions)} in {digits.format} with {of}"
 
 
 def _maps(maps: TensorMaps, flow: Flow) -> Iterator[str]:

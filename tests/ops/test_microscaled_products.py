@@ -1,18 +1,28 @@
-"""Products of MXFP8, MXFP4 and NVFP4: right in every plan, and multiplied by tensor cores as they are packed."""
+"""Products of MXFP8, MXFP4 and NVFP4: right in every plan, multiplied as they are packed, with scales if a chip has."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 import torch
+from catalogue import Op
 from compiled import compiled
 
-from fusec.forcing import forcings
+from fusec.codegen.gate import Job, compilers, measure, targets_of
+from fusec.diagnostics import Source
+from fusec.driver import figures
+from fusec.driver.compile import compile_file
 from fusec.ir.multiply import multiplied_as
 from fusec.ir.schedule import Gemm
 from fusec.ir.types import DTYPES
+from fusec.runtime import H200, Chip, PlanError
 from fusec.runtime import Op as RuntimeOp
+from fusec.runtime.select.chip import CHIPS, TARGETS
 from fusec.testing.cases import Case
 from fusec.testing.compare import run_and_compare
 
@@ -21,49 +31,152 @@ op f(a: {a}[M, G*L], sa: {scale}[M, G], b: {b}[N, G*L], sb: {scale}[N, G]{more})
 where L == {group}:
     y = {made}
 """
-SUM = "sum(dot(a, b, over=L) * {sa} * {sb}, over=G)"
 
 
-def form(a: str, b: str, scale: str = "f8e8m0", group: int = 32, y: str = "f32", more: str = "", made: str = "") -> str:
-    sign = "abs({})" if scale == "f8e4m3" else "{}"
-    total = SUM.format(sa=sign.format("sa"), sb=sign.format("sb"))
-    return FORM.format(a=a, b=b, scale=scale, group=group, y=y, more=more, made=made.format(total) or total)
+def form(
+    a: str, b: str, group: int = 32, made: str = "{}", y: str = "f32", more: str = "", times: str = "{dot} * sa * sb"
+) -> str:
+    scale = "f8e8m0" if group >= 32 else "f8e4m3"
+    total = f"sum({times.format(dot='dot(a, b, over=L)')}, over=G)"
+    return FORM.format(a=a, b=b, scale=scale, group=group, y=y, more=more, made=made.format(total))
 
 
 FORMS = {
     "mxfp8": form("f8e4m3", "f8e4m3", y="bf16"),
     "mxfp8 of two kinds": form("f8e5m2", "f8e4m3", more=", bias: f32[N] = 0", made="silu({}) + bias"),
-    "mxfp8 by mxfp4": form("f8e4m3", "f4e2m1"),
+    "mxfp8 by mxfp4": form("f8e4m3", "f4e2m1", times="sa * ({dot} * sb)"),
     "mxfp4": form("f4e2m1", "f4e2m1", y="bf16", more=", r: bf16[M, N]", made="{} + r"),
-    "nvfp4": form("f4e2m1", "f4e2m1", "f8e4m3", 16, more=", total: f32[]", made="{} * total"),
+    "mxfp4 of large groups": form("f4e2m1", "f8e5m2", 64),
+    "nvfp4": form("f4e2m1", "f4e2m1", 16, more=", t: f32[]", made="{} * t", times="{dot} * abs(sa) * abs(sb)"),
+    "nvfp4 of any sign": form("f4e2m1", "f4e2m1", 16, times="{dot} * abs(sb) * sa"),
 }
+FORMATS = {
+    "mxfp8": "e4m3 e4m3 e8m0",
+    "mxfp8 of two kinds": "e5m2 e4m3 e8m0",
+    "mxfp8 by mxfp4": "e4m3 e2m1 e8m0",
+    "mxfp4": "e2m1 e2m1 e8m0",
+    "mxfp4 of large groups": "e2m1 e5m2 e8m0",
+    "nvfp4": "e2m1 e2m1 e4m3",
+    "nvfp4 of any sign": "e2m1 e2m1 e4m3",
+}
+GROUP = {name: 16 if "nvfp4" in name else 64 if "large" in name else 32 for name in FORMS}
+SIZES = ({"M": 3, "N": 5, "G": 1}, {"M": 17, "N": 34, "G": 9}, {"M": 2, "N": 16, "G": 0})
 
 
 def runtime(module: object) -> RuntimeOp:
     return next(value for value in vars(module).values() if isinstance(value, RuntimeOp))
 
 
+@cache
+def written(name: str) -> Op:
+    (op,) = compiled(FORMS[name], Path(mkdtemp()))
+    return op
+
+
 @pytest.mark.parametrize("name", FORMS)
-def test_every_plan_makes_what_the_spec_says(name: str, tmp_path: Path, device: torch.device) -> None:
-    (op,) = compiled(FORMS[name], tmp_path)
+def test_every_plan_makes_what_the_spec_says(name: str, device: torch.device) -> None:
+    op = written(name)
+    own = runtime(op.module)
     optional = tuple(param.name for param in op.program.graph.tensors if param.optional)
-    group = 16 if name == "nvfp4" else 32
-    sizes = ({"M": 3, "N": 5, "G": 1}, {"M": 17, "N": 34, "G": 5}, {"M": 1, "N": 16, "G": 0})
-    for seed, extents in enumerate(sizes):
-        case = Case(op=op.name, seed=seed, extents=extents | {"L": group}, omitted=optional if seed == 1 else ())
-        assert "scaled" in runtime(op.module).reaching_names
-        for forcing in forcings(runtime(op.module)):
-            with forcing.of(runtime(op.module)):
+    plans = [plan for plan in own.reaching_names if plan != "scaled"]
+    for seed, sizes in enumerate(SIZES):
+        case = Case(op=op.name, seed=seed, extents=sizes | {"L": GROUP[name]}, omitted=optional if seed == 1 else ())
+        for plan in ([None, *plans] if sizes["M"] == 17 else [None]) if device.type == "cuda" else [*plans, "scaled"]:
+            with own.forced(plan):
                 run_and_compare(op.call, op.program.forms, case, device=device)
 
 
 @pytest.mark.parametrize("name", FORMS)
-def test_digits_are_decoded_where_they_are_multiplied(name: str, tmp_path: Path) -> None:
+def test_digits_are_decoded_where_they_are_multiplied(name: str) -> None:
     """No operand is stored in more bits first, and tensor cores multiply."""
-    (op,) = compiled(FORMS[name], tmp_path)
+    op = written(name)
     assert op.program.held == ()
     gemm = next(plan for plan in op.program.plans if isinstance(plan, Gemm))
     (dot,) = gemm.tile.dots.values()
     types = multiplied_as(gemm.tile.flow.nodes, dot)
     assert types is not None
     assert all(storage in (DTYPES["f8e4m3"], DTYPES["f8e5m2"], DTYPES["bf16"]) for storage in types)
+
+
+def operands(name: str, rows: int) -> Iterator[torch.Tensor]:
+    """Arguments of a form, of which there are no data."""
+    kinds = {"e4m3": torch.float8_e4m3fn, "e5m2": torch.float8_e5m2, "e8m0": torch.uint8, "e2m1": torch.uint8}
+    a, b, scale = FORMATS[name].split()
+    for size, kind in ((rows, a), (256, b)):
+        bytes = 1024 // (2 if kind == "e2m1" else 1)
+        yield torch.empty(size, bytes, dtype=kinds[kind], device="meta")
+        yield torch.empty(size, 1024 // GROUP[name], dtype=kinds[scale], device="meta")
+    if "bias" in FORMS[name]:
+        yield torch.empty(256, device="meta")
+    if "r: bf16" in FORMS[name]:
+        yield torch.empty(rows, 256, dtype=torch.bfloat16, device="meta")
+    if "t: f32" in FORMS[name]:
+        yield torch.empty((), device="meta")
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_rules_take_scales_where_the_tensor_core_does(name: str) -> None:
+    op = written(name)
+    own, given = runtime(op.module), list(operands(name, 300))
+    for chip in CHIPS.values():
+        has = FORMATS[name] in TARGETS[chip.target].scaled
+        assert has == (
+            chip.capability == 100 or (chip.capability == 120 and "mxfp4 of large" not in name and "by" not in name)
+        )
+        (step,) = own.decide(*given, chip=chip).steps
+        assert (step.plan == "scaled") == has
+        if not has:
+            with pytest.raises(PlanError, match="scaled"):
+                own.decide(*given, plan="scaled", chip=chip)
+
+
+REFUSED = {
+    "groups of 16 with powers of two": form("f8e4m3", "f8e4m3").replace("L == 32", "L == 16"),
+    "groups of 96": form("f8e4m3", "f8e4m3", 96),
+    "groups of any size": form("f8e4m3", "f8e4m3").replace("\nwhere L == 32", ""),
+    "numbers of 8 bits with scales of e4m3": form("f8e4m3", "f8e4m3", 16),
+    "scales in f32": form("f8e4m3", "f8e4m3").replace("f8e8m0", "f32"),
+    "scales of two formats": form("f4e2m1", "f4e2m1").replace("sb: f8e8m0", "sb: f8e4m3"),
+    "one scale": form("f8e4m3", "f8e4m3", times="{dot} * sa"),
+    "a third factor": form("f8e4m3", "f8e4m3", more=", t: f32[G]", times="{dot} * sa * sb * t"),
+    "a sum of two": form("f8e4m3", "f8e4m3", times="({dot} + 1) * sa * sb"),
+    "twice the scale": form("f8e4m3", "f8e4m3", times="{dot} * sa * (sb + sb)"),
+    "half the number": form("f4e2m1", "f4e2m1").replace("dot(a,", "dot(a * 0.5,"),
+    "digits the other way round": form("i4", "i4", times="{dot} * 1.0 * sa * sb"),
+    "bf16": form("bf16", "bf16"),
+    "groups apart": form("f8e4m3", "f8e4m3").replace("f8e4m3[M, G*L]", "f8e4m3[G, M, L]"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_no_tensor_core_scales_is_left_to_others(name: str, tmp_path: Path) -> None:
+    (op,) = compiled(REFUSED[name], tmp_path)
+    assert "scaled" not in runtime(op.module).reaching_names
+
+
+def test_kernels_multiply_with_scales() -> None:
+    """What the resource gate says of them, without a GPU: on each chip that has such products PTX has them.
+
+    Tensor memory has 128 rows. Triton decodes what has fewer, and multiplies it in 16 bits.
+    """
+    kept = ("mxfp8", "mxfp8 by mxfp4", "nvfp4 of any sign")
+    text = "\n".join(FORMS[name].replace("op f(", f"op f{place}(") for place, name in enumerate(kept))
+    record = compile_file(Source("scaled.fuse", text), None)
+    with compilers(1) as pool:
+        found = figures.variants([record], pool)
+    largest = [next(each for each in variants if each.scaled) for variants in found.values()]
+    assert [each.scaled for each in largest] == [(FORMATS[name],) for name in kept]
+    sizes = tuple((name, 64 if name == "BLOCK_M" else size) for name, size in largest[0].constexprs)
+    jobs = [(variant, target) for variant in largest for target in targets_of(variant, (TARGETS["sm_90"],))]
+    jobs.append((replace(largest[0], constexprs=sizes), TARGETS["sm_100"]))
+    *verdicts, low = measure([Job("scaled", record.text, *job) for job in jobs], workers=1, every=True)
+    assert [each.target for each in verdicts if each.skipped] == ["sm_90"] * len(kept)
+    there = [each for each in verdicts if not each.skipped]
+    assert [each.target for each in there] == ["sm_100", "sm_120", "sm_100", "sm_100", "sm_120"]
+    assert [each.failure for each in there] == [None] * len(there)
+    assert all(each.resources is not None and each.resources.scaled for each in there)
+    assert low.failure == "Triton decodes the operands of a product that the tensor core has scales for"
+
+
+def test_a_chip_that_nobody_knows_has_no_such_products() -> None:
+    assert Chip(capability=75).scaled == H200.scaled == frozenset()

@@ -40,6 +40,7 @@ class ScaledTiles:
         self._addresses = addresses
         (self._groups,) = stage.loop
         self._lanes: dict[tuple[Axis, int], tuple[Name, MaskName]] = {}
+        self._shared: dict[tuple[Name, int], Name] = {}
 
     def multiply(self, body: Scope) -> tuple[Total, ...]:
         """A step of all products; their totals are what is summed over groups, outside of `body`."""
@@ -84,12 +85,14 @@ class ScaledTiles:
 
     def _scale_at(self, operand: ScaledOperand, index: tuple[Name, MaskName], share: int, body: Scope) -> Name:
         """Scales at positions so many of which share one."""
-        name, mask = index
-        if share > 1:
-            name = Name(self._naming.names.fresh(index_name(self._groups)), name.dims, Kind.INT)
+        at, mask = index
+        if share > 1 and (at, share) not in self._shared:
+            name = Name(self._naming.names.fresh(index_name(self._groups)), at.dims, Kind.INT)
             places = Number(share.bit_length() - 1, (), Kind.INT)
-            body.statements.append(Assign(name, Apply("rshift", (index[0], places), name.dims, Kind.INT)))
-        return self._loaded(operand.scales.tensor, operand.scales.positions, {self._groups: (name, mask)}, body)
+            body.statements.append(Assign(name, Apply("rshift", (at, places), at.dims, Kind.INT)))
+            self._shared[at, share] = name
+        at = self._shared.get((at, share), at)
+        return self._loaded(operand.scales.tensor, operand.scales.positions, {self._groups: (at, mask)}, body)
 
     def _loaded(
         self, tensor: str, positions: tuple[Position, ...], indices: dict[Axis, tuple[Name, MaskName]], body: Scope
