@@ -39,7 +39,8 @@ def _common_rows(facts: Survey) -> tuple[Axis, ...]:
 def _reused_tile(facts: Survey) -> tuple[Axis, ...]:
     """The innermost axis and those next to each other that some load of it lacks: kept together, it is read once.
 
-    There may be axes of rows between, as where heads come before tokens.
+    There may be axes of rows between, as where heads come before tokens. An outermost axis is then one of the rows, if
+    there are others: a batch is of any size, and few of them read a table again.
     """
     if not facts.order:
         return ()
@@ -49,7 +50,9 @@ def _reused_tile(facts: Survey) -> tuple[Axis, ...]:
     if not lacking:
         return ()
     last = outer.index(lacking[-1])
-    present = (place for place in range(last, -1, -1) if outer[place] not in lacking)
-    tile = (*outer[next(present, -1) + 1 : last + 1], inner)
+    first = next((place + 1 for place in range(last, -1, -1) if outer[place] not in lacking), 0)
+    if first == 0 < last < len(outer) - 1:
+        first = 1
+    tile = (*outer[first : last + 1], inner)
     bounded = not set(tile) & set(LEAD_AXES)
     return tile if len(tile) < len(facts.order) and bounded else ()
