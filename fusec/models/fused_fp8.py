@@ -70,16 +70,16 @@ class Fp8Gated:
         """down(activation(gate(x)) * up(x))."""
         down, down_scale, _ = self.down.values()
         if self.mlp.activation not in ACTIVATIONS:
-            expanded = ops.fused_gated_mlp(x, *self.mlp.weights, self.mlp.activation)
-            y: Tensor = ops.fp8_linear_quantized(expanded, down, down_scale)
-            return y
-        gate, gate_scale, _ = self.gate.values()
-        if self.up is None:
-            (gate, up), (gate_scale, up_scale) = gate.chunk(2), gate_scale.chunk(2)
+            hidden: Tensor = ops.fused_gated_mlp(x, *self.mlp.weights, self.mlp.activation)
         else:
-            up, up_scale, _ = self.up.values()
-        hidden, scale = ops.fp8_gated_mlp_quantized(x, gate, gate_scale, up, up_scale, self.mlp.activation)
-        y = ops.scaled_mm(hidden, down, scale, down_scale, out_dtype=x.dtype)
+            gate, gate_scale, _ = self.gate.values()
+            if self.up is None:
+                (gate, up), (gate_scale, up_scale) = gate.chunk(2), gate_scale.chunk(2)
+            else:
+                up, up_scale, _ = self.up.values()
+            # `fp8_gated_mlp_quantized` would keep both factors in f32 until the row has its scale.
+            hidden = ops.fp8_gated_mlp(x, gate, gate_scale, up, up_scale, self.mlp.activation)
+        y: Tensor = ops.fp8_linear_quantized(hidden, down, down_scale)
         return y
 
 
