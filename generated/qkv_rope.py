@@ -729,11 +729,11 @@ _STEP_PRODUCT = Step("product", (
                                                           words=3)),
     Gemm(
         _qkv_rope_gemm_product, m="Hq*D+Hk*D+Hk*D", n="S", k="K", bytes="T weight", batches="B", few="S", again="B",
-        sums={"partial_product_product": "B S Hq*D+Hk*D+Hk*D"},
+        joined="B S", sums={"partial_product_product": "B S Hq*D+Hk*D+Hk*D"},
         combine=Elementwise(_qkv_rope_combine_product, rows="B S", block="Hq*D+Hk*D+Hk*D", parts=True, splits=True),
     ),
     Gemm(_qkv_rope_gemm_product, m="Hq*D+Hk*D+Hk*D", n="S", k="K", bytes="T weight", batches="B", few="S", again="B",
-         sums={"partial_product_product": "B S Hq*D+Hk*D+Hk*D"}),
+         joined="B S", sums={"partial_product_product": "B S Hq*D+Hk*D+Hk*D"}),
     GemmTma(
         _qkv_rope_tma_product, m="S", n="Hq*D+Hk*D+Hk*D", k="K",
         maps={
@@ -2404,11 +2404,11 @@ _STEP_PRODUCT_ = Step("product", (
                                                           loop="K", words=3)),
     Gemm(
         _linear_qkv_rope_gemm_product, m="Hq*D+Hk*D+Hk*D", n="S", k="K", bytes="x weight", batches="B", few="S",
-        again="B", sums={"partial_product_product": "B S Hq*D+Hk*D+Hk*D"},
+        again="B", joined="B S", sums={"partial_product_product": "B S Hq*D+Hk*D+Hk*D"},
         combine=Elementwise(_qkv_rope_combine_product, rows="B S", block="Hq*D+Hk*D+Hk*D", parts=True, splits=True),
     ),
     Gemm(_linear_qkv_rope_gemm_product, m="Hq*D+Hk*D+Hk*D", n="S", k="K", bytes="x weight", batches="B", few="S",
-         again="B", sums={"partial_product_product": "B S Hq*D+Hk*D+Hk*D"}),
+         again="B", joined="B S", sums={"partial_product_product": "B S Hq*D+Hk*D+Hk*D"}),
     GemmTma(
         _linear_qkv_rope_tma_product, m="S", n="Hq*D+Hk*D+Hk*D", k="K",
         maps={

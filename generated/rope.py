@@ -14,8 +14,7 @@ rope_interleaved: Rotates pairs (2i, 2i + 1) of every head (GPT-J), with tables 
   as `rope`
 
 rope_heads_first: Rotates as `rope` does, with heads before tokens.
-  plan         taken when  launches     bytes
-  elementwise  always      elementwise  least
+  as `rope`
 
 Bytes: `least` is every tensor once; what stands behind it is read or written again.
 """
@@ -534,10 +533,13 @@ _PLANS_ROPE_HEADS_FIRST = Plans(
     extents="B H S D P T C I",
     strides={"x": "B H S D", "cos": "P D", "sin": "P D", "position_ids": "B S", "y": "B H S D"},
     sizes=lambda D: {"D/2": D // 2},
-    vec="x_stride_B x_stride_H x_stride_S cos_stride_P sin_stride_P y_stride_B y_stride_H y_stride_S",
+    vec="x_stride_B x_stride_S cos_stride_P sin_stride_P y_stride_B y_stride_S x_stride_H y_stride_H",
     repeats="position_ids",
     tuned=Tuned(rows="B H S", case="D T C I position_ids", outputs="y", spec=_SPEC),
-    steps=(Step("y", (Elementwise(_rope_heads_first_elementwise, rows="B H S", block="D/2"),)),),
+    steps=(Step("y", (
+        Tile(_rope_tile, rows="B S", tile="H D/2", runs="D/2"),
+        Elementwise(_rope_heads_first_elementwise, rows="B H S", block="D/2"),
+    )),),
 )
 
 _OP_ROPE_HEADS_FIRST = Op(

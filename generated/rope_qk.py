@@ -27,16 +27,13 @@ Phi).
   k_rotated: elementwise  always                         elementwise_q_rotated_1  least
 
 rope_qk_heads_first: Rotates as `rope_qk` does, with heads before tokens, as Hugging Face has them in attention.
-  plan                    taken when                     launches               bytes
-  tile                    registers hold Hq, Hk, S, D/2  tile                   least
-  q_rotated: elementwise  always                         elementwise_q_rotated  least
-  k_rotated: elementwise  always                         elementwise_q_rotated  least
+  as `rope_qk`
 
 rope_qk_batched: Rotates as `rope_qk` does, with tables [B, S, D].
   as `rope_qk`
 
 rope_qk_heads_first_batched: Rotates as `rope_qk_heads_first` does, with tables [B, S, D].
-  as `rope_qk_heads_first`
+  as `rope_qk`
 
 rope_qk_rounded: Rotates as `rope_qk` does, and rounds every product as Hugging Face's models do: the bits are
 theirs.
@@ -90,6 +87,9 @@ def _rope_qk_tile(
     if OP == "rope_qk_batched":
         position_ids_mask = (position_ids >= 0) & (position_ids < S)
         cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC) + tl.cast(position_ids, INDEX) * (cos_stride_S // VEC * VEC)
+    elif OP == "rope_qk_heads_first_batched":
+        position_ids_mask = (position_ids >= 0) & (position_ids < S)
+        cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC) + tl.cast(position_ids, INDEX) * (cos_stride_S // VEC * VEC)
     else:
         position_ids_mask = (position_ids >= 0) & (position_ids < P)
         cos_row = cos_ptr + tl.cast(position_ids, INDEX) * (cos_stride_P // VEC * VEC)
@@ -97,6 +97,8 @@ def _rope_qk_tile(
     q_high = tl.load(q_row + hq[:, None] * q_stride_Hq + (d[None, :] + D // 2) * q_stride_D, mask=mask_hq_d,
                      other=0.0).to(tl.float32)
     if OP == "rope_qk_batched":
+        sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + tl.cast(position_ids, INDEX) * (sin_stride_S // VEC * VEC)
+    elif OP == "rope_qk_heads_first_batched":
         sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + tl.cast(position_ids, INDEX) * (sin_stride_S // VEC * VEC)
     else:
         sin_row = sin_ptr + tl.cast(position_ids, INDEX) * (sin_stride_P // VEC * VEC)
@@ -1071,70 +1073,6 @@ _OP_ROPE_QK_PARTIAL = Op(
 )
 
 
-@triton.jit
-def _rope_qk_heads_first_tile(
-    q_ptr, k_ptr, cos_ptr, sin_ptr, position_ids_ptr, q_rotated_ptr, k_rotated_ptr, Hq, Hk, S, D, P, q_stride_B,
-    q_stride_Hq, q_stride_S, q_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D,
-    sin_stride_P, sin_stride_D, k_stride_B, k_stride_Hk, k_stride_S, k_stride_D, q_rotated_stride_B,
-    q_rotated_stride_Hq, q_rotated_stride_S, q_rotated_stride_D, k_rotated_stride_B, k_rotated_stride_Hk,
-    k_rotated_stride_S, k_rotated_stride_D,
-    BLOCK_HQ: tl.constexpr, BLOCK_HK: tl.constexpr, BLOCK_S: tl.constexpr, BLOCK_D_2: tl.constexpr,
-    EVEN_HQ: tl.constexpr, EVEN_HK: tl.constexpr, EVEN_S: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr,
-    VEC: tl.constexpr,
-):
-    """One program per B, Hq, Hk, S, D/2 in registers."""
-    b = tl.program_id(0).to(tl.int64)
-    hq = tl.arange(0, BLOCK_HQ).to(INDEX)
-    hq_mask = (hq < Hq) | EVEN_HQ
-    hk = tl.arange(0, BLOCK_HK).to(INDEX)
-    hk_mask = (hk < Hk) | EVEN_HK
-    s = tl.arange(0, BLOCK_S).to(INDEX)
-    s_mask = (s < S) | EVEN_S
-    d = tl.arange(0, BLOCK_D_2).to(INDEX)
-    d_mask = (d < D // 2) | EVEN_D_2
-    q_row = q_ptr + b * (q_stride_B // VEC * VEC)
-    mask_hq_s_d = hq_mask[:, None, None] & s_mask[None, :, None] & d_mask[None, None, :]
-    q_low = tl.load(q_row + hq[:, None, None] * q_stride_Hq + s[None, :, None] * q_stride_S
-                    + d[None, None, :] * q_stride_D, mask=mask_hq_s_d, other=0.0).to(tl.float32)
-    position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=s_mask,
-                           other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
-    position_ids_mask = (position_ids >= 0) & (position_ids < P)
-    c_low = device.look_up(cos_ptr + position_ids.to(INDEX)[:, None] * (cos_stride_P // VEC * VEC)
-                           + d[None, :] * cos_stride_D, position_ids_mask[:, None], d_mask[None, :],
-                           eviction_policy="evict_last")
-    q_high = tl.load(q_row + hq[:, None, None] * q_stride_Hq + s[None, :, None] * q_stride_S
-                     + (d[None, None, :] + D // 2) * q_stride_D, mask=mask_hq_s_d, other=0.0).to(tl.float32)
-    s_low = device.look_up(sin_ptr + position_ids.to(INDEX)[:, None] * (sin_stride_P // VEC * VEC)
-                           + d[None, :] * sin_stride_D, position_ids_mask[:, None], d_mask[None, :],
-                           eviction_policy="evict_last")
-    c_high = device.look_up(cos_ptr + position_ids.to(INDEX)[:, None] * (cos_stride_P // VEC * VEC)
-                            + (d[None, :] + D // 2) * cos_stride_D, position_ids_mask[:, None], d_mask[None, :],
-                            eviction_policy="evict_last")
-    s_high = device.look_up(sin_ptr + position_ids.to(INDEX)[:, None] * (sin_stride_P // VEC * VEC)
-                            + (d[None, :] + D // 2) * sin_stride_D, position_ids_mask[:, None], d_mask[None, :],
-                            eviction_policy="evict_last")
-    k_row = k_ptr + b * (k_stride_B // VEC * VEC)
-    mask_hk_s_d = hk_mask[:, None, None] & s_mask[None, :, None] & d_mask[None, None, :]
-    k_low = tl.load(k_row + hk[:, None, None] * k_stride_Hk + s[None, :, None] * k_stride_S
-                    + d[None, None, :] * k_stride_D, mask=mask_hk_s_d, other=0.0).to(tl.float32)
-    k_high = tl.load(k_row + hk[:, None, None] * k_stride_Hk + s[None, :, None] * k_stride_S
-                     + (d[None, None, :] + D // 2) * k_stride_D, mask=mask_hk_s_d, other=0.0).to(tl.float32)
-    q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC)
-    tl.store(q_rotated_row + hq[:, None, None] * q_rotated_stride_Hq + s[None, :, None] * q_rotated_stride_S
-             + d[None, None, :] * q_rotated_stride_D, q_low * c_low[None, :, :] - q_high * s_low[None, :, :],
-             mask=mask_hq_s_d)
-    tl.store(q_rotated_row + hq[:, None, None] * q_rotated_stride_Hq + s[None, :, None] * q_rotated_stride_S
-             + (d[None, None, :] + D // 2) * q_rotated_stride_D,
-             q_high * c_high[None, :, :] + q_low * s_high[None, :, :], mask=mask_hq_s_d)
-    k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC)
-    tl.store(k_rotated_row + hk[:, None, None] * k_rotated_stride_Hk + s[None, :, None] * k_rotated_stride_S
-             + d[None, None, :] * k_rotated_stride_D, k_low * c_low[None, :, :] - k_high * s_low[None, :, :],
-             mask=mask_hk_s_d)
-    tl.store(k_rotated_row + hk[:, None, None] * k_rotated_stride_Hk + s[None, :, None] * k_rotated_stride_S
-             + (d[None, None, :] + D // 2) * k_rotated_stride_D,
-             k_high * c_high[None, :, :] + k_low * s_high[None, :, :], mask=mask_hk_s_d)
-
-
 @triton.jit(do_not_specialize=["B", "Hq", "S"])
 def _rope_qk_heads_first_elementwise_q_rotated(
     q_ptr, cos_ptr, sin_ptr, position_ids_ptr, q_rotated_ptr, D, B, Hq, S, P, q_stride_B, q_stride_Hq, q_stride_S,
@@ -1256,13 +1194,13 @@ _PLANS_ROPE_QK_HEADS_FIRST = Plans(
     strides={"q": "B Hq S D", "k": "B Hk S D", "cos": "P D", "sin": "P D", "position_ids": "B S",
              "q_rotated": "B Hq S D", "k_rotated": "B Hk S D"},
     sizes=lambda D: {"D/2": D // 2},
-    vec="q_stride_B cos_stride_P sin_stride_P k_stride_B q_rotated_stride_B k_rotated_stride_B q_stride_Hq q_stride_S "
-        "q_rotated_stride_Hq q_rotated_stride_S k_stride_Hk k_stride_S k_rotated_stride_Hk k_rotated_stride_S",
+    vec="q_stride_B q_stride_S cos_stride_P sin_stride_P k_stride_B k_stride_S q_rotated_stride_B q_rotated_stride_S "
+        "k_rotated_stride_B k_rotated_stride_S q_stride_Hq q_rotated_stride_Hq k_stride_Hk k_rotated_stride_Hk",
     repeats="position_ids", op="rope_qk_heads_first",
     tuned=Tuned(rows="B Hq S Hk", case="D T C I position_ids", outputs="k_rotated q_rotated", spec=_SPEC),
     steps=(Step(
         "q_rotated k_rotated",
-        (Tile(_rope_qk_heads_first_tile, rows="B", tile="Hq Hk S D/2", live=("Hq S D/2", "Hk S D/2")),),
+        (Tile(_rope_qk_tile, rows="B S", tile="Hq Hk D/2", live=("Hq D/2", "Hk D/2"), runs="D/2"),),
         apart=(
             Step("q_rotated", (Elementwise(_rope_qk_heads_first_elementwise_q_rotated, rows="B Hq S", block="D/2"),)),
             Step("k_rotated", (Elementwise(_rope_qk_heads_first_elementwise_k_rotated, rows="B Hk S", block="D/2"),)),
@@ -1367,72 +1305,6 @@ _OP_ROPE_QK_BATCHED = Op(
 )
 
 
-@triton.jit
-def _rope_qk_heads_first_batched_tile(
-    q_ptr, k_ptr, cos_ptr, sin_ptr, position_ids_ptr, q_rotated_ptr, k_rotated_ptr, Hq, Hk, S, D, q_stride_B,
-    q_stride_Hq, q_stride_S, q_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_B, cos_stride_S,
-    cos_stride_D, sin_stride_B, sin_stride_S, sin_stride_D, k_stride_B, k_stride_Hk, k_stride_S, k_stride_D,
-    q_rotated_stride_B, q_rotated_stride_Hq, q_rotated_stride_S, q_rotated_stride_D, k_rotated_stride_B,
-    k_rotated_stride_Hk, k_rotated_stride_S, k_rotated_stride_D,
-    BLOCK_HQ: tl.constexpr, BLOCK_HK: tl.constexpr, BLOCK_S: tl.constexpr, BLOCK_D_2: tl.constexpr,
-    EVEN_HQ: tl.constexpr, EVEN_HK: tl.constexpr, EVEN_S: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr,
-    VEC: tl.constexpr,
-):
-    """One program per B, Hq, Hk, S, D/2 in registers."""
-    b = tl.program_id(0).to(tl.int64)
-    hq = tl.arange(0, BLOCK_HQ).to(INDEX)
-    hq_mask = (hq < Hq) | EVEN_HQ
-    hk = tl.arange(0, BLOCK_HK).to(INDEX)
-    hk_mask = (hk < Hk) | EVEN_HK
-    s = tl.arange(0, BLOCK_S).to(INDEX)
-    s_mask = (s < S) | EVEN_S
-    d = tl.arange(0, BLOCK_D_2).to(INDEX)
-    d_mask = (d < D // 2) | EVEN_D_2
-    q_row = q_ptr + b * (q_stride_B // VEC * VEC)
-    mask_hq_s_d = hq_mask[:, None, None] & s_mask[None, :, None] & d_mask[None, None, :]
-    q_low = tl.load(q_row + hq[:, None, None] * q_stride_Hq + s[None, :, None] * q_stride_S
-                    + d[None, None, :] * q_stride_D, mask=mask_hq_s_d, other=0.0).to(tl.float32)
-    position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=s_mask,
-                           other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
-    position_ids_mask = (position_ids >= 0) & (position_ids < S)
-    cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC)
-    c_low = device.look_up(cos_row + position_ids.to(INDEX)[:, None] * (cos_stride_S // VEC * VEC)
-                           + d[None, :] * cos_stride_D, position_ids_mask[:, None], d_mask[None, :],
-                           eviction_policy="evict_last")
-    q_high = tl.load(q_row + hq[:, None, None] * q_stride_Hq + s[None, :, None] * q_stride_S
-                     + (d[None, None, :] + D // 2) * q_stride_D, mask=mask_hq_s_d, other=0.0).to(tl.float32)
-    sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC)
-    s_low = device.look_up(sin_row + position_ids.to(INDEX)[:, None] * (sin_stride_S // VEC * VEC)
-                           + d[None, :] * sin_stride_D, position_ids_mask[:, None], d_mask[None, :],
-                           eviction_policy="evict_last")
-    c_high = device.look_up(cos_row + position_ids.to(INDEX)[:, None] * (cos_stride_S // VEC * VEC)
-                            + (d[None, :] + D // 2) * cos_stride_D, position_ids_mask[:, None], d_mask[None, :],
-                            eviction_policy="evict_last")
-    s_high = device.look_up(sin_row + position_ids.to(INDEX)[:, None] * (sin_stride_S // VEC * VEC)
-                            + (d[None, :] + D // 2) * sin_stride_D, position_ids_mask[:, None], d_mask[None, :],
-                            eviction_policy="evict_last")
-    k_row = k_ptr + b * (k_stride_B // VEC * VEC)
-    mask_hk_s_d = hk_mask[:, None, None] & s_mask[None, :, None] & d_mask[None, None, :]
-    k_low = tl.load(k_row + hk[:, None, None] * k_stride_Hk + s[None, :, None] * k_stride_S
-                    + d[None, None, :] * k_stride_D, mask=mask_hk_s_d, other=0.0).to(tl.float32)
-    k_high = tl.load(k_row + hk[:, None, None] * k_stride_Hk + s[None, :, None] * k_stride_S
-                     + (d[None, None, :] + D // 2) * k_stride_D, mask=mask_hk_s_d, other=0.0).to(tl.float32)
-    q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC)
-    tl.store(q_rotated_row + hq[:, None, None] * q_rotated_stride_Hq + s[None, :, None] * q_rotated_stride_S
-             + d[None, None, :] * q_rotated_stride_D, q_low * c_low[None, :, :] - q_high * s_low[None, :, :],
-             mask=mask_hq_s_d)
-    tl.store(q_rotated_row + hq[:, None, None] * q_rotated_stride_Hq + s[None, :, None] * q_rotated_stride_S
-             + (d[None, None, :] + D // 2) * q_rotated_stride_D,
-             q_high * c_high[None, :, :] + q_low * s_high[None, :, :], mask=mask_hq_s_d)
-    k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC)
-    tl.store(k_rotated_row + hk[:, None, None] * k_rotated_stride_Hk + s[None, :, None] * k_rotated_stride_S
-             + d[None, None, :] * k_rotated_stride_D, k_low * c_low[None, :, :] - k_high * s_low[None, :, :],
-             mask=mask_hk_s_d)
-    tl.store(k_rotated_row + hk[:, None, None] * k_rotated_stride_Hk + s[None, :, None] * k_rotated_stride_S
-             + (d[None, None, :] + D // 2) * k_rotated_stride_D,
-             k_high * c_high[None, :, :] + k_low * s_high[None, :, :], mask=mask_hk_s_d)
-
-
 def reference_rope_qk_heads_first_batched(
     q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, position_ids: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -1501,13 +1373,13 @@ _PLANS_ROPE_QK_HEADS_FIRST_BATCHED = Plans(
     strides={"q": "B Hq S D", "k": "B Hk S D", "cos": "B S D", "sin": "B S D", "position_ids": "B S",
              "q_rotated": "B Hq S D", "k_rotated": "B Hk S D"},
     sizes=lambda D: {"D/2": D // 2},
-    vec="q_stride_B cos_stride_B cos_stride_S sin_stride_B sin_stride_S k_stride_B q_rotated_stride_B "
-        "k_rotated_stride_B q_stride_Hq q_stride_S q_rotated_stride_Hq q_rotated_stride_S k_stride_Hk k_stride_S "
-        "k_rotated_stride_Hk k_rotated_stride_S", repeats="position_ids", op="rope_qk_heads_first_batched", absent="P",
+    vec="q_stride_B q_stride_S cos_stride_B cos_stride_S sin_stride_B sin_stride_S k_stride_B k_stride_S "
+        "q_rotated_stride_B q_rotated_stride_S k_rotated_stride_B k_rotated_stride_S q_stride_Hq q_rotated_stride_Hq "
+        "k_stride_Hk k_rotated_stride_Hk", repeats="position_ids", op="rope_qk_heads_first_batched", absent="P",
     tuned=Tuned(rows="B Hq S Hk", case="D T C I position_ids", outputs="k_rotated q_rotated", spec=_SPEC),
     steps=(Step(
         "q_rotated k_rotated",
-        (Tile(_rope_qk_heads_first_batched_tile, rows="B", tile="Hq Hk S D/2", live=("Hq S D/2", "Hk S D/2")),),
+        (Tile(_rope_qk_tile, rows="B S", tile="Hq Hk D/2", live=("Hq D/2", "Hk D/2"), runs="D/2"),),
         apart=(
             Step("q_rotated", (Elementwise(_rope_qk_heads_first_elementwise_q_rotated, rows="B Hq S", block="D/2"),)),
             Step("k_rotated", (Elementwise(_rope_qk_heads_first_batched_elementwise_k_rotated, rows="B Hk S",
