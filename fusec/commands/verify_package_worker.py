@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 import traceback
+from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
 from math import floor, isinf
@@ -12,9 +14,12 @@ from typing import Any
 
 import torch
 
+from fusec.codegen.variant import OP
 from fusec.diagnostics import Source
 from fusec.driver.plan import Planned, plan_source
+from fusec.driver.store import write_whole
 from fusec.interpreter import exact, interpreting
+from fusec.ir.program import Program
 from fusec.testing import interpreter_selftest
 from fusec.testing.exercise import Effort, Record, exercise
 from fusec.workers import answer
@@ -35,14 +40,15 @@ def do(job: dict[str, Any], _folder: Path) -> dict[str, Any]:
 
 def verify(job: dict[str, Any]) -> dict[str, Any]:
     """The fields of a `Verification` of an op: the worst errors as parts of the bound, and what was not seen."""
-    planned = _planned(job["spec"])
+    planned = _planned(job["spec"], job["plans"])
     ops = zip(planned.graphs, planned.programs, strict=True)
     graph, program = next((graph, program) for graph, program in ops if graph.name == job["op"])
     module = _module(Path(job["package"]), job["module"])
     device = torch.device("cpu" if interpreting() else "cuda")
     record, failure = Record(), None
     try:
-        exercise(module, program, Effort(**job["effort"]), device, record)
+        others = planned.programs[: planned.programs.index(program)]
+        exercise(module, program, Effort(**job["effort"]), device, record, _kernels_of(others, module))
     except Exception as error:
         failure = told(error)
     errors = {name: None if isinf(worst) else worst for name, worst in sorted(record.worst.items())}
@@ -75,10 +81,22 @@ def unbounded(share: float | None, least: float) -> str | None:
     )
 
 
+def _kernels_of(programs: Sequence[Program], module: Any) -> frozenset[str]:
+    """The kernels of some ops of a file, but for those that compute something else for each op."""
+    names = {kernel.name for program in programs for kernel in program.kernels}
+    return frozenset(name for name in names if OP not in getattr(vars(module).get(name), "arg_names", (OP,)))
+
+
 @cache
-def _planned(spec: str) -> Planned:
-    path = Path(spec)
-    return plan_source(Source(path.name, path.read_text(encoding="utf-8")), path.parent)
+def _planned(spec: str, plans: str) -> Planned:
+    """The ops of a spec, which one of the workers plans and leaves in the folder `plans` for the others."""
+    path, kept = Path(spec), Path(plans) / f"{Path(spec).stem}.pickle"
+    if kept.exists():
+        left: Planned = pickle.loads(kept.read_bytes())
+        return left
+    planned = plan_source(Source(path.name, path.read_text(encoding="utf-8")), path.parent)
+    write_whole(kept, pickle.dumps(planned))
+    return planned
 
 
 def _module(package: Path, name: str) -> Any:

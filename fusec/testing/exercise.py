@@ -6,14 +6,14 @@ A call is planned first, which takes no time, and made if a kernel would run tha
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from math import prod
 from random import Random
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 from unittest import mock
 
 import torch
@@ -39,6 +39,10 @@ MOST_PROGRAMS = 100
 
 MOST_STEPS = 100
 """Steps of the loop of a program of which the same holds."""
+
+
+_Call: TypeAlias = tuple[Case, dict[str, Argument]]
+"""A drawn call and its arguments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +113,21 @@ class _Candidate:
         return interpreting() and (self.programs > MOST_PROGRAMS or self.steps > MOST_STEPS)
 
 
-def exercise(module: ModuleType, program: Program, effort: Effort, device: torch.device, record: Record) -> None:
+def exercise(
+    module: ModuleType,
+    program: Program,
+    effort: Effort,
+    device: torch.device,
+    record: Record,
+    known: Set[str] = frozenset(),
+) -> None:
     """Call an op of the generated `module` on drawn arguments until all its kernels ran, or cannot be made to.
 
-    Raises what the op or the comparison does, for the smallest arguments that are found; `record` has what came of the
-    calls in any case. The arguments are the same every time.
+    The kernels `known` are those that are exercised with another op, too: one call of this one is enough. Raises what
+    the op or the comparison does, for the smallest arguments that are found; `record` has what came of the calls in any
+    case. The arguments are the same every time.
     """
-    subject = _Subject(module, program, device, record)
+    subject = _Subject(module, program, device, record, known)
     own, few = Forcing(), max(effort.own, effort.planned // 4)
     for candidate in subject.ordered(subject.candidates(own, effort.planned))[: effort.own]:
         subject.make(candidate, effort.smaller)
@@ -156,7 +168,8 @@ class _Subject:
     program: Program
     device: torch.device
     record: Record
-    _drawn: dict[tuple[str, int], list[tuple[Case, dict[str, Argument]]]] = field(default_factory=dict)
+    known: Set[str] = frozenset()
+    _drawn: dict[str, tuple[int, list[_Call], list[_Call]]] = field(default_factory=dict)
 
     def candidates(self, way: Forcing, count: int) -> list[_Candidate]:
         """What so many drawn calls would run."""
@@ -174,8 +187,12 @@ class _Subject:
         return found
 
     def missing(self, least: int) -> frozenset[str]:
-        """The kernels that ran less often than that."""
-        return frozenset(kernel.name for kernel in self.program.kernels if self.record.calls[kernel.name] < least)
+        """The kernels that ran less often than that, or than they need to."""
+        return frozenset(kernel.name for kernel in self.program.kernels if self.lacks(kernel.name, least))
+
+    def lacks(self, kernel: str, least: int) -> bool:
+        """Whether a kernel ran less often than that, or than it needs to."""
+        return self.record.calls[kernel] < (min(least, 1) if kernel in self.known else least)
 
     def ways_to(self, wanted: frozenset[str]) -> tuple[list[Forcing], list[Forcing]]:
         """The ways to choose that ask for a plan which launches one of the kernels `wanted`, and the others."""
@@ -192,7 +209,7 @@ class _Subject:
         """Make the calls that run a kernel which has not run often enough."""
         unlike = {(repr(candidate.case), candidate.kernels): candidate for candidate in candidates}
         for candidate in self.ordered(list(unlike.values())):
-            if any(self.record.calls[name] < effort.each for name in candidate.kernels):
+            if any(self.lacks(name, effort.each) for name in candidate.kernels):
                 self.make(candidate, effort.smaller)
 
     def sum_up(self, length: int) -> None:
@@ -203,12 +220,12 @@ class _Subject:
         for way in forcings(self.op, chunk=512, skinny_block_k=256):
             for candidate in sorted(self._planned(way, calls), key=self._telling):
                 kind = repr((candidate.case.dtypes, candidate.case.values))
-                own = {(kernel, kind) for kernel in candidate.kernels}
+                own = {(kernel, kind) for kernel in candidate.kernels - self.known}
                 if not own <= ran:
                     self.make(candidate, 0)
                     ran |= own
 
-    def _planned(self, way: Forcing, calls: list[tuple[Case, dict[str, Argument]]]) -> list[_Candidate]:
+    def _planned(self, way: Forcing, calls: list[_Call]) -> list[_Candidate]:
         op = self.op
         with way.of(op), nothing_run():
             found = [_Candidate(way, case, *planned(op, self._function, arguments)) for case, arguments in calls]
@@ -269,9 +286,10 @@ class _Subject:
         with from_strategies_alone():
             call()
 
-    def _calls(self, shape: str, count: int) -> list[tuple[Case, dict[str, Argument]]]:
+    def _calls(self, shape: str, count: int) -> list[_Call]:
         """So many calls for plans of a shape, with their arguments."""
-        if (shape, count) not in self._drawn:
+        drawn, calls, exact = self._drawn.get(shape, (0, [], []))
+        if drawn < count:
             found: list[Case] = []
 
             @_settings(count, Phase.generate)
@@ -282,11 +300,13 @@ class _Subject:
             with from_strategies_alone():
                 collect()
             largest = sorted(filter(is_plain, found), key=lambda case: elements(self.program.graph, case))[-3:]
-            found += [exact for case in largest if (exact := exacting(self.program.graph, case)) != case]
-            self._drawn[shape, count] = [
-                (case, build(self.program.graph, case, self.device).arguments) for case in found
-            ]
-        return self._drawn[shape, count]
+            finer = [fine for case in largest if (fine := exacting(self.program.graph, case)) != case]
+            calls, exact = self._built(found), self._built(finer)
+            self._drawn[shape] = count, calls, exact
+        return calls[:count] + exact
+
+    def _built(self, cases: list[Case]) -> list[_Call]:
+        return [(case, build(self.program.graph, case, self.device).arguments) for case in cases]
 
     @property
     def op(self) -> Op:

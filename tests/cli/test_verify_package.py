@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fusec.commands import verify_package
+from fusec.commands import verify_package, verify_package_worker
 from fusec.driver.compile import compile_file
 from fusec.driver.specs import read_spec
 from fusec.driver.store import Store
@@ -57,3 +57,23 @@ def test_a_gpu_is_asked_every_time(tmp_path: Path, asked: list[str], monkeypatch
     for _ in range(2):
         verified(tmp_path, store, good=2)
     assert asked == ["good", "good"]
+
+
+def test_one_worker_plans_a_spec_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "good.fuse"
+    path.write_text(SPEC.format(name="good", factor=2))
+    planned = verify_package_worker._planned.__wrapped__
+    first = planned(str(path), str(tmp_path / "plans"))
+    monkeypatch.delattr(verify_package_worker, "plan_source")
+    assert planned(str(path), str(tmp_path / "plans")) == first
+
+
+def test_ops_of_other_files_come_before_further_ones_of_a_file(tmp_path: Path, asked: list[str]) -> None:
+    files = []
+    for number in range(2):
+        path = tmp_path / f"file{number}.fuse"
+        path.write_text("\n".join(SPEC.format(name=f"op_{number}_{place}", factor=2) for place in range(2)))
+        files.append((path, compile_file(read_spec(path), tmp_path)))
+    checks = verify_package.verify_package(tmp_path, files, 1, lambda *_: None, Store(None))
+    assert asked == ["op_0_0", "op_1_0", "op_0_1", "op_1_1"]
+    assert [check.op for check in checks] == ["op_0_0", "op_0_1", "op_1_0", "op_1_1"]

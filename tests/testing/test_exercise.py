@@ -211,6 +211,19 @@ def test_every_kernel_runs_with_results_of_the_most_digits(device: torch.device)
     assert all(0 < worst < 1 for worst in record.worst.values())
 
 
+def test_kernels_that_are_exercised_elsewhere_run_once(device: torch.device) -> None:
+    op: Op = OPS["linear_residual"]
+    names = {kernel.name for kernel in op.program.kernels}
+    elsewhere = {name for name in names if "combine" in name or "row_loop" in name}
+    records = Record(), Record()
+    for record, known in zip(records, (frozenset[str](), elsewhere), strict=True):
+        exercise(op.module, op.program, Effort(own=0, each=3, planned=24, long=(256,)), device, record, known)
+        assert record.worst.keys() == names
+    assert elsewhere
+    assert sum(records[1].calls.values()) < sum(records[0].calls.values())
+    assert all(records[1].calls[name] >= 3 for name in names - elsewhere)
+
+
 def test_a_fault_is_shown_by_a_small_call(tmp_path: Path, device: torch.device) -> None:
     op: Op = OPS["rmsnorm"]
     text = Path(str(op.module.__file__)).read_text()
