@@ -49,6 +49,7 @@ from fusec.ir.statements import (
     Statement,
     StoreTile,
     Test,
+    Touch,
     Vectors,
     every,
 )
@@ -105,6 +106,8 @@ class StatementPrinter:
                 return [f"{name.text} = {self._address(address)}"]
             case LoadTile():
                 return [self._load(statement)]
+            case Touch(address, mask):
+                return [f"device.touch({self._address(address)}, {self._values.mask(mask, address.dims)})"]
             case StoreTile():
                 return [self._store(statement)]
             case Fetch(name, tiles, corner, shape):

@@ -99,6 +99,15 @@ class Walk:
 
 
 @dataclass(frozen=True, slots=True)
+class Touched:
+    """What the steps of a loop load too little of to have several loads under way: asked for ahead, at each `index`."""
+
+    extent: sympy.Expr
+    index: AxisIndex
+    touches: tuple[Statement, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Sweep:
     """A pass over the streamed axes: what stands before the loop, its step, and what follows from its sums.
 
@@ -106,6 +115,7 @@ class Sweep:
     """
 
     before: tuple[Statement, ...]
+    touched: Touched | None
     walk: Walk | None
     step: Step
     after: tuple[Statement, ...]

@@ -66,6 +66,14 @@ class LoadTile:
 
 
 @dataclass(frozen=True, slots=True)
+class Touch:
+    """Has the cache fetch what a later step of a loop loads."""
+
+    address: Address
+    mask: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StoreTile:
     """Writes one tile, or two neighbouring ones, rounded to the element of the pointer."""
 
@@ -231,7 +239,20 @@ class Call:
 
 
 Statement: TypeAlias = (
-    Assign | Point | LoadTile | StoreTile | Fetch | Put | Lanes | Let | Branch | NoTiles | Keep | Kept | Call
+    Assign
+    | Point
+    | LoadTile
+    | Touch
+    | StoreTile
+    | Fetch
+    | Put
+    | Lanes
+    | Let
+    | Branch
+    | NoTiles
+    | Keep
+    | Kept
+    | Call
 )
 
 

@@ -7,7 +7,7 @@ import triton.language as tl
 
 from fusec.runtime.row_vectors import ahead, inside, load_row, load_shared, load_written_row, store_row
 from fusec.runtime.special import erfc, expm1, log1p, tanh
-from fusec.runtime.unpacking import exact_difference, exactly, high_digit_difference, low_digit_difference
+from fusec.runtime.unpacking import INTERPRETED, exact_difference, exactly, high_digit_difference, low_digit_difference
 
 __all__ = ["ahead", "inside", "load_row", "load_shared", "load_written_row", "store_row"]
 __all__ += ["erfc", "expm1", "log1p", "tanh"]
@@ -20,6 +20,15 @@ def enter(overlap: tl.constexpr):
     if overlap:
         tl.extra.cuda.gdc_wait()
         tl.extra.cuda.gdc_launch_dependents()
+
+
+@triton.jit
+def touch(pointers, mask):
+    """Have L2 fetch what is loaded later. The interpreter has no cache."""
+    if not INTERPRETED:
+        asked = tl.broadcast_to(mask, pointers.shape).to(tl.int32)
+        text: tl.constexpr = "{ .reg .pred p; setp.ne.b32 p, $2, 0; @p prefetch.global.L2 [$1]; mov.b32 $0, 0; }"
+        tl.inline_asm_elementwise(text, "=r,l,r", [pointers, asked], tl.int32, False, 1)
 
 
 NO_POLICY = tl.constexpr("")

@@ -62,6 +62,7 @@ OTHER_FIGURES: dict[str, dict[float, str]] = {
         2**25: "bytes of workspace, as PyTorch allows",
         512: "arguments kept",
     },
+    "passes/kernel/touching.py": {32: "groups asked for at a time"},
     "runtime/eight_bits.py": {128: "numbers that share a scale in the library"},
     "runtime/invariant.py": {1024: "rows that calls are planned for, whatever rows they have"},
     "runtime/modules.py": {-0.5: "the exponent of a root"},

@@ -50,6 +50,7 @@ from fusec.passes.kernel.scope import Names, Scope
 from fusec.passes.kernel.stores import Stores
 from fusec.passes.kernel.target import Target
 from fusec.passes.kernel.tma import TmaTiles
+from fusec.passes.kernel.touching import touched
 from fusec.passes.kernel.unused import without_unused
 from fusec.passes.kernel.values import Values
 from fusec.passes.kernel.vectors import with_vectors
@@ -290,12 +291,14 @@ class _KernelBuilder:
         values = body.taken()
         step = Step(outer, index, self._grid.both, tuple(dots), values, self._results(outs, body))
         before = self._root.taken()
+        ahead = touched(self._facts, self._target, self._addresses, self._names, self._root)
+        before += self._root.taken()
         for number, total in accumulators.items():
             folded = self._reductions.folded(number, total)
             self._root.values[number] = total
             if folded != total:
                 self._root.values[number] = self._naming.assign(number, folded, self._root)
-        return Sweep(before, self._grid.walk(), step, self._root.taken())
+        return Sweep(before, ahead, self._grid.walk(), step, self._root.taken())
 
     def _dot(self, number: NodeId, dot: Dot, body: Scope) -> Multiply:
         """What a step multiplies. Its operands are computed before, and whatever is before them."""

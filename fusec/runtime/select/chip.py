@@ -176,7 +176,7 @@ class Chip:
     """Bytes of these rows that it takes at a time, and a thread of it."""
     vector_group_rows: int = 16
     vector_group_step: int = 8192
-    vector_group_thread: int = 64
+    vector_group_thread: int = 128
     vector_group_stages: int = 3
     """The same where groups of what is contracted are added up before they are scaled, and steps under way at once."""
     most_again: int = 1
