@@ -99,6 +99,15 @@ class Walk:
 
 
 @dataclass(frozen=True, slots=True)
+class Ahead:
+    """What the steps of a loop load one step before it is `taken`: `loads`, at each `index`."""
+
+    index: AxisIndex
+    loads: tuple[Statement, ...]
+    taken: tuple[Statement, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Touched:
     """What the steps of a loop load too little of to have several loads under way: asked for ahead, at each `index`."""
 
@@ -116,6 +125,7 @@ class Sweep:
 
     before: tuple[Statement, ...]
     touched: Touched | None
+    ahead: Ahead | None
     walk: Walk | None
     step: Step
     after: tuple[Statement, ...]

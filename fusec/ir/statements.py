@@ -239,20 +239,7 @@ class Call:
 
 
 Statement: TypeAlias = (
-    Assign
-    | Point
-    | LoadTile
-    | Touch
-    | StoreTile
-    | Fetch
-    | Put
-    | Lanes
-    | Let
-    | Branch
-    | NoTiles
-    | Keep
-    | Kept
-    | Call
+    Assign | Point | LoadTile | Touch | StoreTile | Fetch | Put | Lanes | Let | Branch | NoTiles | Keep | Kept | Call
 )
 
 

@@ -97,8 +97,10 @@ SIZES = (
     {"M": 70, "N": 16, "K": 16, "G": 5, "L": 8, "B": 1},
 )
 
-SHARED = replace(SMALL, few_tiles=1 << 10, skinny_block_k=32, unpacked_programs=1 << 10, unpacked_step=32)
-"""A chip of small tiles, several of which share a sum."""
+SHARED = replace(
+    SMALL, few_tiles=1 << 10, skinny_block_k=32, unpacked_programs=1 << 10, unpacked_step=32, vector_group_step=64
+)
+"""A chip of small tiles, several of which share a sum, and of short steps."""
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -34,6 +34,7 @@ from fusec.ir.stage import PartialResult, Stage
 from fusec.ir.statements import Assign, Branch, FirstPrograms, LoadTile, Put, Statement, StoreTile, every
 from fusec.ir.tile_values import Name
 from fusec.passes.kernel.addresses import Addresses
+from fusec.passes.kernel.ahead import loaded_ahead
 from fusec.passes.kernel.blocks import BEGIN, END, EVICT, HELD, OVERLAP, PREFETCH, VEC, VECTOR
 from fusec.passes.kernel.epilogue import Epilogue, cone
 from fusec.passes.kernel.facts import Facts
@@ -279,6 +280,7 @@ class _KernelBuilder:
         """One pass over the loop axes."""
         body = Scope(self._root, axes=self._facts.stage.loop, last_read=last)
         outer, index = self._grid.step(body)
+        ahead = loaded_ahead(self._facts, self._grid, self._names, self._values, body)
         accumulators: dict[NodeId, Name] = {}
         dots: list[Multiply] = []
         for number in ends:
@@ -291,14 +293,14 @@ class _KernelBuilder:
         values = body.taken()
         step = Step(outer, index, self._grid.both, tuple(dots), values, self._results(outs, body))
         before = self._root.taken()
-        ahead = touched(self._facts, self._target, self._addresses, self._names, self._root)
+        asked = touched(self._facts, self._target, self._addresses, self._names, self._root)
         before += self._root.taken()
         for number, total in accumulators.items():
             folded = self._reductions.folded(number, total)
             self._root.values[number] = total
             if folded != total:
                 self._root.values[number] = self._naming.assign(number, folded, self._root)
-        return Sweep(before, ahead, self._grid.walk(), step, self._root.taken())
+        return Sweep(before, asked, ahead, self._grid.walk(), step, self._root.taken())
 
     def _dot(self, number: NodeId, dot: Dot, body: Scope) -> Multiply:
         """What a step multiplies. Its operands are computed before, and whatever is before them."""

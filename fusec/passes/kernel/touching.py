@@ -1,7 +1,8 @@
-"""Touching: scales and zero points of groups are asked for before the loop whose steps take some groups at a time.
+"""Touching: scales and zero points of groups are asked for before the loop of a gemm whose steps take a group each.
 
 Loads of several steps are under way at once where each thread loads 4 bytes or more, and a step has less of these:
-each would wait for memory. Ahead of the loop the cache is told of all of them, some steps at a time.
+each would wait for memory. Before the loop the cache is told of all of them, some steps at a time. Of 64 rows by
+weights of 4 bits it saves 8 to 13 per cent on an H200; products of 8 bits, which leave less time, it cost 3.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 from fusec.ir.axis_words import index_name
 from fusec.ir.expressions import Load, lookups
 from fusec.ir.kernel import Touched
-from fusec.ir.schedule import GemmTile, RowLoop
+from fusec.ir.multiply import Sums, sums_of
+from fusec.ir.schedule import GemmTile
 from fusec.ir.statements import AxisIndex, Branch, Given, Let, Statement, Touch
 from fusec.ir.tile_values import InRange, MaskName, Name
 from fusec.ir.types import Axis, Kind, extent
@@ -45,11 +47,10 @@ def touched(facts: Facts, target: Target, addresses: Addresses, names: Names, sc
 def _groups(facts: Facts) -> Axis | None:
     """The axis of the groups that the steps of a loop take, if it is one."""
     stage = facts.stage
-    if isinstance(stage, RowLoop) and stage.walks_groups:
-        return stage.loop[0]
-    if isinstance(stage, GemmTile) and stage.takes_groups and len(stage.loop) == 2:
-        return stage.loop[0]
-    return None
+    if not isinstance(stage, GemmTile) or not stage.takes_groups or len(stage.loop) > 2:
+        return None
+    sums = {sums_of(facts.nodes, dot) for dot in stage.dots.values()}
+    return stage.loop[0] if sums == {Sums.SINGLE} else None
 
 
 def _of_groups(facts: Facts, target: Target, groups: Axis) -> list[Load]:
