@@ -10,7 +10,6 @@ from fusec import ops
 from fusec.models.fused import normed
 from fusec.models.layers import Layer
 from fusec.models.parts import Attention, Norm
-from fusec.models.recorded import is_recorded
 from fusec.models.rotation import Rotation, Tables, rotated
 
 Projected: TypeAlias = tuple[Tensor, Tensor, Tensor]
@@ -26,7 +25,7 @@ def projected(layer: Layer, rotation: Rotation, x: Tensor, tables: Tables, has_o
     """
     attention, before = layer.attention, None if layer.is_parallel else layer.before
     weight, bias = attention.projection.both()
-    if has_one_norm and not _is_better_in_parts(attention, rotation, x, tables):
+    if has_one_norm:
         found = (
             _behind_none(attention, rotation, x, weight, bias, tables)
             if before is None
@@ -39,16 +38,6 @@ def projected(layer: Layer, rotation: Rotation, x: Tensor, tables: Tables, has_o
     else:
         product = ops.linear(x if before is None else normed(before, x), weight, bias)
     return turned(attention, rotation, product, tables)
-
-
-def _is_better_in_parts(attention: Attention, rotation: Rotation, x: Tensor, tables: Tables) -> bool:
-    """Whether there are ops for the parts, and the host has no share in how long they take.
-
-    Behind a product of its own, in which the norm is, few tokens are rotated sooner (by one of 20 us on an H200). But
-    that is a call more, which costs the host more than it saves.
-    """
-    has_parts = rotation == "halves" or (tables.width == attention.head_dim and attention.q_norm is None)
-    return has_parts and is_recorded(x)
 
 
 def _behind(

@@ -11,14 +11,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 transformers = pytest.importorskip("transformers")
 
 from small_models import PROMPT, generated, logits, model_of  # noqa: E402
 
 import fusec  # noqa: E402
-from fusec.models.recorded import is_recorded  # noqa: E402
 
 
 def padded(model: Any) -> Tensor:
@@ -117,13 +115,6 @@ def test_tokens_behind_a_prompt_are_one_graph(device: torch.device) -> None:
     config._compile_all_devices = True
     generated(model, cache_implementation="static", compile_config=config)
     assert len(graphs) == 1
-
-
-def test_asking_whether_a_graph_is_captured_breaks_none_that_is_traced() -> None:
-    """It is asked of tensors on a GPU alone, and none is needed for tracing."""
-    with FakeTensorMode():
-        x = torch.empty((2, 9), device="cuda")
-        assert torch.compile(is_recorded, fullgraph=True, backend="eager")(x)
 
 
 def test_weights_that_were_made_in_inference_mode(device: torch.device) -> None:
