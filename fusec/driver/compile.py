@@ -11,7 +11,7 @@ from fusec.codegen import safety
 from fusec.codegen.emit import emit
 from fusec.codegen.names import OpNames
 from fusec.diagnostics import Source
-from fusec.driver.plan import blamed, plan_source
+from fusec.driver.plan import Planned, blamed, plan_source
 from fusec.driver.record import FileRecord, OpRecord
 from fusec.driver.telling import telling_calls
 from fusec.ir.graph import Graph
@@ -33,7 +33,12 @@ class Compiled:
 
 def compile_source(source: Source, folder: Path | None) -> tuple[Compiled, ...]:
     """Every op of a spec, as text too. Raises as `plan_source` does."""
-    name, planned = PurePath(source.name), plan_source(source, folder)
+    return compile_planned(source, plan_source(source, folder))
+
+
+def compile_planned(source: Source, planned: Planned) -> tuple[Compiled, ...]:
+    """The same for the ops of a spec that are planned."""
+    name = PurePath(source.name)
     if not planned.graphs:
         return ()
     programs, names = planned.programs, planned.names
@@ -60,7 +65,11 @@ def compile_file(source: Source, folder: Path | None) -> FileRecord:
 
     A file of functions alone, which others `use`, makes no file.
     """
-    compiled = compile_source(source, folder)
+    return record(source, compile_source(source, folder))
+
+
+def record(source: Source, compiled: Sequence[Compiled]) -> FileRecord:
+    """What a build keeps of the ops of a spec."""
     if not compiled:
         return FileRecord(PurePath(source.name).stem, "", (), (), ())
     ops = tuple(OpRecord(one.graph.name, plan_records(one.program), telling_calls(one.program)) for one in compiled)

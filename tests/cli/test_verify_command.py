@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from conftest import Fusec
 
+from fusec.commands import verify, verify_worker
 from fusec.commands.exits import Exit
 
 KERNELS = """
@@ -38,19 +41,36 @@ def kernels(tmp_path: Path) -> Path:
     return path
 
 
-def test_right_wrong_and_dead(fusec: Fusec, kernels: Path) -> None:
-    spec = ("--as", "twice", "--spec", kernels.parent / "twice.fuse", "--calls", "3")
-    right = fusec("verify", f"{kernels}::twice", *spec)
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a worker does is done in this process: most of its time would go into loading PyTorch again."""
+    monkeypatch.setattr(verify, "run_jobs", lambda _, jobs, *__: [verify_worker.do(job, Path()) for job in jobs])
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    for name in ("kernels", "broken", "other"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+
+
+def asked(kernels: Path) -> tuple[str | Path, ...]:
+    return "--as", "twice", "--spec", kernels.parent / "twice.fuse", "--calls", "3"
+
+
+def test_right_and_dead(fusec: Fusec, kernels: Path) -> None:
+    right = fusec("verify", f"{kernels}::twice", *asked(kernels))
     assert (right.exit_code, right.stderr) == (0, "")
     assert "twice as twice, on " in right.stdout
-    wrong = fusec("verify", f"{kernels}::wrong", *spec, "--json")
-    assert wrong.exit_code == Exit.FAILED
-    assert json.loads(wrong.stdout)["report"]["findings"][0]["wrong"] == 3
-    dead = fusec("verify", f"{kernels}::dies", *spec)
+    dead = fusec("verify", f"{kernels}::dies", *asked(kernels))
     assert dead.exit_code == Exit.FAILED
     assert "died with exit code 9" in dead.stdout
 
 
+@pytest.mark.usefixtures("here")
+def test_wrong(fusec: Fusec, kernels: Path) -> None:
+    wrong = fusec("verify", f"{kernels}::wrong", *asked(kernels), "--json")
+    assert wrong.exit_code == Exit.FAILED
+    assert json.loads(wrong.stdout)["report"]["findings"][0]["wrong"] == 3
+
+
+@pytest.mark.usefixtures("here")
 @pytest.mark.parametrize(
     ("function", "arguments", "message"),
     [

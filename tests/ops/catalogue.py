@@ -6,18 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from fusec.codegen.names import name_apart
-from fusec.diagnostics import Source
-from fusec.ir.program import Program
-from fusec.lang.load import load
-from fusec.passes.graph.elaborate.op import elaborate
-from fusec.passes.pipeline import compile_graph
+from shipped import SPECS, planned_once
 
-SPECS = Path(__file__).parents[2] / "specs"
+from fusec.driver.specs import read_specs
+from fusec.ir.program import Program
 
 
 @dataclass(frozen=True)
@@ -40,10 +35,7 @@ class Op:
 def all_ops() -> tuple[Op, ...]:
     """Every op of every spec."""
     found = []
-    for path in sorted(SPECS.glob("*.fuse")):
+    for path, source in read_specs(SPECS).items():
         module = import_module(f"generated.{path.stem}")
-        graphs = elaborate(load(Source(path.name, path.read_text()), SPECS))
-        # Kernels have the names of the file, where some are those of several ops.
-        programs, _ = name_apart(tuple(map(compile_graph, graphs)))
-        found += [Op(program, module) for program in programs]
+        found += [Op(program, module) for program in planned_once(source, path.parent).programs]
     return tuple(found)
