@@ -49,6 +49,7 @@ def all_cases() -> Iterator[Case]:
         yield rmsnorm(2048, columns)
     for tokens in (512, 1024, 2048, 4096, 8192):
         yield rope(tokens)
+        yield rope(tokens, heads_first=True)
     for columns in (4096, 8192, 11008, 14336, 18944):
         yield gated(2048, columns)
 
@@ -236,29 +237,27 @@ def gated(rows: int, columns: int) -> Case:
     )
 
 
-def rope(tokens: int) -> Case:
+def rope(tokens: int, heads_first: bool = False) -> Case:
     heads, width = 32, 128
+    at = (None, None) if heads_first else (None, slice(None), None)
 
     def formula(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
         def turn(x: Tensor) -> Tensor:
             wide = x.to(torch.promote_types(x.dtype, torch.float32))
             a, b = wide.chunk(2, -1)
-            out = wide * cos[None, :, None] + torch.cat((-b, a), -1) * sin[None, :, None]
+            out = wide * cos[at] + torch.cat((-b, a), -1) * sin[at]
             return out.to(x.dtype)
 
         return turn(q), turn(k)
 
+    op = generated.rope_qk_heads_first if heads_first else generated.rope_qk
+    shape = (1, heads, tokens, width) if heads_first else (1, tokens, heads, width)
     return Case(
-        f"rope_qk 1x{tokens}x{heads}x{width}",
+        f"{op.__name__} {'x'.join(map(str, shape))}",
         2 * (4 * tokens * heads * width + 2 * tokens * width),
-        lambda: (
-            random(1, tokens, heads, width),
-            random(1, tokens, heads, width),
-            random(tokens, width),
-            random(tokens, width),
-        ),
+        lambda: (random(*shape), random(*shape), random(tokens, width), random(tokens, width)),
         formula,
-        {"fusec": generated.rope_qk, "compile": compiled(formula), "eager": formula},
+        {"fusec": op, "compile": compiled(formula), "eager": formula},
     )
 
 
