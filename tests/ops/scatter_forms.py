@@ -360,6 +360,12 @@ op rows(mut c: T[P, D], slot: i32[L], x: T[L, D])
 where T in {f16, f32}:
     c[slot] += x
 """,
+    "sums of fewer axes beside those of rows": """
+op counted(mut counts: i32[P], mut c: T[P, D], slot: i32[L], x: T[L, D])
+where T in {f16, f32}:
+    counts[slot] += 1
+    c[slot] += x
+""",
     "a computed value": """
 op weighted(mut c: f32[P, D], slot: i64[L], x: T[L, D], w: f32[L]) -> y: f32[L]
 where T in {f16, f32}:

@@ -18,6 +18,7 @@ from fusec.driver.compile import compile_source
 from fusec.forcing import CHIPS, on_chip, reaches
 from fusec.interpreter import interpreting
 from fusec.interpreter.programs import shuffled
+from fusec.ir.expressions import Load
 from fusec.passes import pipeline
 from fusec.passes.explain.op import explain
 from fusec.passes.explain.words import lines
@@ -67,6 +68,15 @@ def test_a_write_reaches_its_places_and_no_other(op: Op, shape: str, device: tor
             run_and_compare(op.call, op.program.forms, case, device=device, order=shuffled(case.seed))
 
     holds()
+
+
+def test_what_several_add_to_is_read_by_the_programs_that_write_it(op: Op) -> None:
+    groups = op.program.last.groups if op.program.last else ()
+    for stage in (stage for group in groups for plan in group.all_plans() for stage in plan.stages):
+        written = {store.target for store in stage.flow.stores}
+        nodes = [stage.flow.nodes[number] for number in stage.live]
+        loaded = [node for node in nodes if isinstance(node.expr, Load) and node.expr.param in written]
+        assert all(set(stage.spread) <= set(node.type.axes) for node in loaded)
 
 
 def test_the_reference_reads_what_was_there_before(op: Op) -> None:

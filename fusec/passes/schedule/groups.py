@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fusec.ir.expressions import Dot, Load, NodeId, Reduce
+from fusec.ir.expressions import Dot, Load, NodeId, Reduce, lookups
 from fusec.ir.flow import Flow, Store, store_axes, store_inputs
 from fusec.ir.graph import reachable
 from fusec.ir.schedule import ColumnSums, Gemm, Group, Resident, RowLoop, Schedule, Tile
@@ -139,7 +139,25 @@ def _connected(flow: Flow, fresh: frozenset[str]) -> list[tuple[Store, ...]]:
         touching = [entry for entry in sets if entry[0] & mine or any(s.target == store.target for s in entry[1])]
         merged = (mine.union(*(entry[0] for entry in touching)), [s for e in touching for s in e[1]] + [store])
         sets = [entry for entry in sets if entry not in touching] + [merged]
-    return [tuple(stores) for _, stores in sets]
+    return [part for _, stores in sets for part in _alike(flow, tuple(stores))]
+
+
+def _alike(flow: Flow, stores: tuple[Store, ...]) -> list[tuple[Store, ...]]:
+    """Stores of one set, by their axes if one of them adds to places that it looks up.
+
+    It reads what is there, which a program that lacks the store would do while another one writes it.
+    """
+    if not any(_adds(flow, store) for store in stores):
+        return [stores]
+    axes = {store: frozenset(store_axes(flow, store)) for store in stores}
+    return [tuple(store for store in stores if axes[store] == each) for each in dict.fromkeys(axes.values())]
+
+
+def _adds(flow: Flow, store: Store) -> bool:
+    """Whether a store changes what lies at places that several writers look up."""
+    exprs = (flow.nodes[number].expr for number in reachable(flow.nodes, store_inputs(store)))
+    reads = any(isinstance(expr, Load) and expr.param == store.target for expr in exprs)
+    return reads and not store.once and bool(lookups(store.positions))
 
 
 def _by_major(facts: Survey) -> list[tuple[Store, ...]]:
