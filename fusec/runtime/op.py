@@ -76,7 +76,7 @@ class Op:
         self._forced: Choice | None = None
         self._chip: Chip | None = None
         self._known: BoundedCache[Recent] = BoundedCache()
-        self._recent: Recent | None = None
+        self._recent: tuple[Recent, ...] = ()
         self.operator = register(schema, self._run, self._fake, source=extents.__code__.co_filename)
         _BY_OPERATOR[self.operator] = self
         if function is not None:
@@ -85,11 +85,11 @@ class Op:
     def __call__(self, tensors: Tensors, scalars: tuple[Value, ...] = (), settings: Settings = ()) -> Results:
         """Run on these arguments: at once where only the kernels need to know, else through PyTorch's dispatcher."""
         if not watched():
-            recent = self._recent
-            if recent is not None and not is_invariant():
-                addresses = recent.addresses(tensors, settings)
-                if addresses is not None:
-                    return recent.plan.run(tensors, scalars, addresses)
+            if not is_invariant():
+                for recent in self._recent:
+                    addresses = recent.addresses(tensors, settings)
+                    if addresses is not None:
+                        return recent.plan.run(tensors, scalars, addresses)
             self._require_tensors(tensors)
             self._require_settings(tensors, settings)
             if plain(tensors):
@@ -135,7 +135,7 @@ class Op:
     def forget(self) -> None:
         """Drop every plan, so that the next call makes its own anew."""
         self._known = BoundedCache()
-        self._recent = None
+        self._recent = ()
 
     @property
     def plans(self) -> tuple[Plan, ...]:
@@ -232,11 +232,13 @@ class Op:
         known = self._known.get(key)
         if known is None:
             known = self._known.put(key, Recent(tensors, settings, self._decided(tensors, settings)))
-        elif known is self._recent and not invariant:
+        elif known in self._recent and not invariant:
             # It was not recognised although its key is: the check was made in another mode, say inference mode.
+            self._recent = tuple(recent for recent in self._recent if recent is not known)
             known = self._known.put(key, Recent(tensors, settings, known.plan))
         if not invariant and not any(tensor is not None and tensor.data_ptr() & 15 for tensor in tensors):
-            self._recent = known
+            # Two of them: a layer of a model calls an op for one product and then for another.
+            self._recent = (known, *self._recent[:1])
         return known.plan
 
     def _decided(self, tensors: Tensors, settings: Settings, told: bool = False) -> Plan:

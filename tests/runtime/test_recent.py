@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from typing import Any
 
 import pytest
 import torch
@@ -80,10 +81,10 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[object]]:
 
     monkeypatch.setattr(op, "bare_plan", plan)
     op._known.clear()
-    op._recent = None
+    op._recent = ()
     yield made
     op._known.clear()
-    op._recent = None
+    op._recent = ()
 
 
 def off_boundary(tensor: torch.Tensor, elements: int) -> torch.Tensor:
@@ -101,6 +102,16 @@ def test_a_call_off_a_boundary_is_not_taken_for_one_at_it(
         assert (each.data_ptr() % 16 == 0) == (each is weight)
         rotating.rope_like(x, each, table, table.clone())
     assert len(counted) == len(set(counted)) == 2
+
+
+def test_two_calls_by_turns_are_recognised(counted: list[object], device: torch.device, monkeypatch: Any) -> None:
+    x, weight, table = X.to(device), W.to(device), TABLE.to(device)
+    calls = [(each, weight, table, table.clone()) for each in (x, x[:1])]
+    for arguments in calls:
+        rotating.rope_like(*arguments)
+    monkeypatch.setattr(Op, "_find", lambda *_: pytest.fail("a call was not recognised"))
+    for arguments in [*calls, *calls]:
+        rotating.rope_like(*arguments)
 
 
 @pytest.mark.parametrize("mode", [nullcontext, torch.no_grad, torch.inference_mode])
