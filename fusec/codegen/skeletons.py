@@ -106,6 +106,7 @@ def environment(real: str) -> Environment:
         "bracketed": bracketed,
         "times": lambda size: f"({count_text(size)})" if size.is_Add else count_text(size),
         "long": long_text,
+        "plain": lambda size: bracketed(size_text(size)),
         "cdiv": tiles_text,
         "count": blocks_text,
     }

@@ -112,9 +112,10 @@ class StatementPrinter:
                 return [self._store(statement)]
             case Fetch(name, tiles, corner, shape):
                 return [f"{name.text} = {_reshaped(f'{tiles}.load({_corner(corner)})', shape)}"]
-            case Put(value, tiles, _, shape, dtype, through) if through:
+            case Put(value, tiles, corner, shape, dtype, through) if through:
                 stored = self._rounded(value, dtype, tiles)
-                return [f"roles.put({tiles}, {through}, {stored}, tile_m, tile_n, HALF, {', '.join(shape)})"]
+                which = ", ".join(axis.index.text for axis in corner if axis.index is not None)
+                return [f"roles.put({tiles}, {through}, {stored}, {which}, HALF, {', '.join(shape)})"]
             case Put(value, tiles, corner, shape, dtype):
                 return [f"{tiles}.store({_corner(corner)}, {_reshaped(self._rounded(value, dtype, tiles), shape)})"]
             case NoTiles(name):

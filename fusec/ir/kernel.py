@@ -276,20 +276,63 @@ class Buffered:
 
 
 @dataclass(frozen=True, slots=True)
+class Turns:
+    """What two steps of a loop take in turn: a value of the step before, of this one and of the one behind it.
+
+    Every row has its own where it is `spread`.
+    """
+
+    last: Name
+    this: Name
+    later: Name
+    spread: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSteps:
+    """Two steps of a gemm whose groups have scales: the index of a group and its mask, and the `loads` of its scales.
+
+    Those are made two steps ahead, and stand in `ahead`, for this group and the later one, the last of them as `last`.
+    Of these `factors` are `made`, and the sums of a group, `part`, multiplied with them and added a step later:
+    `add_last` for the group of the step before, `add` for that of this one.
+    """
+
+    index: RowIndex
+    mask: Let
+    part: Name
+    ahead: tuple[Turns, ...]
+    factors: tuple[Turns, ...]
+    loads: tuple[Statement, ...]
+    made: tuple[Statement, ...]
+    add_last: tuple[Statement, ...]
+    add: tuple[Statement, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class GemmRoles:
     """Persistent gemm in roles, in Gluon: a warp loads tiles, and two groups of warps make one half of their rows each.
 
-    `operands` are the tensor maps of `a` and `b`, of which there may be two, their products parts of one total.
+    `operands` are the tensor maps of `a` and `b`, of which there may be two, their products parts of one total. Sums
+    are made `in_parts`, or as the tensor core adds them. The epilogue of a total that is `halved` is made of one half
+    of its columns at a time. Where groups are `scaled`, columns are walked `across` so many positions of other axes.
     """
 
     template: ClassVar[str] = "gemm_roles"
-    variables: ClassVar[frozenset[str]] = TILE | {"a_tiles", "b_tiles", "full", "empty", "at"}
+    variables: ClassVar[frozenset[str]] = TILE | {
+        *("a_tiles", "b_tiles", "full", "empty", "at"),
+        *("left", "right", "half", "column"),
+        *("across", "first", "turn", "made"),
+    }
     m: Cut
     n: Cut
     rows: Rows
     k: Walk
     operands: tuple[str, ...]
     totals: tuple[Total, ...]
+    in_parts: bool
+    halved: bool
+    scaled: GroupSteps | None
+    across: sympy.Expr | None
     stored: tuple[Buffered, ...]
     results: Results
 

@@ -304,20 +304,43 @@ class GemmTma(GemmStage):
 
 
 @dataclass(frozen=True, slots=True)
+class GroupScales:
+    """What the sums of a group are multiplied with before `total` adds them up: the `factors`, which are loaded.
+
+    These are multiplied with each other `first`, or one by one with the sums.
+    """
+
+    total: NodeId
+    factors: tuple[NodeId, ...]
+    first: bool
+
+
+@dataclass(frozen=True, slots=True)
 class GemmRoles(GemmStage):
-    """Persistent gemm in roles, for sm_90: one warp loads tiles of f8, two groups of warps multiply and add up.
+    """Persistent gemm in roles, for sm_90: one warp loads tiles of 8 bits, two groups of warps multiply and add up.
 
     `twin` computes the same in plain Triton. Tensor maps have the axes of a tile alone: one is of the operand that all
-    `products` share, others of what each multiplies it with.
+    `products` share, others of what each multiplies it with. All of them have one way to add `sums`.
+    Where groups of what is contracted have `scales`, a step has one of them.
     """
 
     name: ClassVar[str] = "roles"
     few: ClassVar[tuple[Axis, ...]] = ()
     is_chained: ClassVar[bool] = True
     products: tuple[NodeId, ...]
+    sums: Sums
     operands: tuple[TensorMap, ...]
     stores: tuple[tuple[int, TensorMap], ...]
-    twin: GemmTma
+    twin: GemmTma | Gemm
+    scales: GroupScales | None = None
+
+    @property
+    def is_halved(self) -> bool:
+        """Whether what stands behind a single dot is made of the left half of its tile, then of the right one.
+
+        Sums that stand beside a part of them leave room for a tile of half the columns.
+        """
+        return len(self.products) == 1 and self.sums is not Sums.PARTS and self.scales is None
 
     @property
     def stages(self) -> tuple[Stage, ...]:

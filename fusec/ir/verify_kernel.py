@@ -7,7 +7,7 @@ from typing import Any
 
 from fusec.diagnostics import InternalError
 from fusec.ir.field_names import field_names
-from fusec.ir.kernel import Kernel, Multiply, RowIndex, Rows, Total
+from fusec.ir.kernel import GroupSteps, Kernel, Multiply, RowIndex, Rows, Total
 from fusec.ir.statements import Assign, AxisIndex, Branch, Call, Fetch, Kept, Lanes, Let, LoadTile, NoTiles, Point
 from fusec.ir.tile_values import MaskName, Name
 
@@ -56,8 +56,8 @@ def _faults(tree: Any, known: set[str]) -> Iterator[str]:
                 yield from _faults(part, known)
             return
     made = _made(tree)
-    if isinstance(tree, AxisIndex | Multiply):
-        known |= made  # The mask is one of the index; the accumulator begins before the loop.
+    if isinstance(tree, AxisIndex | Multiply | GroupSteps):
+        known |= made  # The mask is one of the index; accumulators and what a step leaves begin before the loop.
     for field in fields or ():
         if not (made and field in _MADE):
             yield from _faults(getattr(tree, field), known)
@@ -91,5 +91,8 @@ def _made(tree: object) -> set[str]:
             return {name.text, *(part.text for part in parts)}
         case Multiply(total=total):
             return {total.text}
+        case GroupSteps(part=part, ahead=ahead, factors=factors):
+            turns = (name.text for each in (*ahead, *factors) for name in (each.last, each.this, each.later))
+            return {part.text, *turns}
         case _:
             return set()

@@ -41,13 +41,49 @@ FORMS = {
         "op f(a: f8e4m3[M, K], g: f8e4m3[N, K], u: f8e4m3[N, K], r: bf16[M, N]) -> y: bf16[M, N]:\n"
         "    y = r + silu(dot(a, g, over=K) * 0.01) * dot(a, u, over=K)"
     ),
+    "i8": (
+        "op f(a: i8[M, K], b: i8[N, K], s: f32[M], t: f32[N], bias: f32[N] = 0) -> (y: bf16[M, N], sums: i32[M, N]):\n"
+        "    product = dot(a, b, over=K)\n    y = product * s * t + bias\n    sums = product"
+    ),
+    "two of i8": (
+        "op f(a: i8[M, K], g: i8[N, K], u: i8[N, K], r: bf16[M, N]) -> y: bf16[M, N]:\n"
+        "    y = r + silu(dot(a, g, over=K) * 0.01) * dot(a, u, over=K)"
+    ),
     "two outputs": (
         "op f(a: f8e4m3[M, K], b: f8e4m3[N, K], s: f32[N]) -> (y: bf16[M, N], z: f32[M, N], q: f8e4m3[M, N]):\n"
         "    y = dot(a, b, over=K) * s\n    z = dot(a, b, over=K) + 1\n    q = cast(dot(a, b, over=K) * 0.01, f8e4m3)"
     ),
 }
 
+GROUPS = {
+    "blocks": (
+        "op f(a: f8e4m3[..., G*L], b: f8e4m3[P*R, G*L], s: f32[..., G], t: f32[P, G], r: bf16[..., P*R])\n"
+        "-> y: bf16[..., P*R]\nwhere L == 128, R == 128:\n    y = gelu(sum(dot(a, b, over=L) * s * t, over=G)) + r"
+    ),
+    "rows": (
+        "op f(a: f8e4m3[M, G*L], b: f8e4m3[N, G*L], s: f32[M, G], bias: f32[N]) -> (y: f16[M, N], z: f32[M, N])\n"
+        "where L == 128:\n    total = sum(dot(a, b, over=L) * s, over=G)\n    y = total + bias\n    z = total"
+    ),
+    "quantised": (
+        "op f(x: bf16[..., G*L], weight w: f8e4m3[P*R, G*L], weight t: f32[P, G]) -> y: bf16[..., P*R]\n"
+        "where L == 128, R == 128:\n    q, s = quantize(x, f8e4m3, over=L)\n"
+        "    y = sum(dot(q, w, over=L) * s * t, over=G)"
+    ),
+    "blocks of i8": (
+        "op f(a: i8[M, G*L], b: i8[P*R, G*L], s: f32[M, G], t: f32[P, G]) -> y: bf16[M, P*R]\n"
+        "where L == 128, R == 256:\n    y = sum(dot(a, b, over=L) * s * t, over=G)"
+    ),
+    "fast": (
+        "op f(a: f8e4m3[M, G*L], b: f8e4m3[N, G*L], s: f32[M, G], t: f16[G]) -> y: bf16[M, N]\n"
+        "where L == 128:\n    y = sum(dot(a, b, over=L, accum=fast) * s * t, over=G)"
+    ),
+}
+"""Groups of what is contracted that have scales."""
+
+FORMS |= {f"groups: {name}": text for name, text in GROUPS.items()}
+
 SIZES = ({"M": 3, "N": 16, "K": 16}, {"M": 130, "N": 144, "K": 272}, {"M": 64, "N": 80, "K": 128})
+GROUPED = ({"M": 3, "N": 16, "P": 1, "G": 1}, {"M": 130, "N": 144, "P": 2, "G": 3}, {"M": 64, "N": 80, "P": 3, "G": 2})
 
 
 def runtime(module: object) -> RuntimeOp:
@@ -59,8 +95,8 @@ def test_roles_make_what_the_spec_says(form: str, tmp_path: Path, device: torch.
     """On a GPU the kernel itself, without one its twin."""
     (op,) = compiled(FORMS[form], tmp_path)
     known = {solve.name for solve in op.program.graph.solves}
-    for seed, sizes in enumerate(SIZES):
-        extents = {name: size for name, size in sizes.items() if name in known}
+    for seed, sizes in enumerate(GROUPED if form.startswith("groups") else SIZES):
+        extents = {name: size for name, size in sizes.items() if name in known} | dict(op.program.known)
         optional = tuple(param.name for param in op.program.graph.tensors if param.optional)
         for omitted in {(), optional}:
             case = Case(op=op.name, seed=seed, extents=extents, lead=(sizes["M"],), omitted=omitted)
@@ -70,12 +106,16 @@ def test_roles_make_what_the_spec_says(form: str, tmp_path: Path, device: torch.
 
 UNLIKE = {
     "fast sums": FORMS["plain"].replace("over=K)", "over=K, accum=fast)"),
-    "i8": FORMS["plain"].replace("f8e4m3", "i8"),
     "bf16": FORMS["plain"].replace("f8e4m3", "bf16"),
     "two products": (
         "op f(a: f8e4m3[M, K], b: f8e4m3[N, K], c: f8e4m3[M, K]) -> y: f32[M, N]:\n"
         "    y = dot(a, b, over=K) * dot(c, b, over=K)"
     ),
+    "groups of 64": GROUPS["rows"].replace("128", "64"),
+    "groups of bf16": GROUPS["rows"].replace("f8e4m3", "bf16"),
+    "groups with an offset": GROUPS["rows"].replace(" * s,", " * s + 1,"),
+    "groups with a scale for every column": GROUPS["rows"].replace("s: f32[M, G]", "s: f32[N, G]"),
+    "groups divided by a scale": GROUPS["rows"].replace(" * s,", " / s,"),
 }
 
 
@@ -142,18 +182,20 @@ def test_steps_under_way_fit_shared_memory(form: str, tmp_path: Path) -> None:
     assert launch.arguments["end"] == launch.twin.arguments["end"]
 
 
+FITTING = ("gated", "two outputs", "i8", "two of i8", "groups: blocks", "groups: blocks of i8")
+"""One of each kind of sums, and of epilogues that take many registers."""
+
+
 def test_kernels_in_roles_fit_the_chip() -> None:
     """What the resource gate says of them, without a GPU: they are for sm_90, and spill nothing there."""
-    text = "\n\n".join(
-        FORMS[form].replace("op f(", f"op f{place}(") for place, form in enumerate(("gated", "two outputs"))
-    )
+    text = "\n\n".join(FORMS[form].replace("op f(", f"op f{place}(") for place, form in enumerate(FITTING))
     record = compile_file(Source("roles.fuse", text), None)
     with compilers(1) as pool:
         variants = figures.variants([record], pool)
     found = [
         variant for each in variants.values() for variant in each if variant.kernel.endswith(("_roles", "_roles_y"))
     ]
-    assert len({variant.kernel for variant in found}) == 2
+    assert len({variant.kernel for variant in found}) == len(FITTING)
     verdicts = measure([Job("roles", record.text, each, TARGETS["sm_90"]) for each in found], workers=1)
     assert [verdict for verdict in verdicts if verdict.failure or verdict.skipped] == []
     others = [

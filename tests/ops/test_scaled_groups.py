@@ -82,7 +82,7 @@ def test_groups_are_multiplied_by_the_tensor_core(types: str, tmp_path: Path) ->
         a, b = (torch.empty(size, 1024, dtype=dtype, device="meta") for size in (rows, 1024))
         s, t = (torch.empty(size, 8, device="meta") for size in (rows, 8))
         (step,) = op.module.f.plan(a, b, s, t).report.steps
-        assert step.schedule in ("gemm", "library")
+        assert step.schedule in ("gemm", "library", "roles")
         assert step.launches[0].traffic.flops == 2 * rows * 1024 * 1024 or rows % 16
 
 

@@ -67,7 +67,11 @@ OTHER_FIGURES: dict[str, dict[float, str]] = {
     "runtime/invariant.py": {1024: "rows that calls are planned for, whatever rows they have"},
     "runtime/modules.py": {-0.5: "the exponent of a root"},
     "runtime/multiplier.py": {512: "views kept", 2**36: "multiplications that take longer than a call"},
-    "runtime/roles.py": {32: "numbers of 8 bits of a row that an instruction multiplies"},
+    "runtime/roles.py": {
+        32: "numbers of 8 bits of a row that an instruction multiplies",
+        256: "columns that an instruction has at most",
+        128: "those of integers, in Triton",
+    },
     "runtime/overlap.py": {12030: "the version of a driver"},
     "runtime/prepare.py": {1000: "weights compared"},
     "runtime/select/rows.py": {2**20: "elements that a tile of Triton may have"},

@@ -295,9 +295,10 @@ class GemmTma:
 
 @dataclass(frozen=True, slots=True)
 class GemmRoles:
-    """A persistent gemm in roles, of f8 on sm_90: a schedule by TMA, which launches its `twin`, is it in plain Triton.
+    """A persistent gemm in roles, of 8 bits on sm_90: the schedule that launches its `twin` is it in plain Triton.
 
-    Its `maps`, by kernel parameter, have the axes of a tile alone.
+    Its `maps`, by kernel parameter, have the axes of a tile alone. Where groups of what is contracted have scales, `k`
+    has the axis of groups and that within one, the twin is a `Gemm`, and tiles go `across` other axes of columns, too.
     """
 
     kernel: Any
@@ -306,6 +307,7 @@ class GemmRoles:
     n: str
     k: str
     maps: Mapping[str, TensorMap]
+    across: str = ""
 
     @property
     def name(self) -> str:

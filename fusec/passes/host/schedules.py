@@ -303,13 +303,15 @@ class Scheduler:
 
     def _gemm_roles(self, stage: ir.GemmRoles, kernel: Kernel) -> host.GemmRoles:
         tiles = (*stage.operands, *dict.fromkeys(tiles for _, tiles in stage.stores))
+        halved = stage.operands[1:] if stage.is_halved else ()
         return host.GemmRoles(
             Name(kernel.name),
             Name(self._kernels_of(stage.twin)[0].name),
             m=self._axis(stage.m),
             n=self._axis(stage.n),
             k=self._axes(stage.loop),
-            maps={name: self._map(each) for name, each in zip(kernel.maps, tiles, strict=True)},
+            maps={name: self._map(each, each in halved) for name, each in zip(kernel.maps, tiles, strict=True)},
+            across=self._axes(tuple(axis for axis in stage.rows if axis in stage.operands[1].axes)),
         )
 
     def _gemm_scaled(self, stage: ir.GemmScaled, kernel: Kernel) -> host.GemmScaled:

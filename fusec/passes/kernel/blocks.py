@@ -105,7 +105,12 @@ def fitting_extent(axis: Axis, stage: Stage, known: dict[str, int]) -> int | Non
     extent = known_extent(axis, known)
     if extent is None or not _is_power_of_two(extent):
         return None
-    whole = isinstance(stage, GemmTile) and stage.takes_groups and axis == stage.loop[-1] and extent >= _LEAST_STEP
+    whole = (
+        isinstance(stage, GemmTile | GemmRoles)
+        and stage.takes_groups
+        and axis == stage.loop[-1]
+        and extent >= _LEAST_STEP
+    )
     return extent if whole or axis in stage.tile else None
 
 

@@ -29,10 +29,11 @@ from fusec.ir.kernel import (
     Step,
     Sweep,
 )
-from fusec.ir.multiply import sums_of
+from fusec.ir.multiply import Sums, sums_of
 from fusec.ir.stage import PartialResult, Stage
 from fusec.ir.statements import Assign, Branch, FirstPrograms, LoadTile, Put, Statement, StoreTile, every
 from fusec.ir.tile_values import Name
+from fusec.ir.types import product_extent
 from fusec.passes.kernel.addresses import Addresses
 from fusec.passes.kernel.ahead import loaded_ahead
 from fusec.passes.kernel.blocks import BEGIN, END, EVICT, HELD, OVERLAP, PREFETCH, VEC, VECTOR
@@ -206,13 +207,20 @@ class _KernelBuilder:
 
     def _gemm_roles(self, roles: RoleTiles) -> GemmRoles:
         """The sums of one half of a tile, and their epilogue."""
-        grid, stores = self._grid, list(self._facts.flow.stores)
-        walk = grid.walk()
+        stage, grid, root = self._facts.stage, self._grid, self._root
+        walk, stores = grid.walk(), list(self._facts.flow.stores)
         assert walk is not None
+        assert isinstance(stage, schedule.GemmRoles)
         assert grid.m is not None
-        assert grid.n is not None
-        about = (grid.m, grid.n, grid.rows, walk, roles.operands, (roles.total(self._root),), roles.stored)
-        return without_unused(GemmRoles(*about, self._results(stores)))
+        halved = stage.is_halved
+        # A scope of its own: there are registers for what is made of half a tile.
+        behind = Scope(None, indices=dict(root.indices), masks=dict(root.masks)) if halved else root
+        totals = (roles.total(behind),)
+        n = grid.n or grid.cut(stage.n, behind)
+        about = (grid.m, n, grid.rows, walk, roles.operands, totals, stage.sums is Sums.PARTS, halved)
+        scaled = roles.scaled(self._values, root)
+        across = product_extent(stage.rows) if stage.scales and stage.rows else None
+        return without_unused(GemmRoles(*about, scaled, across, roles.stored, self._results(stores, behind)))
 
     def _gemm_scaled(self, scaled: ScaledTiles) -> GemmScaled:
         """The loop over groups, whose digits and scales are multiplied as they are stored, and the epilogue."""

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import sympy
+
 from fusec.ir.axis_words import even_name, index_name
 from fusec.ir.expressions import FlowExpr, Load, Lookup, Partial, position_axes, walks_both
 from fusec.ir.fixed_extents import known_extent
@@ -24,10 +26,11 @@ from fusec.passes.kernel.blocks import block_sizes, block_text, fitting_extent, 
 from fusec.passes.kernel.scope import Names, Scope
 from fusec.passes.kernel.target import Target
 
-SPLIT, BLOCK, TILE_M, TILE_N, COLUMN, START = (
-    Name(text, (), Kind.INT) for text in ("split", "block", "tile_m", "tile_n", "column", "start")
+SPLIT, BLOCK, TILE_M, TILE_N, COLUMN, START, ACROSS = (
+    Name(text, (), Kind.INT) for text in ("split", "block", "tile_m", "tile_n", "column", "start", "across")
 )
-"""What templates call the share, the block or the tile that a program has, half of a tile, and where a step begins."""
+"""What templates call the share, the block or the tile that a program has, half of a tile, where a step begins, and the
+tile among those of all columns where other axes have columns as well."""
 
 
 class Grid:
@@ -89,6 +92,13 @@ class Grid:
             return None
         whole = isinstance(stage, GemmTile) and stage.takes_groups
         return Walk(product_extent(tuple(outer)) if outer else None, extent(inner), self.size_of(inner), whole)
+
+    def guarded(self, axis: Axis, body: Scope) -> tuple[RowIndex, Let]:
+        """The index of an axis of which a step has one position, and the mask of a step that may be too many."""
+        name = Name(self._loop_name(index_name(axis), axis), (), Kind.INT)
+        mask = MaskName(self._loop_name(f"{name.text}_mask", axis), ())
+        body.indices[axis], body.masks[axis] = name, mask
+        return RowIndex(name, sympy.S.One, None), Let(mask, (InRange(name, extent(axis)),))
 
     def step(self, body: Scope) -> tuple[tuple[RowIndex, ...], AxisIndex]:
         """The indices of the axes of a loop in its body."""
@@ -228,7 +238,8 @@ class Grid:
 
     @property
     def _is_halved(self) -> bool:
-        return isinstance(self._stage, GemmTma) and self._stage.maps.is_halved
+        stage = self._stage
+        return stage.is_halved if isinstance(stage, GemmRoles) else isinstance(stage, GemmTma) and stage.maps.is_halved
 
     @property
     def _contraction(self) -> GemmStage:

@@ -14,7 +14,7 @@ G = TypeVar("G", GemmTma, GemmRoles)
 
 def without_unused(gemm: G) -> G:
     """The skeleton without indices and masks of the tile that neither its loop nor its epilogue has a use for."""
-    step = gemm.step if isinstance(gemm, GemmTma) else ()
+    step = gemm.step if isinstance(gemm, GemmTma) else gemm.scaled
     used = frozenset(node.text for node in every((step, gemm.results)) if isinstance(node, Name | MaskName))
     return replace(gemm, m=_as_used(gemm.m, used), n=_as_used(gemm.n, used))
 

@@ -41,34 +41,34 @@ def gemm_tma(facts: Survey, label: str) -> GemmTma | str:
 def _tensor_maps(facts: Survey, m: Axis, n: Axis) -> TensorMaps | str:
     """The tensor maps of a contraction with tiles of `m` by `n`, or why there are none."""
     flow, dots = facts.flow, facts.flow.dots
-    factors = {number: _factors(flow, dot, n) for number, dot in dots.items()}
+    both = {number: factors(flow, dot, n) for number, dot in dots.items()}
     cut = {m, n, *(axis for dot in dots.values() for axis in dot.axes)}
     products: list[TmaProduct] = []
     left = list(dots)
     while left:
         number, *left = left
-        first, second = (_loaded(flow, factor, cut) for factor in factors[number])
+        first, second = (loaded(flow, factor, cut) for factor in both[number])
         alike = _product(flow, dots[number])
         if first is None or second is None:
             return "an operand of a dot is computed, looked up or may be left out"
         types = multiplied_as(flow.nodes, dots[number]) or ()
-        if any(flow.nodes[factor].type.element not in types for factor in factors[number]):
+        if any(flow.nodes[factor].type.element not in types for factor in both[number]):
             return "an operand of a dot is stored in another type than it is multiplied in"
         if _is_across(dots[number], alike[1], first, second):
             return "an operand of 8 bits does not lie along what is contracted"
         same = (other for other in left if _product(flow, dots[other]) == alike)
-        twin = next((other for other in same if _are_alike(flow, factors[number], factors[other])), None)
+        twin = next((other for other in same if _are_alike(flow, both[number], both[other])), None)
         if twin is None:
             products.append(TmaProduct((number,), first, second, *alike))
             continue
         left.remove(twin)
-        other = _loaded(flow, factors[twin][1], cut)
+        other = loaded(flow, both[twin][1], cut)
         assert other is not None
-        both = TensorMap((*second.matrices, *other.matrices), second.axes)
-        if len(both.axes) == _MOST_DIMS:
+        pair = TensorMap((*second.matrices, *other.matrices), second.axes)
+        if len(pair.axes) == _MOST_DIMS:
             return "its matrices have too many dimensions"
-        products.append(TmaProduct((number, twin), first, both, *alike))
-    stores = ((place, _stored(flow, store, m, n)) for place, store in enumerate(flow.stores))
+        products.append(TmaProduct((number, twin), first, pair, *alike))
+    stores = ((place, stored(flow, store, m, n)) for place, store in enumerate(flow.stores))
     return TensorMaps(tuple(products), tuple((place, tiles) for place, tiles in stores if tiles is not None))
 
 
@@ -82,19 +82,20 @@ def _is_across(dot: Dot, sums: Sums, *operands: TensorMap) -> bool:
     return sums is not Sums.SINGLE and any(operand.axes[-1] not in dot.axes for operand in operands)
 
 
-def _factors(flow: Flow, dot: Dot, n: Axis) -> tuple[NodeId, NodeId]:
+def factors(flow: Flow, dot: Dot, n: Axis) -> tuple[NodeId, NodeId]:
     """The factor with the rows of the tile, then the one with its columns."""
     return (dot.b, dot.a) if n in flow.nodes[dot.a].type.axes else (dot.a, dot.b)
 
 
-def _loaded(flow: Flow, factor: NodeId, cut: set[Axis]) -> TensorMap | None:
+def loaded(flow: Flow, factor: NodeId, cut: set[Axis]) -> TensorMap | None:
+    """The tensor map of an operand that lies in memory, in tiles along the axes that are `cut`."""
     expr = flow.nodes[factor].expr
     if not isinstance(expr, Load) or expr.pair is not None:
         return None
     return _tiles(expr.param, expr.positions, cut)
 
 
-def _stored(flow: Flow, store: Store, m: Axis, n: Axis) -> TensorMap | None:
+def stored(flow: Flow, store: Store, m: Axis, n: Axis) -> TensorMap | None:
     """The tensor map of a store, if that is of whole tiles of 16-bit elements with the rows of the tile."""
     if isinstance(store.element, DType) and store.element.bits != 16:
         return None

@@ -20,6 +20,7 @@ from fusec.passes.schedule.gemm_roles import gemm_roles
 from fusec.passes.schedule.gemm_scaled import gemm_scaled
 from fusec.passes.schedule.gemm_tma import gemm_tma
 from fusec.passes.schedule.gemv import expand_dots, gemv
+from fusec.passes.schedule.group_roles import group_roles
 from fusec.passes.schedule.known import Known
 from fusec.passes.schedule.rows import rows
 from fusec.passes.schedule.survey import Survey, survey
@@ -50,7 +51,7 @@ def contraction(flow: Flow, known: Known, label: str, vectors: bool) -> Group | 
         return products
     *few, whole = products
     tma = gemm_tma(facts, label)
-    roles = tma if isinstance(tma, str) else gemm_roles(tma, label)
+    roles = group_roles(whole, label, known) if isinstance(tma, str) else gemm_roles(tma, label)
     sums = _vectors(facts, replace(known, matrices=frozenset()), label, products) if vectors else ()
     scaled = gemm_scaled(facts, known, label)
     plans = (*sums, *few, *(plan for plan in (roles, tma, scaled) if not isinstance(plan, str)), whole)

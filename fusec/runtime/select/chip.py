@@ -263,6 +263,8 @@ class Chip:
     # The time model: persistent gemms, and the library
     parts_share: float = 0.58
     """Of the rate of the tensor core, where sums of f8 are added in f32 after a part of the products."""
+    integers_share: float = 0.77
+    """The same where products of integers are added, but for roles."""
     sm_mma_per_us: float = 3.2e6
     library_mma_per_us: float = 375e6
     """Multiplications of 16-bit numbers: of an SM, and of the library with the whole chip."""

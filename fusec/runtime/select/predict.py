@@ -114,19 +114,20 @@ def _tiled(launch: Launch, tiled: Tiled, unique: int, chip: Chip) -> Time | None
     contraction, tile = Contraction(**tiled.facts), tiled.tile
     assert isinstance(tile, GemmTile)
     if launch.maps:
-        return wave_time(contraction, _wave(launch.plain, tile), unique, chip)
+        return wave_time(contraction, _wave(launch, tile), unique, chip)
     time = gemm_time(contraction, tile, chip, tiled.rule == SKINNY)
     memory = chip.ramp_us + unique / chip.copy_bytes_per_us
     return Time(memory, "memory") if time is not None and memory > time.us else time
 
 
 def _wave(launch: Launch, tile: GemmTile) -> Wave:
-    """The wave that a launch makes: its tiles may be those of the rule, or these cut in four."""
+    """The wave that a launch makes: its tiles may be those of the rule, or these cut in four; in roles they are not."""
     told = {name: value for name, value in launch.arguments.items() if value is not None}
-    down, across = int(told["DOWN"]), int(told["ACROSS"])
+    down, across = int(told.get("DOWN", 1)), int(told.get("ACROSS", 1))
     size = tile.block_m // down, tile.block_n // across, tile.block_k
     begin, end, group = int(told["begin"]), int(told["end"]), int(told["GROUP"])
-    return Wave(*size, begin, end, prod(launch.grid), tuple(map(dict, launch.options)), group, down, across)
+    options = tile.options if launch.twin else tuple(map(dict, launch.options))
+    return Wave(*size, begin, end, prod(launch.grid), options, group, down, across)
 
 
 def _operands(launch: Launch | Product, step: Taken, dtypes: Mapping[str, torch.dtype]) -> tuple[int, bool]:

@@ -18,7 +18,7 @@ class Contraction:
     A tile has the columns of as many accumulators as there are `parts`; `halves` of them, of a single dot, are next to
     each other. So many batches multiply the same rows `again`. Registers are `crowded` if much has to be read
     behind the products. Elements have `itemsize` bytes; those of f32 may be `tf32`. Sums `in_parts` stand
-    beside what is added up already.
+    beside what is added up already; others are of `integers`.
     """
 
     batches: int
@@ -32,6 +32,7 @@ class Contraction:
     crowded: bool = False
     tf32: bool = False
     in_parts: bool = False
+    integers: bool = False
 
     @property
     def parts(self) -> int:

@@ -85,7 +85,8 @@ def _tile_terms(contraction: Contraction, wave: Wave, chip: Chip) -> tuple[float
     rate = chip.sm_bytes_per_us if wave.down == 1 else chip.sm_bytes_per_us_by_two
     itemsize = contraction.itemsize
     # Sums in parts leave the tensor core idle while they are added.
-    core = chip.sm_mma_per_us * 2 / itemsize * (chip.parts_share if contraction.in_parts else 1)
+    share = chip.parts_share if contraction.in_parts else chip.integers_share if contraction.integers else 1
+    core = chip.sm_mma_per_us * 2 / itemsize * share
     multiplying = wave.block_m * width * contraction.k / core
     return multiplying, itemsize * (wave.block_m + width) * contraction.k / rate
 

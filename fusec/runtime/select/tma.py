@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 
+import torch
+
 from fusec.ir.host.names import block_name
-from fusec.ir.host.schedules import GemmTma, Matrix, TensorMap
+from fusec.ir.host.schedules import GemmRoles, GemmTma, Matrix, TensorMap
 from fusec.runtime.invariant import ROWS, is_invariant
 from fusec.runtime.launch import Launch
 from fusec.runtime.select.call import Call, Tiled
@@ -38,6 +40,7 @@ def contraction_of(plan: GemmTma, call: Call) -> Contraction:
         again=again,
         crowded=2 * plan.beside >= products if call.is_wide else plan.beside > products,
         in_parts=plan.in_parts,
+        integers=bool(plan.most),
     )
 
 
@@ -48,12 +51,17 @@ def fits_tma(plan: GemmTma, call: Call) -> bool:
     if call.walks is not None and len(call.walks.offsets) > 1:
         return False
     views = [view_of(each, call) for each in plan.maps.values()]
-    names = dict.fromkeys(_tensor(each) for one in plan.maps.values() for each in one.tensors)
-    given = [tensor for name in names if (tensor := call.tensors.get(name)) is not None]
-    return moves_tiles(views, *given, device=call.device)
+    return moves_tiles(views, *given(plan, call), device=call.device)
 
 
-def _tensor(matrix: str | Matrix) -> str:
+def given(plan: GemmTma | GemmRoles, call: Call) -> list[torch.Tensor]:
+    """The arguments that a plan sees through tensor maps."""
+    names = dict.fromkeys(tensor_of(each) for one in plan.maps.values() for each in one.tensors)
+    return [tensor for name in names if (tensor := call.tensors.get(name)) is not None]
+
+
+def tensor_of(matrix: str | Matrix) -> str:
+    """The name of the tensor that a matrix is, or is a part of."""
     return matrix.tensor if isinstance(matrix, Matrix) else matrix
 
 
@@ -61,7 +69,7 @@ def view_of(seen: TensorMap, call: Call) -> TmaView | None:
     """How TMA sees a tensor map in a call; None where it cannot move its tiles."""
     axes = ((call.size(key), *(call.stride(each, key) for each in seen.tensors)) for key in seen.axes.split())
     offsets = tuple(map(call.offset, seen.tensors))
-    names = tuple(map(_tensor, seen.tensors))
+    names = tuple(map(tensor_of, seen.tensors))
     return tma_view(names, call.itemsize(seen.bytes), *axes, offsets=offsets if any(offsets) else (0, 0))
 
 
