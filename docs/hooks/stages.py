@@ -144,8 +144,9 @@ STAGES = (
     Stage(
         *("rewrites", "Algebra on the graph", ("passes/graph",)),
         "Rewrites that keep what the op means. `commute` lets a positive factor leave a maximum, so that the "
-        "reductions of the example become one sweep; `defer` lets a factor leave a product, so that a norm can "
-        "stand behind it; `reciprocate` divides once instead of often.",
+        "reductions of the example become one sweep; `regroup` and `defer` let scales of groups, and factors, leave a "
+        "product, so that it multiplies what is stored and a norm can stand behind it; `reciprocate` divides once "
+        "instead of often.",
         lambda: step("reciprocate"),
     ),
     Stage(

@@ -17,6 +17,7 @@ from fusec.passes.graph.add_up import add_up, shared_sums
 from fusec.passes.graph.commute import commute
 from fusec.passes.graph.defer import defer
 from fusec.passes.graph.reciprocate import reciprocate
+from fusec.passes.graph.regroup import regroup
 from fusec.passes.graph.resolve_views import resolve_views
 from fusec.passes.graph.round_weights import round_weights, rounded_within
 from fusec.passes.graph.simplify import simplify
@@ -34,10 +35,10 @@ from fusec.passes.schedule.late_reads import late_reads
 from fusec.passes.schedule.long_rows import matrix_axes
 from fusec.passes.schedule.steps import schedule
 
-GRAPH_STEPS: tuple[Callable[[Graph], Graph], ...] = (simplify, commute, defer, reciprocate)
+GRAPH_STEPS: tuple[Callable[[Graph], Graph], ...] = (simplify, commute, regroup, defer, reciprocate)
 """The rewrites of a graph. Each keeps what `reference.evaluate` computes, which the tests hold it to."""
 
-_UNDEFERRED = (simplify, commute, reciprocate)
+_UNDEFERRED = (simplify, commute, regroup, reciprocate)
 """Those of an op whose dots are steps of their own: their operands are stored anyway, so nothing is deferred."""
 
 

@@ -17,6 +17,7 @@ from fusec.lang.load import load
 from fusec.passes.graph.commute import commute
 from fusec.passes.graph.elaborate import elaborate
 from fusec.passes.graph.reciprocate import reciprocate
+from fusec.passes.graph.regroup import regroup
 from fusec.passes.graph.resolve_views import resolve_views
 from fusec.passes.graph.simplify import simplify
 from fusec.passes.partition.alternatives import partition
@@ -56,7 +57,7 @@ TEXTS = (*specs(), CONTRACTIONS, *map(random_spec, range(60)))
 def graphs(text: str) -> Iterator[Graph]:
     """The graphs of a text that are cut."""
     for graph in elaborate(load(Source("spec.fuse", text), None)):
-        yield prepare(reciprocate(commute(simplify(graph)))).each
+        yield prepare(reciprocate(regroup(commute(simplify(graph))))).each
 
 
 def lies_in_memory(graph: Graph, number: NodeId) -> bool:

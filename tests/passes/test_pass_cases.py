@@ -19,6 +19,7 @@ from fusec.passes.graph.commute import commute
 from fusec.passes.graph.elaborate import elaborate
 from fusec.passes.graph.omit import omit
 from fusec.passes.graph.reciprocate import reciprocate
+from fusec.passes.graph.regroup import regroup
 from fusec.passes.graph.resolve_views import resolve_views
 from fusec.passes.graph.round_weights import round_weights
 from fusec.passes.graph.simplify import simplify
@@ -36,7 +37,7 @@ CASES = sorted(Path(__file__).parent.glob("*/*.case"))
 
 def undeferred(graph: Graph) -> Graph:
     """What is cut of an op: the graph of every call."""
-    return prepare(reciprocate(commute(simplify(graph)))).each
+    return prepare(reciprocate(regroup(commute(simplify(graph))))).each
 
 
 ALONE: dict[str, Callable[[Graph], Graph | Flow | Partition | None]] = {
