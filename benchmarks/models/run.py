@@ -63,6 +63,7 @@ class Asked:
 def main(name: str, module: str, config: Callable[..., Any]) -> None:
     """Measure the model whose config is made by `config`, and print a table."""
     asked = _asked(name)
+    name = f"{name}, {asked.layers} layers" if asked.layers else name
     began = time.perf_counter()
     model = _model(config, asked)
     results: dict[str, Any] = {}
