@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from fusec.codegen.variant import MOST_REGISTERS, Variant
+from fusec.codegen.variant import MOST_ON_OTHERS, MOST_REGISTERS, Variant
 from fusec.passes.kernel.blocks import OVERLAP
 from fusec.runtime.select.chip import FP8_SINCE, PDL_SINCE, ROLES_ON, TARGETS, TMA_SINCE, Target
 from fusec.workers import Failed, Pool, worker_pool
@@ -201,7 +201,7 @@ def _stands_for(heavy: Job, found: Verdict, light: Job) -> bool:
         return False
     most = heavy.variant.registers_to_stand_for(light.variant)
     if heavy.target != light.target:
-        most = min(most, MOST_REGISTERS)
+        most = min(most, MOST_ON_OTHERS if heavy.variant == light.variant else MOST_REGISTERS)
     same = heavy.variant.multiplies and heavy.target == light.target
     free = found.resources.shared * 2 <= light.target.shared_limit or same
     return free and found.resources.registers <= most

@@ -3,10 +3,11 @@
 How many registers a variant needs grows with the elements that a thread holds of its tile. What else differs among the
 variants of a kernel (dtypes, choices, tensors that are omitted, loops of one step) changes it by less than twice: by
 1.75 at most over the shipped specs, where what tensor cores multiply is the same. So a heavy variant that leaves half
-of the registers free stands for the lighter ones. Variants of the same tile differ by 1.12 at most, and one that leaves
-a quarter free stands for them; f16 and bf16 are one there, which the same instructions move and multiply. Kernels
-without tensor cores are the same on all chips, but for scheduling: sm_80 took at most 1.38 times as many registers as
-sm_90, so one that leaves half of them free stands for the other chip, too.
+of the registers free stands for the lighter ones; for those that hold half as much or less, one that leaves a quarter
+free does. Variants of the same tile differ by 1.12 at most, and one that leaves an eighth free stands for them; f16 and
+bf16 are one there, which the same instructions move and multiply. Kernels without tensor cores are the same on all
+chips, but for scheduling: sm_80 took at most 1.38 times as many registers as sm_90, so a variant that leaves a third of
+them free stands for itself on the other chip, too, and one that leaves half of them free for lighter ones there.
 """
 
 from __future__ import annotations
@@ -19,8 +20,14 @@ from math import prod
 MOST_REGISTERS = 128
 """With so many registers a variant stands for others: half of what a thread may have."""
 
-MOST_OF_ONE_TILE = 192
+MOST_OF_HALF = 192
+"""With so many it stands for those that hold half as much or less, where nothing is multiplied by tensor cores."""
+
+MOST_OF_ONE_TILE = 224
 """With so many it stands for others of the same tile."""
+
+MOST_ON_OTHERS = 170
+"""With so many it stands for itself on other chips."""
 
 OP = "OP"
 """The compile-time name of the op that a kernel of several computes for."""
@@ -105,6 +112,8 @@ class Variant:
         if self.options == light.options and all(size == other for size, other in tiles):
             return MOST_OF_ONE_TILE
         larger = self._to_a_thread >= light._to_a_thread
+        if not self.multiplies and self._to_a_thread >= 2 * light._to_a_thread:
+            return MOST_OF_HALF
         if self.multiplies:
             larger = (
                 all(size >= other for size, other in tiles)

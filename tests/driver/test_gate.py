@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
-from fusec.codegen.gate import Job, Resources, Verdict, judge, measure, unsupported
-from fusec.codegen.variant import MOST_OF_ONE_TILE, MOST_REGISTERS, Variant
+from fusec.codegen.gate import Job, Resources, Verdict, compilers, judge, measure, measure_in, unsupported
+from fusec.codegen.variant import MOST_OF_HALF, MOST_OF_ONE_TILE, MOST_REGISTERS, Variant
 from fusec.runtime.select.chip import TARGETS, Target
 
 KERNEL = """
@@ -40,6 +42,16 @@ def job(variant: Variant = DOUBLE, target: str = "sm_90", text: str = KERNEL) ->
     return Job("double", text, variant, TARGETS[target])
 
 
+Measured: TypeAlias = Callable[..., tuple[Verdict, ...]]
+
+
+@pytest.fixture(scope="module")
+def measured() -> Iterator[Measured]:
+    """`measure`, by one process for all tests that look at no process."""
+    with compilers(1) as pool:
+        yield lambda jobs, every=False: measure_in(pool, jobs, lambda _: None, every=every)
+
+
 def test_every_target_gets_its_figures() -> None:
     heard: list[int] = []
     verdicts = measure([job(target=target) for target in TARGETS], workers=2, done=heard.append, every=True)
@@ -53,11 +65,11 @@ def test_every_target_gets_its_figures() -> None:
         assert 0 < verdict.resources.shared < 1024
 
 
-def test_figures_follow_the_kernel_whatever_was_compiled_before() -> None:
+def test_figures_follow_the_kernel_whatever_was_compiled_before(measured: Measured) -> None:
     small = replace(DOUBLE, label="small", constexprs=(("BLOCK", 128), ("INDEX", "tl.int32")))
     large = replace(DOUBLE, label="large", constexprs=(("BLOCK", 8192), ("INDEX", "tl.int32")))
     other = KERNEL + "\n\n# Another file: what stands in one file stands for nothing of another.\n"
-    one_way = [verdict.resources for verdict in measure([job(small), job(large, text=other)], workers=1)]
+    one_way = [verdict.resources for verdict in measured([job(small), job(large, text=other)])]
     other_way = [verdict.resources for verdict in measure([job(large, text=other), job(small)], workers=1)]
     assert None not in one_way
     assert one_way == other_way[::-1]
@@ -69,46 +81,55 @@ def sized(block: int, warps: int = 4) -> Variant:
     return replace(DOUBLE, label=str(block), constexprs=(("BLOCK", block), ("INDEX", "tl.int64")), options=options)
 
 
-def test_a_heavy_variant_that_leaves_registers_free_stands_for_lighter_ones() -> None:
+def test_a_heavy_variant_that_leaves_registers_free_stands_for_lighter_ones(measured: Measured) -> None:
     jobs = [job(sized(block), target) for block in (128, 2048, 512) for target in ("sm_80", "sm_90")]
-    verdicts = measure(jobs, workers=1)
+    verdicts = measured(jobs)
     assert [verdict.like for verdict in verdicts] == ["2048", "2048", "2048", None, "2048", "2048"]
     assert [verdict.resources is None for verdict in verdicts] == [True, True, True, False, True, True]
     assert [verdict.failure for verdict in verdicts] == [None] * 6
 
 
-def test_a_heavy_variant_that_leaves_few_stands_for_none() -> None:
-    (heavy, light) = measure([job(sized(16384)), job(sized(8192))], workers=1)
+def test_a_heavy_variant_that_leaves_few_stands_for_none(measured: Measured) -> None:
+    jobs = [job(replace(sized(block), multiplies=True)) for block in (16384, 8192)]
+    (heavy, light) = measured(jobs)
     assert heavy.resources is not None
     assert light.resources is not None
     assert light.resources.registers < heavy.resources.registers
     assert heavy.resources.registers > MOST_REGISTERS
 
 
-def test_the_next_heavy_variant_may_stand_for_what_the_heaviest_does_not() -> None:
-    verdicts = measure([job(sized(block)) for block in (2048, 16384, 8192, 512)], workers=1)
+def test_a_heavy_variant_stands_for_what_holds_half_as_much_with_fewer_registers_free(measured: Measured) -> None:
+    (heavy, half, as_much) = measured([job(sized(16384)), job(sized(8192)), job(sized(8192, 2))])
+    assert heavy.resources is not None
+    assert MOST_REGISTERS < heavy.resources.registers <= MOST_OF_HALF
+    assert (half.like, as_much.like) == ("16384", None)
+
+
+def test_the_next_heavy_variant_may_stand_for_what_the_heaviest_does_not(measured: Measured) -> None:
+    jobs = [job(replace(sized(block), multiplies=True)) for block in (2048, 16384, 8192, 512)]
+    verdicts = measured(jobs)
     assert [verdict.resources is None for verdict in verdicts] == [False, False, False, True]
     assert [verdict.like for verdict in verdicts] == [None, None, None, "2048"]
 
 
-def test_one_stands_for_others_of_its_kernel_and_file_alone() -> None:
+def test_one_stands_for_others_of_its_kernel_and_file_alone(measured: Measured) -> None:
     other = KERNEL.replace("def double", "def triple")
     renamed = replace(sized(128), kernel="triple")
     jobs = [job(sized(2048)), job(renamed, text=KERNEL + other)]
-    assert [verdict.like for verdict in measure(jobs, workers=1)] == [None] * 2
+    assert [verdict.like for verdict in measured(jobs)] == [None] * 2
 
 
-def test_products_of_tensor_cores_are_measured_on_every_chip() -> None:
+def test_products_of_tensor_cores_are_measured_on_every_chip(measured: Measured) -> None:
     jobs = [job(replace(sized(2048), multiplies=True), target) for target in ("sm_80", "sm_90")]
-    assert [verdict.like for verdict in measure(jobs, workers=1)] == [None] * 2
+    assert [verdict.like for verdict in measured(jobs)] == [None] * 2
     by_threads = [replace(each, variant=replace(each.variant, in_f32=True)) for each in jobs]
-    assert [verdict.like for verdict in measure(by_threads, workers=1)] == ["2048", None]
+    assert [verdict.like for verdict in measured(by_threads)] == ["2048", None]
 
 
-def test_a_chip_with_little_shared_memory_is_measured_where_another_needs_much() -> None:
+def test_a_chip_with_little_shared_memory_is_measured_where_another_needs_much(measured: Measured) -> None:
     small = replace(TARGETS["sm_80"], shared_limit=8)
     jobs = [job(), replace(job(), target=small)]
-    found = measure(jobs, workers=1)
+    found = measured(jobs)
     assert [verdict.like for verdict in found] == [None] * 2
     assert "shared memory" in str(found[1].failure)
 
@@ -123,7 +144,9 @@ def test_what_products_multiply_and_in_which_tiles_is_measured_apart() -> None:
     long = replace(tile, constexprs=(("BLOCK_M", 16), ("BLOCK_N", 128)))
     assert tile.registers_to_stand_for(long) == 0
     whole, part = replace(tile, multiplies=False), replace(long, multiplies=False)
-    assert whole.registers_to_stand_for(part) == MOST_REGISTERS
+    assert whole.registers_to_stand_for(part) == MOST_OF_HALF
+    more = replace(part, constexprs=(("BLOCK_M", 24), ("BLOCK_N", 128)))
+    assert whole.registers_to_stand_for(more) == MOST_REGISTERS
     assert part.registers_to_stand_for(whole) == 0
 
 
@@ -154,15 +177,15 @@ def test_one_stands_for_others_of_its_tile_with_fewer_registers_free() -> None:
     assert tile.registers_to_stand_for(replace(tile, options=fewer)) == 0
 
 
-def test_a_light_variant_passes_the_front_end() -> None:
+def test_a_light_variant_passes_the_front_end(measured: Measured) -> None:
     text = KERNEL.replace("columns =", "tl.static_assert(BLOCK != 256)\n    columns =")
-    (heavy, light, wrong) = measure([job(sized(block), text=text) for block in (2048, 512, 256)], workers=1)
+    (heavy, light, wrong) = measured([job(sized(block), text=text) for block in (2048, 512, 256)])
     assert [heavy.failure, light.failure, light.like] == [None, None, "2048"]
     assert "does not compile" in str(wrong.failure)
     assert wrong.like is None
 
 
-def test_the_front_end_sees_two_steps_of_many() -> None:
+def test_the_front_end_sees_two_steps_of_many(measured: Measured) -> None:
     text = KERNEL.replace("BLOCK: tl.constexpr", "BLOCK: tl.constexpr, FULL_STEPS: tl.constexpr")
     text = text.replace("columns =", "tl.static_assert(FULL_STEPS < 3 or BLOCK > 1024)\n    columns =")
     heavy, light = (sized(block) for block in (2048, 128))
@@ -170,14 +193,12 @@ def test_the_front_end_sees_two_steps_of_many() -> None:
     of_steps = [
         replace(each, signature=signature, constexprs=(*each.constexprs, ("FULL_STEPS", 9))) for each in (heavy, light)
     ]
-    assert [verdict.failure for verdict in measure([job(each, text=text) for each in of_steps], workers=1)] == [
-        None
-    ] * 2
+    assert [verdict.failure for verdict in measured([job(each, text=text) for each in of_steps])] == [None] * 2
     one = replace(light, signature=signature, constexprs=(*light.constexprs, ("FULL_STEPS", 1)))
     assert one.in_front != of_steps[1].in_front
 
 
-def test_a_choice_is_a_compile_time_text() -> None:
+def test_a_choice_is_a_compile_time_text(measured: Measured) -> None:
     text = KERNEL.replace(
         "INDEX: tl.constexpr):", "INDEX: tl.constexpr, MODE: tl.constexpr):\n    tl.static_assert(MODE == 'a')"
     )
@@ -187,14 +208,14 @@ def test_a_choice_is_a_compile_time_text() -> None:
             signature=(*DOUBLE.signature, ("MODE", "constexpr")),
             constexprs=(*DOUBLE.constexprs, ("MODE", mode)),
         )
-        (verdict,) = measure([job(chosen, text=text)], workers=1)
+        (verdict,) = measured([job(chosen, text=text)])
         assert (verdict.failure is None) == fine
 
 
-def test_a_spill_fails_the_variant() -> None:
+def test_a_spill_fails_the_variant(measured: Measured) -> None:
     few = ((("num_warps", 1), ("num_stages", 1), ("maxnreg", 32)),)
     wide = replace(DOUBLE, label="wide", constexprs=(("BLOCK", 2048), ("INDEX", "tl.int32")), options=few)
-    (verdict,) = measure([job(wide)], workers=1)
+    (verdict,) = measured([job(wide)])
     assert verdict.resources is not None
     assert verdict.resources.spills > 0
     assert verdict.failure == f"spills {verdict.resources.spills} bytes of registers"
@@ -253,14 +274,14 @@ def test_the_interpreter_is_switched_off_in_the_gate(monkeypatch: pytest.MonkeyP
     assert verdict.resources is not None
 
 
-def test_eight_bit_floats_wait_for_the_chip_that_has_them() -> None:
+def test_eight_bit_floats_wait_for_the_chip_that_has_them(measured: Measured) -> None:
     quantise = replace(
         DOUBLE,
         signature=(("x", "*fp16"), ("y", "*fp8e4nv"), ("n", "i32"), ("BLOCK", "constexpr"), ("INDEX", "constexpr")),
     )
     assert unsupported(quantise, TARGETS["sm_80"]) == "fp8e4nv needs sm_89 or later"
     assert unsupported(quantise, TARGETS["sm_89"]) is None
-    old, new = measure([job(quantise, "sm_80"), job(quantise, "sm_90")], workers=1)
+    old, new = measured([job(quantise, "sm_80"), job(quantise, "sm_90")])
     assert old.skipped
     assert old.failure is None
     assert new.resources is not None
@@ -286,13 +307,13 @@ def test_no_jobs_no_verdicts() -> None:
     assert measure([], workers=4) == ()
 
 
-def test_a_kernel_overlaps_others_only_where_the_chip_can() -> None:
+def test_a_kernel_overlaps_others_only_where_the_chip_can(measured: Measured) -> None:
     text = KERNEL.replace("INDEX: tl.constexpr", "INDEX: tl.constexpr, OVERLAP: tl.constexpr").replace(
         "    columns =", "    if OVERLAP:\n        tl.extra.cuda.gdc_wait()\n    columns ="
     )
     signature, constexprs = (*DOUBLE.signature, ("OVERLAP", "constexpr")), (*DOUBLE.constexprs, ("OVERLAP", True))
     variant = replace(DOUBLE, signature=signature, constexprs=constexprs)
-    verdicts = measure([job(variant, target, text) for target in ("sm_80", "sm_90")], workers=2, every=True)
+    verdicts = measured([job(variant, target, text) for target in ("sm_80", "sm_90")], every=True)
     assert [verdict.failure for verdict in verdicts] == [None, None]
 
 
