@@ -341,7 +341,8 @@ class GemmRoles:
 class GemmScaled:
     """A tile of the output per program; the tensor core multiplies digits with the scales of their groups.
 
-    A step of the loop over `k`, in numbers that share a scale, has several groups. It adds to the `totals`.
+    A step of the loop over `k`, in numbers that share a scale, has several groups. It adds to the `totals`. What all
+    steps share stands `before`.
     """
 
     template: ClassVar[str] = "gemm_scaled"
@@ -349,6 +350,7 @@ class GemmScaled:
     m: Cut
     n: Cut
     rows: Rows
+    before: tuple[Statement, ...]
     k: Walk
     totals: tuple[Total, ...]
     step: tuple[Statement, ...]

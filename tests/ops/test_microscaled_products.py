@@ -96,6 +96,41 @@ def test_every_plan_makes_what_the_spec_says(name: str, device: torch.device) ->
                 run_and_compare(op.call, op.program.forms, case, device=device)
 
 
+SHAPES = {
+    "leading axes": (
+        "op f(a: f8e4m3[..., G*L], sa: f8e8m0[..., G], weight b: f8e4m3[N, G*L], weight sb: f8e8m0[N, G])\n"
+        "-> y: bf16[..., N]\nwhere L == 32:\n    y = sum(dot(a, b, over=L) * sa * sb, over=G)\n"
+    ),
+    "two products": (
+        "op f(a: f4e2m1[M, G*L], sa: f8e8m0[M, G], g: f4e2m1[N, G*L], sg: f8e8m0[N, G],\n"
+        "  u: f8e4m3[N, G*L], su: f8e8m0[N, G]) -> y: bf16[M, N]\nwhere L == 32:\n"
+        "    y = silu(sum(dot(a, g, over=L) * sa * sg, over=G)) * sum(dot(a, u, over=L) * su * sa, over=G)\n"
+    ),
+    "batches": (
+        "op f(a: f8e4m3[B, M, H, G*L], sa: f8e8m0[B, M, H, G], b: f8e5m2[B, H, N, G*L], sb: f8e8m0[B, H, N, G])\n"
+        "-> (y: bf16[B, M, H, N], z: f32[B, H, M, N])\nwhere L == 32:\n"
+        "    y = sum(dot(a, b, over=L) * sa * sb, over=G)\n    z = y + 1\n"
+    ),
+    "turned": (
+        "op f(a: f8e4m3[M, G*L], sa: f8e8m0[G, M], b: f4e2m1[N, G*L], sb: f8e8m0[N, G], r: f32[M]) -> y: f32[N, M]\n"
+        "where L == 32:\n    y = sum(dot(a, b, over=L) * sa * sb, over=G) * r\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_axes_of_all_kinds(name: str, tmp_path: Path, device: torch.device) -> None:
+    (op,) = compiled(SHAPES[name], tmp_path)
+    known = {solve.name for solve in op.program.graph.solves}
+    for seed, sizes in enumerate(
+        ({"M": 17, "N": 34, "G": 5, "B": 2, "H": 3}, {"M": 3, "N": 5, "G": 1, "B": 3, "H": 1})
+    ):
+        extents = {axis: size for axis, size in {**sizes, "L": 32}.items() if axis in known}
+        case = Case(op=op.name, seed=seed, extents=extents, lead=(2, sizes["M"]))
+        with runtime(op.module).forced("scaled" if device.type == "cpu" else "gemm"):
+            run_and_compare(op.call, op.program.forms, case, device=device)
+
+
 @pytest.mark.parametrize("name", FORMS)
 def test_digits_are_decoded_where_they_are_multiplied(name: str) -> None:
     """No operand is stored in more bits first, and tensor cores multiply."""

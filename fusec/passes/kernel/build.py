@@ -231,8 +231,8 @@ class _KernelBuilder:
         assert grid.n is not None
         body = Scope(root, axes=self._facts.stage.loop)
         totals = scaled.multiply(body)
-        results = self._results(list(self._facts.flow.stores))
-        return GemmScaled(grid.m, grid.n, grid.rows, walk, totals, body.taken(), results)
+        about = (grid.m, grid.n, grid.rows, root.taken(), walk, totals, body.taken())
+        return GemmScaled(*about, self._results(list(self._facts.flow.stores)))
 
     def _results(self, stores: list[Store], scope: Scope | None = None) -> Results:
         """Write stores. Where one goes to a tensor that is read as well, all threads have read before any writes."""
