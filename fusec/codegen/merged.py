@@ -24,16 +24,16 @@ _STATEMENTS = get_args(Statement)
 _SAME = ("scalars", "chained", "maps", "varying", "sums")
 """What kernels that are merged have to have in common."""
 
-MOST_BRANCHES = 3
+MOST_BRANCHES = 4
 """Places where merged kernels may differ."""
 
-MOST_STATEMENTS = 4
+MOST_STATEMENTS = 6
 """Statements of each op where kernels differ."""
 
 LEAST_GAIN = 6
 """Lines that merging one more kernel has to save, beside those of its signature."""
 
-MOST_GROWTH = 1.4
+MOST_GROWTH = 1.5
 """How many times as long as one of them merged kernels may be."""
 
 
