@@ -7,6 +7,8 @@ no sweeps: every value is computed once. Relies on resolved views and a checked 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fusec.ir import schedule
 from fusec.ir.expressions import GIVEN, OMITTED, Choose, Dot, Load, NodeId, Scalar, lookups
 from fusec.ir.flow import Store, store_axes, store_inputs
@@ -84,10 +86,18 @@ _FAMILIES: dict[type[Stage], type[Skeleton]] = {
 """The skeleton that the kernel of a stage has."""
 
 
+def _accessed(stage: Stage) -> frozenset[str]:
+    """The tensors to which a kernel has pointers, or maps of what it stores."""
+    stored = (store.target for store in stage.flow.stores)
+    exprs = (stage.flow.nodes[number].expr for number in stage.flow.live)
+    is_by_maps = isinstance(stage, schedule.GemmTma | schedule.GemmRoles)
+    return frozenset((*stored, *(e.param for e in exprs if isinstance(e, Load) and not is_by_maps)))
+
+
 class _KernelBuilder:
     def __init__(self, stage: Stage, target: Target) -> None:
-        self._target = target
         stage = stage.whole
+        self._target = target = replace(target, accessed=_accessed(stage))
         self._facts = Facts(stage, target)
         self._root = Scope(None)
         self._family = _FAMILIES[type(stage)]

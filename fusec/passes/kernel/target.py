@@ -17,7 +17,7 @@ class Target:
     """What the kernels of an op are built for: its arguments and the storage type behind each type variable.
 
     A kernel is `chained` where others run before or behind it in one call. Where it `contracts`, or what it reads of
-    `products` is what the library contracted, its epilogue is a function.
+    `products` is what the library contracted, its epilogue is a function. It has pointers to the tensors `accessed`.
     """
 
     graph: Graph
@@ -25,6 +25,7 @@ class Target:
     chained: bool = False
     contracts: bool = False
     products: frozenset[str] = frozenset()
+    accessed: frozenset[str] = frozenset()
 
     @property
     def argument_names(self) -> set[str]:
@@ -42,10 +43,11 @@ class Target:
         if isinstance(storage, DType):
             return storage
         saturates = any(option.bits == 8 or option.kind is Kind.INT for option in storage.options)
-        for param in self.graph.params:
-            if isinstance(param, TensorParam) and param.element == storage and not param.optional:
-                return ElementOf(param.name, saturates)
-        return ElementOf(next(o.name for o in self.graph.outputs if o.element == storage), saturates)
+        outputs = [output.name for output in self.graph.outputs if output.element == storage]
+        given = [param.name for param in self.graph.tensors if param.element == storage and not param.optional]
+        # One that the kernel accesses costs it no argument, and kernels that share an epilogue store the same.
+        accessed = (name for name in (*outputs, *given) if name in self.accessed)
+        return ElementOf(next(accessed, (*given, *outputs)[0]), saturates)
 
     def has_infinity(self, tensor: str) -> bool:
         """Whether a tensor is of reals that may be infinite, whatever type the caller chooses."""
