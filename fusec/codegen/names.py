@@ -148,18 +148,23 @@ def _kernel_names(programs: tuple[Program, ...], names: _Free) -> list[_Called]:
 
     Where the names of parameters differ as well, the table has the kernel under a name that says so.
     """
-    written: dict[tuple[object, ...], tuple[str, tuple[str, ...]]] = {}
+    written: dict[tuple[object, ...], dict[str, tuple[str, ...]]] = {}
     alike: dict[tuple[str, tuple[str, ...]], str] = {}
     found: list[_Called] = []
     for program in programs:
         own = _Called()
         for kernel in kernel_views(program):
-            known, arguments = written.get(kernel.form, ("", ()))
-            words = renaming(arguments, kernel.by_use) if known else None
+            others = written.setdefault(kernel.form, {})
+            found_words = ((name, renaming(arguments, kernel.by_use)) for name, arguments in others.items())
+            known, words = min(
+                ((name, words) for name, words in found_words if words is not None),
+                key=lambda each: len(each[1]),
+                default=("", None),
+            )
             if words is None:
                 known = names.new(kernel.name)
                 own.written.add(known)
-                written.setdefault(kernel.form, (known, kernel.by_use))
+                others[known] = kernel.by_use
                 alike[known, kernel.by_use] = known
             elif (known, kernel.by_use) not in alike:
                 alike[known, kernel.by_use] = names.new(kernel.name)
@@ -221,18 +226,17 @@ def _with_kernel(program: Program, old: Kernel, new: Kernel) -> Program:
 
 
 def renaming(old: tuple[str, ...], new: tuple[str, ...]) -> dict[str, str] | None:
-    """Words of the parameters `old` that make them those of `new`; None where no such words do."""
+    """Words of the parameters `old` that make them those of `new`, or whole names of these; None where neither does."""
     words: dict[str, str] = {}
     for before, after in zip(old, new, strict=True):
-        if before == after:
-            continue
         pairs = [(before, after)]
         if before.endswith("_ptr") and after.endswith("_ptr"):
             pairs = [(before.removesuffix("_ptr"), after.removesuffix("_ptr"))]
         elif "_stride_" in before and "_stride_" in after:
             (tensor, _, dim), (other, _, axis) = before.partition("_stride_"), after.partition("_stride_")
             pairs = [(tensor, other), (dim, axis)]
-        words |= {one: other for one, other in pairs if one != other}
+        words |= {one: other for one, other in pairs if one != other and one not in words}
+    words |= {one: other for one, other in zip(old, new, strict=True) if argument_name(one, words) != other}
     return words if tuple(argument_name(name, words) for name in old) == new else None
 
 
