@@ -80,8 +80,9 @@ def test_epilogues_that_read_tensors_of_other_names_are_one_function(tmp_path: P
         (("q_ptr", "q_stride_H", "H"), ("k_ptr", "k_stride_G", "G"), {"q": "k", "H": "G"}),
         (("x_ptr", "BLOCK_H"), ("x_ptr", "BLOCK_G"), {"BLOCK_H": "BLOCK_G"}),
         (("x_ptr", "n"), ("x_ptr", "n"), {}),
-        (("q_ptr", "q_stride_H"), ("k_ptr", "x_stride_H"), None),
-        (("H", "q_stride_H"), ("G", "q_stride_H"), None),
+        (("q_ptr", "q_stride_H"), ("k_ptr", "x_stride_H"), {"q": "k", "q_stride_H": "x_stride_H"}),
+        (("H", "q_stride_H"), ("G", "q_stride_H"), {"H": "G", "q_stride_H": "q_stride_H"}),
+        (("H", "q_stride_H"), ("H", "q_stride_G"), None),
     ],
 )
 def test_words_make_all_names_or_none(old: tuple[str, ...], new: tuple[str, ...], words: dict[str, str] | None) -> None:
@@ -89,6 +90,33 @@ def test_words_make_all_names_or_none(old: tuple[str, ...], new: tuple[str, ...]
     assert found == words
     if found is not None:
         assert tuple(argument_name(name, found) for name in old) == new
+
+
+PARTED = """
+op whole(q: T[M, D], c: T[D], s: T[D]) -> y: T[M, D]
+where T in {f32}, D % 2 == 0:
+    y = rope(q, c, s, over=D)
+
+op front(x: T[M, R + U], c: T[R], s: T[R]) -> y: T[M, R + U]
+where T in {f32}, R % 2 == 0:
+    first, last = split(x, R, U)
+    y = concat(rope(first, c, s, over=R), last)
+"""
+
+
+def test_an_axis_that_is_a_part_of_another_is_no_other_kernel(tmp_path: Path, device: torch.device) -> None:
+    """`D` is `R` to one tensor and `R + U` to another: no word does for both, so a stride is told by its whole name."""
+    whole, front = compiled(PARTED, tmp_path)
+    text = Path(str(whole.module.__file__)).read_text(encoding="utf-8")
+    assert '"x_stride_R_U"' in text
+    assert "def _front_elementwise_y_0" not in text
+    x, c, s = (torch.randn(shape, device=device) for shape in ((3, 7), (4,), (4,)))
+    own = next(v for v in vars(front.module).values() if isinstance(v, runtime.Op) and v.name == front.name)
+    for plan in own.plan_names:
+        with own.forced(plan):
+            y = front.call(x, c, s)
+        assert torch.equal(y[:, 4:], x[:, 4:])
+        torch.testing.assert_close(y[:, :4], whole.call(x[:, :4], c, s))
 
 
 PACKED = """
