@@ -5,6 +5,7 @@
 block_scaled_mm: a @ b.T, with a scale for every 1 by 128 of a, and one for every 128 by 128 of b.
   plan        taken when                    launches                  bytes
   library     it is faster                  library                   least
+  roles       TMA can move them, on sm_90   roles                     least + a_scale + b_scale
   gemm        always                        gemm                      least + a_scale + b_scale
   row_loop    many rows, or none very long  row_loop                  least + a + b + a_scale + b_scale
   split_rows  else                          partial_product, combine  least
@@ -13,12 +14,14 @@ block_scaled_linear: `block_scaled_mm` of inputs that are quantised first.
   plan           taken when                    launches                      bytes
   library        it is faster                  rows_q_scale, library         least + 2 q + 2 scale
   steps          else                          rows_q_scale, y               least + 2 q + 2 scale
+  y: roles       TMA can move them, on sm_90   roles                         least + scale + weight_scale
   y: gemm        always                        gemm_y                        least + scale + weight_scale
   y: row_loop    many rows, or none very long  row_loop_y                    least + q + weight + scale + weight_scale
   y: split_rows  else                          partial_product_y, combine_y  least
 
 block_scaled_mm_int8: `block_scaled_mm` of integers of 8 bits: sums of a group are exact.
   plan        taken when                    launches                  bytes
+  roles       TMA can move them, on sm_90   roles                     least + a_scale + b_scale
   gemm        always                        gemm                      least + a_scale + b_scale
   row_loop    many rows, or none very long  row_loop                  least + a + b + a_scale + b_scale
   split_rows  else                          partial_product, combine  least
@@ -33,13 +36,96 @@ import triton
 import triton.language as tl
 
 from fusec.runtime import (
-    Buffer, Checker, Elementwise, Gemm, Library, Op, Partial, Partition, Plans, RowLoop, Rows, SplitRows, Step, Tuned,
-    View, Workspace, device,
+    Buffer, Checker, Elementwise, Gemm, GemmRoles, Library, Op, Partial, Partition, Plans, RowLoop, Rows, SplitRows,
+    Step, TensorMap, Tuned, View, Workspace, device, renamed, roles,
 )
 
 __all__ = ["block_scaled_linear", "block_scaled_mm", "block_scaled_mm_int8"]
 
 _SPEC = "4abc7cb0c30a0d8f0eea3dfc087792aaec015c59f75289afb57f8d7adff34054"
+
+
+@roles.jit
+def _block_scaled_mm_roles_group(
+    lead1, R, begin, end, P, lead0, G, a_scale_ptr, a_scale_stride_lead0, a_scale_stride_G, a_scale_stride_lead1,
+    b_scale_ptr, b_scale_stride_P, b_scale_stride_G, y_map, a_tiles, b_tiles, y_tiles, full, empty,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_R: tl.constexpr, GROUP: tl.constexpr, INDEX: tl.constexpr, STAGES: tl.constexpr,
+    HALF: tl.constexpr,
+):
+    """One half of the rows of every tile: sums of parts, and what is made of them."""
+    tiles_m, tiles_n = tl.cdiv(lead1, BLOCK_LEAD1), tl.cdiv(R, BLOCK_R)
+    at = 0
+    for tile in range(begin + tl.program_id(0), end, tl.num_programs(0)):
+        tile_m, across = device.tile_order(tile, tiles_m, tl.cdiv((P * lead0) * R, BLOCK_R), GROUP)
+        tile_n = across % tiles_n
+        row = (across // tiles_n).to(tl.int64)
+        i0, p = row // P, row % P
+        i1 = roles.lines(tile_m, HALF, BLOCK_LEAD1, BLOCK_R, INDEX)
+        i1_mask = i1 < lead1
+        y, product = roles.no_sums(BLOCK_LEAD1, BLOCK_R), roles.no_sums(BLOCK_LEAD1, BLOCK_R, a_tiles.dtype)
+        odd_a_scale = roles.no_lines(BLOCK_LEAD1, BLOCK_R)
+        odd_b_scale = 0.0
+        last_scale = roles.no_lines(BLOCK_LEAD1, BLOCK_R)
+        for turn in tl.static_range(2):
+            g = tl.cast(turn, INDEX)
+            g_mask = g < G
+            a_scale_row = a_scale_ptr + i0 * a_scale_stride_lead0 + g * a_scale_stride_G
+            mask_i1_g = i1_mask & g_mask
+            a_scale = tl.load(a_scale_row + i1 * a_scale_stride_lead1, mask=mask_i1_g, other=0.0).to(tl.float32)
+            b_scale = tl.load(b_scale_ptr + p * b_scale_stride_P + g * b_scale_stride_G, mask=g_mask,
+                              other=0.0).to(tl.float32)
+            even_a_scale, odd_a_scale = odd_a_scale, a_scale
+            even_b_scale, odd_b_scale = odd_b_scale, b_scale
+        for first in range(0, G, 2):
+            this_scale = even_a_scale * even_b_scale
+            later_scale = odd_a_scale * odd_b_scale
+            for turn in tl.static_range(2):
+                g = tl.cast(first + turn + 2, INDEX)
+                g_mask = g < G
+                a_scale_row = a_scale_ptr + i0 * a_scale_stride_lead0 + g * a_scale_stride_G
+                mask_i1_g = i1_mask & g_mask
+                a_scale = tl.load(a_scale_row + i1 * a_scale_stride_lead1, mask=mask_i1_g, other=0.0).to(tl.float32)
+                b_scale = tl.load(b_scale_ptr + p * b_scale_stride_P + g * b_scale_stride_G, mask=g_mask,
+                                  other=0.0).to(tl.float32)
+                even_a_scale, odd_a_scale = odd_a_scale, a_scale
+                even_b_scale, odd_b_scale = odd_b_scale, b_scale
+            made = roles.start(a_tiles, b_tiles, full, at, HALF, BLOCK_LEAD1, BLOCK_R, STAGES)
+            y += product * last_scale[:, None]
+            product, y = roles.done(made, y, empty, at, STAGES)
+            made = roles.start(a_tiles, b_tiles, full, at + 1, HALF, BLOCK_LEAD1, BLOCK_R, STAGES)
+            y += product * this_scale[:, None]
+            product, y = roles.done(made, y, empty, at + 1, STAGES)
+            last_scale = later_scale
+            at += 2
+        y += product * last_scale[:, None]
+        roles.put(y_map, y_tiles, y.to(y_map.dtype), tile_m, across, HALF, BLOCK_LEAD1, BLOCK_R)
+    roles.finish()
+
+
+@roles.jit(do_not_specialize=["P", "begin", "end"])
+def _block_scaled_mm_roles(
+    a_map, b_map, y_map, a_scale_ptr, b_scale_ptr, lead1, R, P, G, lead0, a_scale_stride_lead0, a_scale_stride_G,
+    a_scale_stride_lead1, b_scale_stride_P, b_scale_stride_G, begin, end,
+    L: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_R: tl.constexpr, GROUP: tl.constexpr, STAGES: tl.constexpr,
+    INDEX: tl.constexpr, OVERLAP: tl.constexpr,
+):
+    """Programs that make tile after tile of ... by R: a warp loads, two groups of warps multiply."""
+    device.enter(OVERLAP)
+    a_tiles = roles.shared(a_map, STAGES, BLOCK_LEAD1, 128)
+    b_tiles = roles.shared(b_map, STAGES, BLOCK_R, 128)
+    y_tiles = roles.shared(y_map, 2, BLOCK_LEAD1 // 2, BLOCK_R)
+    full, empty = roles.barriers(STAGES, 1), roles.barriers(STAGES, 2)
+    roles.warp_specialize([(_block_scaled_mm_roles_group,
+                            (lead1, R, begin, end, P, lead0, G, a_scale_ptr, a_scale_stride_lead0, a_scale_stride_G,
+                             a_scale_stride_lead1, b_scale_ptr, b_scale_stride_P, b_scale_stride_G, y_map, a_tiles,
+                             b_tiles, y_tiles, full, empty, BLOCK_LEAD1, BLOCK_R, GROUP, INDEX, STAGES, 0)),
+                           (_block_scaled_mm_roles_group,
+                            (lead1, R, begin, end, P, lead0, G, a_scale_ptr, a_scale_stride_lead0, a_scale_stride_G,
+                             a_scale_stride_lead1, b_scale_ptr, b_scale_stride_P, b_scale_stride_G, y_map, a_tiles,
+                             b_tiles, y_tiles, full, empty, BLOCK_LEAD1, BLOCK_R, GROUP, INDEX, STAGES, 1)),
+                           (roles.load,
+                            (a_map, b_map, None, a_tiles, b_tiles, full, empty, lead1, (P * lead0) * R, G * 128, begin,
+                             end, GROUP, BLOCK_LEAD1, BLOCK_R, 128, STAGES))], [4, 1], [232, 24])
 
 
 @triton.jit(do_not_specialize=["P"])
@@ -286,6 +372,25 @@ _PLANS_BLOCK_SCALED_MM = Plans(
             groups="G",
         ),)),
         Partition((Step("y", (
+            GemmRoles(
+                _block_scaled_mm_roles, _block_scaled_mm_gemm, "lead1", "R", "G L",
+                maps={
+                    "a_map": TensorMap(
+                        (View("a", strides={"G": ("L a_stride_GL",), "L": ("a_stride_GL",)}),),
+                        "lead0 lead1 G L", bytes="a",
+                    ),
+                    "b_map": TensorMap(
+                        (View("b", strides={"P": ("R b_stride_PR",), "R": ("b_stride_PR",), "G": ("L b_stride_GL",),
+                                            "L": ("b_stride_GL",)}),),
+                        "P R G L", bytes="b",
+                    ),
+                    "y_map": TensorMap(
+                        (View("y", strides={"P": ("R y_stride_PR",), "R": ("y_stride_PR",)}),),
+                        "lead0 P lead1 R", bytes="y",
+                    ),
+                },
+                across="P",
+            ),
             Gemm(_block_scaled_mm_gemm, m="lead1", n="R", k="G L", bytes="a b", batches="lead0 P", in_parts=True,
                  grouped=True),
             RowLoop(_block_scaled_mm_row_loop, rows="lead1 lead0 P R", loop="G", tile="L", inputs=2, words=0.5),
@@ -523,6 +628,10 @@ def _extents_block_scaled_linear(x, weight, weight_scale):
     check.require(R == 128, "R == 128", R=R)
     return lead, P, G, L, R, T
 
+
+_block_scaled_linear_roles_y = renamed(_block_scaled_mm_roles, a_scale="scale", b_scale="weight_scale", a_map="q_map",
+                                       b_map="weight_map")
+
 _PLANS_BLOCK_SCALED_LINEAR = Plans(
     extents="lead P G L R T",
     strides={"x": "lead1 lead0 G*L", "weight": "P*R G*L", "weight_scale": "P G", "y": "lead1 lead0 P*R",
@@ -553,6 +662,22 @@ _PLANS_BLOCK_SCALED_LINEAR = Plans(
             (
                 Step("q scale", (Rows(_block_scaled_linear_rows_q_scale, rows="lead1 lead0 G", tile="L"),)),
                 Step("y", (
+                    GemmRoles(
+                        _block_scaled_linear_roles_y, _block_scaled_linear_gemm_y, "lead1", "R", "G L",
+                        maps={
+                            "q_map": TensorMap(("q",), "lead0 lead1 G L", bytes="1"),
+                            "weight_map": TensorMap(
+                                (View("weight", strides={"P": ("R weight_stride_PR",), "R": ("weight_stride_PR",),
+                                                         "G": ("L weight_stride_GL",), "L": ("weight_stride_GL",)}),),
+                                "P R G L", bytes="weight",
+                            ),
+                            "y_map": TensorMap(
+                                (View("y", strides={"P": ("R y_stride_PR",), "R": ("y_stride_PR",)}),),
+                                "lead0 P lead1 R", bytes="y",
+                            ),
+                        },
+                        across="P",
+                    ),
                     Gemm(_block_scaled_linear_gemm_y, m="lead1", n="R", k="G L", bytes="1 weight", batches="lead0 P",
                          in_parts=True, grouped=True),
                     RowLoop(_block_scaled_linear_row_loop_y, rows="lead1 lead0 P R", loop="G", tile="L", inputs=2,
@@ -575,6 +700,93 @@ _OP_BLOCK_SCALED_LINEAR = Op(
     tensors=3, extents=_extents_block_scaled_linear, plans=_PLANS_BLOCK_SCALED_LINEAR,
     outputs=lambda lead, P, G, L, R, T: (Buffer((*lead, P * R), T),), function=block_scaled_linear,
 )
+
+
+@roles.jit
+def _block_scaled_mm_int8_roles_group(
+    lead1, R, begin, end, P, lead0, G, a_scale_ptr, a_scale_stride_lead0, a_scale_stride_G, a_scale_stride_lead1,
+    b_scale_ptr, b_scale_stride_P, b_scale_stride_G, y_map, a_tiles, b_tiles, y_tiles, full, empty,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_R: tl.constexpr, GROUP: tl.constexpr, INDEX: tl.constexpr, STAGES: tl.constexpr,
+    HALF: tl.constexpr,
+):
+    """One half of the rows of every tile: sums of parts, and what is made of them."""
+    tiles_m, tiles_n = tl.cdiv(lead1, BLOCK_LEAD1), tl.cdiv(R, BLOCK_R)
+    at = 0
+    for tile in range(begin + tl.program_id(0), end, tl.num_programs(0)):
+        tile_m, across = device.tile_order(tile, tiles_m, tl.cdiv((P * lead0) * R, BLOCK_R), GROUP)
+        tile_n = across % tiles_n
+        row = (across // tiles_n).to(tl.int64)
+        i0, p = row // P, row % P
+        i1 = roles.lines(tile_m, HALF, BLOCK_LEAD1, BLOCK_R, INDEX)
+        i1_mask = i1 < lead1
+        y, product = roles.no_sums(BLOCK_LEAD1, BLOCK_R), roles.no_sums(BLOCK_LEAD1, BLOCK_R, a_tiles.dtype)
+        odd_a_scale = roles.no_lines(BLOCK_LEAD1, BLOCK_R)
+        odd_b_scale = 0.0
+        last_a_scale = roles.no_lines(BLOCK_LEAD1, BLOCK_R)
+        last_b_scale = 0.0
+        for turn in tl.static_range(2):
+            g = tl.cast(turn, INDEX)
+            g_mask = g < G
+            a_scale_row = a_scale_ptr + i0 * a_scale_stride_lead0 + g * a_scale_stride_G
+            mask_i1_g = i1_mask & g_mask
+            a_scale = tl.load(a_scale_row + i1 * a_scale_stride_lead1, mask=mask_i1_g, other=0.0).to(tl.float32)
+            b_scale = tl.load(b_scale_ptr + p * b_scale_stride_P + g * b_scale_stride_G, mask=g_mask,
+                              other=0.0).to(tl.float32)
+            even_a_scale, odd_a_scale = odd_a_scale, a_scale
+            even_b_scale, odd_b_scale = odd_b_scale, b_scale
+        for first in range(0, G, 2):
+            this_a_scale = even_a_scale
+            later_a_scale = odd_a_scale
+            this_b_scale = even_b_scale
+            later_b_scale = odd_b_scale
+            for turn in tl.static_range(2):
+                g = tl.cast(first + turn + 2, INDEX)
+                g_mask = g < G
+                a_scale_row = a_scale_ptr + i0 * a_scale_stride_lead0 + g * a_scale_stride_G
+                mask_i1_g = i1_mask & g_mask
+                a_scale = tl.load(a_scale_row + i1 * a_scale_stride_lead1, mask=mask_i1_g, other=0.0).to(tl.float32)
+                b_scale = tl.load(b_scale_ptr + p * b_scale_stride_P + g * b_scale_stride_G, mask=g_mask,
+                                  other=0.0).to(tl.float32)
+                even_a_scale, odd_a_scale = odd_a_scale, a_scale
+                even_b_scale, odd_b_scale = odd_b_scale, b_scale
+            made = roles.start(a_tiles, b_tiles, full, at, HALF, BLOCK_LEAD1, BLOCK_R, STAGES)
+            y += product.to(tl.float32) * last_a_scale[:, None] * last_b_scale
+            product, y = roles.done(made, y, empty, at, STAGES)
+            made = roles.start(a_tiles, b_tiles, full, at + 1, HALF, BLOCK_LEAD1, BLOCK_R, STAGES)
+            y += product.to(tl.float32) * this_a_scale[:, None] * this_b_scale
+            product, y = roles.done(made, y, empty, at + 1, STAGES)
+            last_a_scale = later_a_scale
+            last_b_scale = later_b_scale
+            at += 2
+        y += product.to(tl.float32) * last_a_scale[:, None] * last_b_scale
+        roles.put(y_map, y_tiles, y.to(y_map.dtype), tile_m, across, HALF, BLOCK_LEAD1, BLOCK_R)
+    roles.finish()
+
+
+@roles.jit(do_not_specialize=["P", "begin", "end"])
+def _block_scaled_mm_int8_roles(
+    a_map, b_map, y_map, a_scale_ptr, b_scale_ptr, lead1, R, P, G, lead0, a_scale_stride_lead0, a_scale_stride_G,
+    a_scale_stride_lead1, b_scale_stride_P, b_scale_stride_G, begin, end,
+    L: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_R: tl.constexpr, GROUP: tl.constexpr, STAGES: tl.constexpr,
+    INDEX: tl.constexpr, OVERLAP: tl.constexpr,
+):
+    """Programs that make tile after tile of ... by R: a warp loads, two groups of warps multiply."""
+    device.enter(OVERLAP)
+    a_tiles = roles.shared(a_map, STAGES, BLOCK_LEAD1, 128)
+    b_tiles = roles.shared(b_map, STAGES, BLOCK_R, 128)
+    y_tiles = roles.shared(y_map, 2, BLOCK_LEAD1 // 2, BLOCK_R)
+    full, empty = roles.barriers(STAGES, 1), roles.barriers(STAGES, 2)
+    roles.warp_specialize([(_block_scaled_mm_int8_roles_group,
+                            (lead1, R, begin, end, P, lead0, G, a_scale_ptr, a_scale_stride_lead0, a_scale_stride_G,
+                             a_scale_stride_lead1, b_scale_ptr, b_scale_stride_P, b_scale_stride_G, y_map, a_tiles,
+                             b_tiles, y_tiles, full, empty, BLOCK_LEAD1, BLOCK_R, GROUP, INDEX, STAGES, 0)),
+                           (_block_scaled_mm_int8_roles_group,
+                            (lead1, R, begin, end, P, lead0, G, a_scale_ptr, a_scale_stride_lead0, a_scale_stride_G,
+                             a_scale_stride_lead1, b_scale_ptr, b_scale_stride_P, b_scale_stride_G, y_map, a_tiles,
+                             b_tiles, y_tiles, full, empty, BLOCK_LEAD1, BLOCK_R, GROUP, INDEX, STAGES, 1)),
+                           (roles.load,
+                            (a_map, b_map, None, a_tiles, b_tiles, full, empty, lead1, (P * lead0) * R, G * 128, begin,
+                             end, GROUP, BLOCK_LEAD1, BLOCK_R, 128, STAGES))], [4, 1], [232, 24])
 
 
 def reference_block_scaled_mm_int8(
@@ -642,6 +854,25 @@ _PLANS_BLOCK_SCALED_MM_INT8 = Plans(
     op="block_scaled_mm_int8",
     tuned=Tuned(rows="lead1 lead0 P", case="L R T", outputs="y", spec=_SPEC),
     partitions=(Partition((Step("y", (
+        GemmRoles(
+            _block_scaled_mm_int8_roles, _block_scaled_mm_gemm, "lead1", "R", "G L",
+            maps={
+                "a_map": TensorMap(
+                    (View("a", strides={"G": ("L a_stride_GL",), "L": ("a_stride_GL",)}),),
+                    "lead0 lead1 G L", bytes="a",
+                ),
+                "b_map": TensorMap(
+                    (View("b", strides={"P": ("R b_stride_PR",), "R": ("b_stride_PR",), "G": ("L b_stride_GL",),
+                                        "L": ("b_stride_GL",)}),),
+                    "P R G L", bytes="b",
+                ),
+                "y_map": TensorMap(
+                    (View("y", strides={"P": ("R y_stride_PR",), "R": ("y_stride_PR",)}),),
+                    "lead0 P lead1 R", bytes="y",
+                ),
+            },
+            across="P",
+        ),
         Gemm(_block_scaled_mm_gemm, m="lead1", n="R", k="G L", bytes="a b", batches="lead0 P", most=131071,
              grouped=True),
         RowLoop(_block_scaled_mm_row_loop, rows="lead1 lead0 P R", loop="G", tile="L", inputs=2, words=0.5),

@@ -22,15 +22,16 @@ fp8_linear_quantized: In f8, with a weight that is quantised already.
   as `fp8_linear`
 
 int8_linear: In i8, with a weight that is quantised already: sums are exact.
-  plan          taken when                 launches                                 bytes
-  library       it is faster               rows_q_scale .., library, elementwise_y  least + 2 q + 2 product + 2 scale
-  steps         else                       rows_q_scale .., y                       least + 2 q + 2 scale
-  y: gemv       one row, registers hold K  gemv_y                                   least
-  y: gemv_loop  one row                    gemv_y                                   least
-  y: swap_ab    rows are few               gemm_y                                   least
-  y: tma        TMA can move them          tma_y                                    least
-  y: gemm       always                     gemm_y                                   least
-  y: row_loop   else                       row_loop_y                               least
+  plan          taken when                   launches                                 bytes
+  library       it is faster                 rows_q_scale .., library, elementwise_y  least + 2 q + 2 product + 2 scale
+  steps         else                         rows_q_scale .., y                       least + 2 q + 2 scale
+  y: gemv       one row, registers hold K    gemv_y                                   least
+  y: gemv_loop  one row                      gemv_y                                   least
+  y: swap_ab    rows are few                 gemm_y                                   least
+  y: roles      TMA can move them, on sm_90  roles_y                                  least
+  y: tma        TMA can move them            tma_y                                    least
+  y: gemm       always                       gemm_y                                   least
+  y: row_loop   else                         row_loop_y                               least
 
 rmsnorm_fp8_linear: `fp8_linear_quantized` of an RMS-normalised input.
   as `fp8_linear`
@@ -924,6 +925,62 @@ def _int8_linear_gemm_y(
     tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
 
 
+@roles.jit
+def _int8_linear_roles_y_group(
+    lead1, N, begin, end, K, scale_ptr, weight_scale_ptr, bias_ptr, scale_stride_lead1, scale_stride_lead0,
+    weight_scale_stride_N, bias_stride_N, y_map, a_tiles, b_tiles, y_tiles, full, empty, BLOCK_LEAD1: tl.constexpr,
+    BLOCK_N: tl.constexpr, GROUP: tl.constexpr, INDEX: tl.constexpr, BLOCK_K: tl.constexpr, STAGES: tl.constexpr,
+    VEC: tl.constexpr, HALF: tl.constexpr,
+):
+    """One half of the rows of every tile: sums of parts, and what is made of them."""
+    tiles_m, tiles_n = tl.cdiv(lead1, BLOCK_LEAD1), tl.cdiv(N, 2 * BLOCK_N)
+    at = 0
+    for tile in range(begin + tl.program_id(0), end, tl.num_programs(0)):
+        tile_m, tile_n = device.tile_order(tile, tiles_m, tiles_n, GROUP)
+        i0 = (tile // (tiles_m * tiles_n)).to(tl.int64)
+        i1 = roles.lines(tile_m, HALF, BLOCK_LEAD1, BLOCK_N, INDEX)
+        i1_mask = i1 < lead1
+        both, at = roles.sum_of_products(a_tiles, b_tiles, full, empty, at, K, HALF, BLOCK_LEAD1, 2 * BLOCK_N, BLOCK_K,
+                                         STAGES)
+        left, right = roles.halves(both, BLOCK_N)
+        for half in tl.static_range(2):
+            product = left if half == 0 else right
+            column = 2 * tile_n + half
+            n = roles.posts(column, BLOCK_N, INDEX)
+            n_mask = n < N // VEC * VEC
+            y = _int8_linear_epilogue(product, i1[:, None], i0, n[None, :], i1_mask[:, None], n_mask[None, :],
+                                      scale_ptr, weight_scale_ptr, bias_ptr, scale_stride_lead1, scale_stride_lead0,
+                                      weight_scale_stride_N, bias_stride_N)
+            roles.put(y_map, y_tiles, y.to(y_map.dtype), tile_m, column, HALF, BLOCK_LEAD1, BLOCK_N)
+    roles.finish()
+
+
+@roles.jit(do_not_specialize=["begin", "end"])
+def _int8_linear_roles_y(
+    q_map, weight_map, y_map, weight_scale_ptr, bias_ptr, scale_ptr, lead1, N, K, scale_stride_lead1,
+    scale_stride_lead0, weight_scale_stride_N, bias_stride_N, begin, end,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, STAGES: tl.constexpr,
+    INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
+):
+    """Programs that make tile after tile of ... by N: a warp loads, two groups of warps multiply."""
+    device.enter(OVERLAP)
+    a_tiles = roles.shared(q_map, STAGES, BLOCK_LEAD1, BLOCK_K)
+    b_tiles = roles.shared(weight_map, STAGES, 2 * BLOCK_N, BLOCK_K)
+    y_tiles = roles.shared(y_map, 2, BLOCK_LEAD1 // 2, BLOCK_N)
+    full, empty = roles.barriers(STAGES, 1), roles.barriers(STAGES, 2)
+    roles.warp_specialize([(_int8_linear_roles_y_group,
+                            (lead1, N, begin, end, K, scale_ptr, weight_scale_ptr, bias_ptr, scale_stride_lead1,
+                             scale_stride_lead0, weight_scale_stride_N, bias_stride_N, y_map, a_tiles, b_tiles, y_tiles,
+                             full, empty, BLOCK_LEAD1, BLOCK_N, GROUP, INDEX, BLOCK_K, STAGES, VEC, 0)),
+                           (_int8_linear_roles_y_group,
+                            (lead1, N, begin, end, K, scale_ptr, weight_scale_ptr, bias_ptr, scale_stride_lead1,
+                             scale_stride_lead0, weight_scale_stride_N, bias_stride_N, y_map, a_tiles, b_tiles, y_tiles,
+                             full, empty, BLOCK_LEAD1, BLOCK_N, GROUP, INDEX, BLOCK_K, STAGES, VEC, 1)),
+                           (roles.load,
+                            (q_map, weight_map, None, a_tiles, b_tiles, full, empty, lead1, N, K, begin, end, GROUP,
+                             BLOCK_LEAD1, 2 * BLOCK_N, BLOCK_K, STAGES, 1))], [4, 1], [232, 24])
+
+
 @triton.jit(do_not_specialize=["begin", "end"])
 def _int8_linear_tma_y(
     q_map, weight_map, y_map, weight_scale_ptr, bias_ptr, scale_ptr, lead1, N, K, scale_stride_lead1,
@@ -1090,6 +1147,14 @@ _PLANS_INT8_LINEAR = Plans(
                                                                  words=2.5)),
                 Gemm(_int8_linear_gemm_y, m="N", n="lead1", k="K", bytes="1 weight", batches="lead0", most=131071,
                      few="lead1", again="lead0"),
+                GemmRoles(
+                    _int8_linear_roles_y, _int8_linear_tma_y, "lead1", "N", "K",
+                    maps={
+                        "q_map": TensorMap(("q",), "lead1 K", bytes="1"),
+                        "weight_map": TensorMap(("weight",), "N K", bytes="weight", halves=True),
+                        "y_map": TensorMap(("y",), "lead1 N", bytes="y"),
+                    },
+                ),
                 GemmTma(
                     _int8_linear_tma_y, m="lead1", n="N", k="K",
                     maps={

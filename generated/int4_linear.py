@@ -47,8 +47,8 @@ def _int4_linear_epilogue(product, n, n_mask, bias_ptr, bias_stride_N):
 
 @triton.jit
 def _int4_linear_gemv(
-    x_ptr, weight_ptr, scale_ptr, zero_ptr, bias_ptr, y_ptr, N, lead0, G, x_stride_lead1, x_stride_lead0, x_stride_GL,
-    weight_stride_N, weight_stride_GL_2, zero_stride_G, zero_stride_N, scale_stride_G, scale_stride_N, bias_stride_N,
+    x_ptr, weight_ptr, scale_ptr, zero_ptr, bias_ptr, y_ptr, N, lead0, G, x_stride_lead1, x_stride_lead0, zero_stride_G,
+    zero_stride_N, x_stride_GL, weight_stride_N, weight_stride_GL_2, scale_stride_G, scale_stride_N, bias_stride_N,
     y_stride_lead1, y_stride_lead0, y_stride_N,
     L: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_G: tl.constexpr, STAGES: tl.constexpr, FULL_STEPS: tl.constexpr,
     TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, EVICT: tl.constexpr, VEC: tl.constexpr,
@@ -64,8 +64,22 @@ def _int4_linear_gemv(
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     product_3 = tl.full([BLOCK_N, BLOCK_G], 0.0, tl.float32)
     for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
+        next_g = (TAIL * FULL_STEPS * BLOCK_G + tl.arange(0, BLOCK_G)).to(INDEX)
+        next_g_mask = next_g < G
+        mask_next_g_n = next_g_mask[None, :] & n_mask[:, None]
+        zero = tl.load(
+            zero_ptr + next_g[None, :] * zero_stride_G + n[:, None] * zero_stride_N, mask=mask_next_g_n, other=0,
+            eviction_policy=EVICT).to(tl.int32) if zero_ptr is not None else tl.full([BLOCK_N, BLOCK_G], 8, tl.int64)
         for start in tl.range(TAIL * FULL_STEPS * BLOCK_G, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_G, BLOCK_G,
                               num_stages=STAGES):
+            zero_now = zero
+            next_g = (start + BLOCK_G + tl.arange(0, BLOCK_G)).to(INDEX)
+            next_g_mask = next_g < G
+            mask_next_g_n = next_g_mask[None, :] & n_mask[:, None]
+            zero = tl.load(zero_ptr + next_g[None, :] * zero_stride_G + n[:, None] * zero_stride_N, mask=mask_next_g_n,
+                           other=0,
+                           eviction_policy=EVICT).to(tl.int32) if zero_ptr is not None else tl.full([BLOCK_N, BLOCK_G],
+                                                                                                    8, tl.int64)
             g = (start + tl.arange(0, BLOCK_G)).to(INDEX)
             g_mask = (g < G) | (TAIL == 0)
             gl_both = (start * 128 + tl.arange(0, BLOCK_G * 128)).to(INDEX)
@@ -77,15 +91,12 @@ def _int4_linear_gemv(
             mask_n_gl = n_mask[:, None] & gl_mask[None, :]
             weight = tl.load(weight_ptr + n[:, None] * weight_stride_N + gl[None, :] * weight_stride_GL_2,
                              mask=mask_n_gl, other=0, eviction_policy=EVICT).reshape(BLOCK_N, BLOCK_G, 64).to(tl.int32)
-            mask_g_n = g_mask[None, :] & n_mask[:, None]
-            zero = tl.load(zero_ptr + g[None, :] * zero_stride_G + n[:, None] * zero_stride_N, mask=mask_g_n, other=0,
-                           eviction_policy=EVICT).to(tl.int32) if zero_ptr is not None else tl.full([BLOCK_N, BLOCK_G],
-                                                                                                    8, tl.int64)
-            minimum = device.minimum(zero, 16)
+            minimum = device.minimum(zero_now, 16)
             product = tl.sum(x[None, :, :] * device.low_digit_difference(weight, minimum[:, :, None], 16, tl.float32),
                              2)
             product_2 = tl.sum(x_2[None, :, :] * device.high_digit_difference(weight, minimum[:, :, None], 16,
                                                                               tl.float32), 2)
+            mask_g_n = g_mask[None, :] & n_mask[:, None]
             scale = tl.load(scale_ptr + g[None, :] * scale_stride_G + n[:, None] * scale_stride_N, mask=mask_g_n,
                             other=0.0, eviction_policy=EVICT).to(tl.float32)
             product_3 += tl.where(g_mask[None, :], (product + product_2) * scale, 0.0)
@@ -97,9 +108,9 @@ def _int4_linear_gemv(
 
 @triton.jit
 def _int4_linear_gemm(
-    x_ptr, weight_ptr, scale_ptr, zero_ptr, bias_ptr, y_ptr, partial_product_y_ptr, lead1, N, G, lead0, x_stride_lead0,
-    x_stride_GL, x_stride_lead1, weight_stride_GL_2, weight_stride_N, zero_stride_G, zero_stride_N, scale_stride_G,
-    scale_stride_N, y_stride_lead0, bias_stride_N, y_stride_lead1, y_stride_N,
+    x_ptr, weight_ptr, scale_ptr, zero_ptr, bias_ptr, y_ptr, partial_product_y_ptr, lead1, N, G, lead0, zero_stride_G,
+    zero_stride_N, scale_stride_G, scale_stride_N, x_stride_lead0, x_stride_GL, x_stride_lead1, weight_stride_GL_2,
+    weight_stride_N, y_stride_lead0, bias_stride_N, y_stride_lead1, y_stride_N,
     L: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, SWAP_AB: tl.constexpr, SPLIT_K: tl.constexpr,
     INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
@@ -117,6 +128,13 @@ def _int4_linear_gemm(
     n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
     product_2 = tl.full([BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
+    for start in range(split, G, SPLIT_K * 32):
+        g_ahead = (start + SPLIT_K * tl.arange(0, 32)).to(INDEX)
+        g_ahead_mask = g_ahead < G
+        mask_g_ahead_n = g_ahead_mask[:, None] & n_mask[None, :]
+        if zero_ptr is not None:
+            device.touch(zero_ptr + g_ahead[:, None] * zero_stride_G + n[None, :] * zero_stride_N, mask_g_ahead_n)
+        device.touch(scale_ptr + g_ahead[:, None] * scale_stride_G + n[None, :] * scale_stride_N, mask_g_ahead_n)
     for step in range(split, G, SPLIT_K):
         g = tl.cast(step, INDEX)
         l = tl.arange(0, 64).to(INDEX)

@@ -18,14 +18,15 @@ scaled_mm_tensor: `scaled_mm` with one scale for all of a, and one for all of b.
   as `scaled_mm`
 
 scaled_mm_int8: `scaled_mm` of integers of 8 bits.
-  plan       taken when                 launches                bytes
-  library    it is faster               library, elementwise_y  least + 2 product
-  gemv       one row, registers hold K  gemv                    least
-  gemv_loop  one row                    gemv                    least
-  swap_ab    rows are few               gemm                    least
-  tma        TMA can move them          tma                     least
-  gemm       always                     gemm                    least
-  row_loop   else                       row_loop                least
+  plan       taken when                   launches                bytes
+  library    it is faster                 library, elementwise_y  least + 2 product
+  gemv       one row, registers hold K    gemv                    least
+  gemv_loop  one row                      gemv                    least
+  swap_ab    rows are few                 gemm                    least
+  roles      TMA can move them, on sm_90  roles                   least
+  tma        TMA can move them            tma                     least
+  gemm       always                       gemm                    least
+  row_loop   else                         row_loop                least
 
 scaled_mm_fast: `scaled_mm` with sums in the 14 bits that Hopper keeps: faster, and 13 % too small for 8192 positive
 products.
@@ -45,14 +46,15 @@ meant.
   as `scaled_mm_int8`
 
 int8_mm: a @ b.T of integers of 8 bits, exactly.
-  plan       taken when                 launches  bytes
-  library    it is faster               library   least
-  gemv       one row, registers hold K  gemv      least + a + b
-  gemv_loop  one row                    gemv      least + a + b
-  swap_ab    rows are few               gemm      least + a + b
-  tma        TMA can move them          tma       least + a + b
-  gemm       always                     gemm      least + a + b
-  row_loop   else                       row_loop  least + a + b
+  plan       taken when                   launches  bytes
+  library    it is faster                 library   least
+  gemv       one row, registers hold K    gemv      least + a + b
+  gemv_loop  one row                      gemv      least + a + b
+  swap_ab    rows are few                 gemm      least + a + b
+  roles      TMA can move them, on sm_90  roles     least + a + b
+  tma        TMA can move them            tma       least + a + b
+  gemm       always                       gemm      least + a + b
+  row_loop   else                         row_loop  least + a + b
 
 Bytes: `least` is every tensor once; what stands behind it is read or written again.
 """
@@ -677,6 +679,72 @@ def _scaled_mm_int8_gemm(
     tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
 
 
+@roles.jit
+def _scaled_mm_int8_roles_group(
+    lead1, N, begin, end, K, azp_ptr, b_ready_ptr, a_scale_ptr, b_scale_ptr, bias_ptr, azp_stride_lead1,
+    azp_stride_lead0, b_ready_stride_N, a_scale_stride_lead1, a_scale_stride_lead0, b_scale_stride_N, bias_stride_N,
+    y_map, a_tiles, b_tiles, y_tiles, full, empty, BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr,
+    GROUP: tl.constexpr, INDEX: tl.constexpr, BLOCK_K: tl.constexpr, STAGES: tl.constexpr, VEC: tl.constexpr,
+    OP: tl.constexpr, HALF: tl.constexpr,
+):
+    """One half of the rows of every tile: sums of parts, and what is made of them."""
+    tiles_m, tiles_n = tl.cdiv(lead1, BLOCK_LEAD1), tl.cdiv(N, 2 * BLOCK_N)
+    at = 0
+    for tile in range(begin + tl.program_id(0), end, tl.num_programs(0)):
+        tile_m, tile_n = device.tile_order(tile, tiles_m, tiles_n, GROUP)
+        i0 = (tile // (tiles_m * tiles_n)).to(tl.int64)
+        i1 = roles.lines(tile_m, HALF, BLOCK_LEAD1, BLOCK_N, INDEX)
+        i1_mask = i1 < lead1
+        both, at = roles.sum_of_products(a_tiles, b_tiles, full, empty, at, K, HALF, BLOCK_LEAD1, 2 * BLOCK_N, BLOCK_K,
+                                         STAGES)
+        left, right = roles.halves(both, BLOCK_N)
+        for half in tl.static_range(2):
+            product = left if half == 0 else right
+            column = 2 * tile_n + half
+            n = roles.posts(column, BLOCK_N, INDEX)
+            n_mask = n < N // VEC * VEC
+            if OP == "scaled_mm_azp":
+                y = _scaled_mm_azp_epilogue(product, i1[:, None], i0, n[None, :], i1_mask[:, None], n_mask[None, :],
+                                            azp_ptr, b_ready_ptr, a_scale_ptr, b_scale_ptr, bias_ptr, azp_stride_lead1,
+                                            azp_stride_lead0, b_ready_stride_N, a_scale_stride_lead1,
+                                            a_scale_stride_lead0, b_scale_stride_N, bias_stride_N)
+            else:
+                y = _scaled_mm_int8_epilogue(product, i1[:, None], i0, n[None, :], i1_mask[:, None], n_mask[None, :],
+                                             a_scale_ptr, b_scale_ptr, bias_ptr, a_scale_stride_lead1,
+                                             a_scale_stride_lead0, b_scale_stride_N, bias_stride_N)
+            roles.put(y_map, y_tiles, y.to(y_map.dtype), tile_m, column, HALF, BLOCK_LEAD1, BLOCK_N)
+    roles.finish()
+
+
+@roles.jit(do_not_specialize=["begin", "end"])
+def _scaled_mm_int8_roles(
+    a_map, b_map, y_map, a_scale_ptr, b_scale_ptr, azp_ptr, bias_ptr, b_ready_ptr, lead1, N, K, azp_stride_lead1,
+    azp_stride_lead0, b_ready_stride_N, a_scale_stride_lead1, a_scale_stride_lead0, b_scale_stride_N, bias_stride_N,
+    begin, end,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, STAGES: tl.constexpr,
+    INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr, OP: tl.constexpr,
+):
+    """Programs that make tile after tile of ... by N: a warp loads, two groups of warps multiply."""
+    device.enter(OVERLAP)
+    a_tiles = roles.shared(a_map, STAGES, BLOCK_LEAD1, BLOCK_K)
+    b_tiles = roles.shared(b_map, STAGES, 2 * BLOCK_N, BLOCK_K)
+    y_tiles = roles.shared(y_map, 2, BLOCK_LEAD1 // 2, BLOCK_N)
+    full, empty = roles.barriers(STAGES, 1), roles.barriers(STAGES, 2)
+    roles.warp_specialize([(_scaled_mm_int8_roles_group,
+                            (lead1, N, begin, end, K, azp_ptr, b_ready_ptr, a_scale_ptr, b_scale_ptr, bias_ptr,
+                             azp_stride_lead1, azp_stride_lead0, b_ready_stride_N, a_scale_stride_lead1,
+                             a_scale_stride_lead0, b_scale_stride_N, bias_stride_N, y_map, a_tiles, b_tiles, y_tiles,
+                             full, empty, BLOCK_LEAD1, BLOCK_N, GROUP, INDEX, BLOCK_K, STAGES, VEC, OP, 0)),
+                           (_scaled_mm_int8_roles_group,
+                            (lead1, N, begin, end, K, azp_ptr, b_ready_ptr, a_scale_ptr, b_scale_ptr, bias_ptr,
+                             azp_stride_lead1, azp_stride_lead0, b_ready_stride_N, a_scale_stride_lead1,
+                             a_scale_stride_lead0, b_scale_stride_N, bias_stride_N, y_map, a_tiles, b_tiles, y_tiles,
+                             full, empty, BLOCK_LEAD1, BLOCK_N, GROUP, INDEX, BLOCK_K, STAGES, VEC, OP, 1)),
+                           (roles.load,
+                            (a_map, b_map, None, a_tiles, b_tiles, full, empty, lead1, N, K, begin, end, GROUP,
+                             BLOCK_LEAD1, 2 * BLOCK_N, BLOCK_K, STAGES, 1))], [4, 1], [232, 24])
+
+
 @triton.jit(do_not_specialize=["begin", "end"])
 def _scaled_mm_int8_tma(
     a_map, b_map, y_map, a_scale_ptr, b_scale_ptr, azp_ptr, bias_ptr, b_ready_ptr, lead1, N, K, azp_stride_lead1,
@@ -828,6 +896,14 @@ _PLANS_SCALED_MM_INT8 = Plans(
                                                              words=2.5)),
             Gemm(_scaled_mm_int8_gemm, m="N", n="lead1", k="K", bytes="a b", batches="lead0", most=131071, few="lead1",
                  again="lead0"),
+            GemmRoles(
+                _scaled_mm_int8_roles, _scaled_mm_int8_tma, "lead1", "N", "K",
+                maps={
+                    "a_map": TensorMap(("a",), "lead1 K", bytes="a"),
+                    "b_map": TensorMap(("b",), "N K", bytes="b", halves=True),
+                    "y_map": TensorMap(("y",), "lead1 N", bytes="y"),
+                },
+            ),
             GemmTma(
                 _scaled_mm_int8_tma, m="lead1", n="N", k="K",
                 maps={
@@ -1077,6 +1153,14 @@ _PLANS_SCALED_MM_AZP = Plans(
         Partition((Step("y", (
             Gemm(_scaled_mm_int8_gemm, m="N", n="lead1", k="K", bytes="a b", batches="lead0", most=131071, beside=2,
                  few="lead1", again="lead0"),
+            GemmRoles(
+                _scaled_mm_int8_roles, _scaled_mm_int8_tma, "lead1", "N", "K",
+                maps={
+                    "a_map": TensorMap(("a",), "lead1 K", bytes="a"),
+                    "b_map": TensorMap(("b",), "N K", bytes="b", halves=True),
+                    "y_map": TensorMap(("y",), "lead1 N", bytes="y"),
+                },
+            ),
             GemmTma(
                 _scaled_mm_int8_tma, m="lead1", n="N", k="K",
                 maps={
@@ -1156,6 +1240,56 @@ def _int8_mm_gemm(
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
     tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, device.round_to(y, tl.int32),
              mask=mask_i1_n)
+
+
+@roles.jit
+def _int8_mm_roles_group(
+    lead1, N, begin, end, K, y_ptr, y_stride_lead0, y_stride_lead1, y_stride_N, a_tiles, b_tiles, full, empty,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, GROUP: tl.constexpr, INDEX: tl.constexpr, BLOCK_K: tl.constexpr,
+    STAGES: tl.constexpr, VEC: tl.constexpr, HALF: tl.constexpr,
+):
+    """One half of the rows of every tile: sums of parts, and what is made of them."""
+    tiles_m, tiles_n = tl.cdiv(lead1, BLOCK_LEAD1), tl.cdiv(N, 2 * BLOCK_N)
+    at = 0
+    for tile in range(begin + tl.program_id(0), end, tl.num_programs(0)):
+        tile_m, tile_n = device.tile_order(tile, tiles_m, tiles_n, GROUP)
+        i0 = (tile // (tiles_m * tiles_n)).to(tl.int64)
+        i1 = roles.lines(tile_m, HALF, BLOCK_LEAD1, BLOCK_N, INDEX)
+        i1_mask = i1 < lead1
+        both, at = roles.sum_of_products(a_tiles, b_tiles, full, empty, at, K, HALF, BLOCK_LEAD1, 2 * BLOCK_N, BLOCK_K,
+                                         STAGES)
+        left, right = roles.halves(both, BLOCK_N)
+        for half in tl.static_range(2):
+            y = left if half == 0 else right
+            column = 2 * tile_n + half
+            n = roles.posts(column, BLOCK_N, INDEX)
+            n_mask = n < N // VEC * VEC
+            y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
+            mask_i1_n = i1_mask[:, None] & n_mask[None, :]
+            tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, device.round_to(y, tl.int32),
+                     mask=mask_i1_n)
+
+
+@roles.jit(do_not_specialize=["begin", "end"])
+def _int8_mm_roles(
+    a_map, b_map, y_ptr, lead1, N, K, y_stride_lead0, y_stride_lead1, y_stride_N, begin, end,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, STAGES: tl.constexpr,
+    INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
+):
+    """Programs that make tile after tile of ... by N: a warp loads, two groups of warps multiply."""
+    device.enter(OVERLAP)
+    a_tiles = roles.shared(a_map, STAGES, BLOCK_LEAD1, BLOCK_K)
+    b_tiles = roles.shared(b_map, STAGES, 2 * BLOCK_N, BLOCK_K)
+    full, empty = roles.barriers(STAGES, 1), roles.barriers(STAGES, 2)
+    roles.warp_specialize([(_int8_mm_roles_group,
+                            (lead1, N, begin, end, K, y_ptr, y_stride_lead0, y_stride_lead1, y_stride_N, a_tiles,
+                             b_tiles, full, empty, BLOCK_LEAD1, BLOCK_N, GROUP, INDEX, BLOCK_K, STAGES, VEC, 0)),
+                           (_int8_mm_roles_group,
+                            (lead1, N, begin, end, K, y_ptr, y_stride_lead0, y_stride_lead1, y_stride_N, a_tiles,
+                             b_tiles, full, empty, BLOCK_LEAD1, BLOCK_N, GROUP, INDEX, BLOCK_K, STAGES, VEC, 1)),
+                           (roles.load,
+                            (a_map, b_map, None, a_tiles, b_tiles, full, empty, lead1, N, K, begin, end, GROUP,
+                             BLOCK_LEAD1, 2 * BLOCK_N, BLOCK_K, STAGES, 1))], [4, 1], [232, 24])
 
 
 @triton.jit(do_not_specialize=["begin", "end"])
@@ -1255,6 +1389,10 @@ _PLANS_INT8_MM = Plans(
             Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_int8_mm_gemv, rows="lead1 lead0 N", loop="K", words=2.5)),
             Gemm(_int8_mm_gemm, m="N", n="lead1", k="K", bytes="a b", batches="lead0", most=131071, few="lead1",
                  again="lead0"),
+            GemmRoles(_int8_mm_roles, _int8_mm_tma, "lead1", "N", "K", maps={
+                "a_map": TensorMap(("a",), "lead1 K", bytes="a"),
+                "b_map": TensorMap(("b",), "N K", bytes="b", halves=True),
+            }),
             GemmTma(
                 _int8_mm_tma, m="lead1", n="N", k="K",
                 maps={
