@@ -5,9 +5,13 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 
 import pytest
+
+from fusec.codegen import gate
+from fusec.workers import Pool, worker_pool
 
 pytest_plugins = ["fusec.testing.plugin", "fusec.testing.golden"]
 
@@ -19,6 +23,23 @@ LONGEST = ("test_spills", "test_variants", "test_generated", "test_tune_worker",
 
 # What is compiled and what Triton keeps lives to the end, and few objects are freed by a collection of garbage alone.
 gc.set_threshold(20_000, 20, 20)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_compiler_for_all_tests() -> Iterator[None]:
+    """The gate compiles in the same process for all tests: to start one takes longer than most of these compile."""
+    with ExitStack() as stack:
+        pools: dict[str, Pool] = {}
+
+        @contextmanager
+        def shared(module: str, _: int, environment: Mapping[str, str]) -> Iterator[Pool]:
+            if module not in pools:
+                pools[module] = stack.enter_context(worker_pool(module, 2, environment))
+            yield pools[module]
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(gate, "worker_pool", shared)
+            yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

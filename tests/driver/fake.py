@@ -6,18 +6,14 @@ It is `NAME [BLOCK [REGISTERS]]`, of so many elements and at most so many regist
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path, PurePath
-from typing import Any
 
-from fusec.codegen import gate_worker
 from fusec.codegen.package import MARK
 from fusec.codegen.variant import Variant
 from fusec.diagnostics import Diagnostic, InternalError, Severity, Source, Span, SpecError
 from fusec.driver.record import FileRecord, OpRecord, PlanRecord
 from fusec.driver.specs import Compiler
-from fusec.workers import answer
 
 FILE = """# {mark} 0 from {name}
 import triton
@@ -79,11 +75,6 @@ def _op(line: str) -> OpRecord:
     return OpRecord(name, (plan,), [] if block == ["unknown"] else [asdict(_variant(*line.split()))])
 
 
-def figures(job: dict[str, Any], folder: Path) -> Mapping[str, object]:
-    """As the gate has them; the variants of an op are those that its record has."""
-    return job["telling"] if "telling" in job else gate_worker.figures(job, folder)
-
-
 def _variant(name: str, block: str = "256", registers: str = "") -> Variant:
     most = (("maxnreg", int(registers)),) if registers else ()
     return Variant(
@@ -96,8 +87,4 @@ def _variant(name: str, block: str = "256", registers: str = "") -> Variant:
     )
 
 
-COMPILER = Compiler(compile_lines, "fake")
-
-
-if __name__ == "__main__":
-    answer(figures)
+COMPILER = Compiler(compile_lines, "fake_worker")

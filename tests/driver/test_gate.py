@@ -12,9 +12,11 @@ from typing import TypeAlias
 
 import pytest
 
+from fusec.codegen import gate
 from fusec.codegen.gate import Job, Resources, Verdict, compilers, judge, measure, measure_in, unsupported
 from fusec.codegen.variant import MOST_OF_HALF, MOST_OF_ONE_TILE, MOST_REGISTERS, Variant
 from fusec.runtime.select.chip import TARGETS, Target
+from fusec.workers import worker_pool
 
 KERNEL = """
 import triton
@@ -269,6 +271,7 @@ def test_faults_of_one_kernel_do_not_reach_the_next() -> None:
 
 def test_the_interpreter_is_switched_off_in_the_gate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRITON_INTERPRET", "1")
+    monkeypatch.setattr(gate, "worker_pool", worker_pool)
     (verdict,) = measure([job()], workers=1)
     assert verdict.failure is None
     assert verdict.resources is not None
