@@ -50,7 +50,7 @@ class Job:
 class Resources:
     """What the assembler reports: registers per thread; spilled, stack and shared memory in bytes.
 
-    What it is given has so many products of digits that are `scaled` by the tensor core.
+    What it is given has so many products, if all of them are `scaled` by the tensor core.
     """
 
     registers: int

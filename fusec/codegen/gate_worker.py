@@ -29,8 +29,8 @@ from fusec.workers import answer
 
 _REGISTERS = re.compile(r"Used (\d+) registers")
 _BLOCK_SIZE = re.compile(r"^\.reqntid .*$", re.MULTILINE)
-_SCALED = re.compile(r"^\s*(?:@\S+\s+)?(?:tcgen05\.mma|mma\.sync)\S*\.block_scale", re.MULTILINE)
-"""Products of digits with scales, in PTX."""
+_PRODUCT = re.compile(r"^\s*(?:@\S+\s+)?((?:tcgen05\.mma|mma\.sync|wgmma\.mma_async)\S*)", re.MULTILINE)
+"""An instruction of the tensor core in PTX."""
 
 _STACK = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
 
@@ -108,7 +108,9 @@ class _Lowered:
         """What the kernel needs with such a cap."""
         with redirect_stdout(io.StringIO()) as log:
             self.assemble(self.capped(cap), dict(self.noted))
-        return {**usage(log.getvalue()), "shared": self.noted["shared"], "scaled": len(_SCALED.findall(str(self.text)))}
+        products = _PRODUCT.findall(str(self.text))
+        scaled = len(products) if all(".block_scale" in product for product in products) else 0
+        return {**usage(log.getvalue()), "shared": self.noted["shared"], "scaled": scaled}
 
 
 def lowered(source: ASTSource, target: GPUTarget, options: dict[str, int], front: bool = False) -> _Lowered:

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from fusec.ir.expressions import NodeId, Position
 from fusec.ir.types import Axis
 
+ONE = 127
+"""The digits of 1 in E8M0."""
+
 NUMBERS = {"e8m0": 32, "e4m3": 16}
 """How many numbers have a scale, by the format of that."""
 
@@ -44,10 +47,10 @@ class Scales:
 
 @dataclass(frozen=True, slots=True)
 class ScaledOperand:
-    """One side of a product."""
+    """One side of a product, whose groups may have no scales."""
 
     digits: Digits
-    scales: Scales
+    scales: Scales | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,13 @@ class ScaledProduct:
     b: ScaledOperand
 
     @property
+    def scales(self) -> Scales:
+        """Those of one side; others have the same format, for as many numbers."""
+        found = self.a.scales or self.b.scales
+        assert found is not None
+        return found
+
+    @property
     def formats(self) -> str:
         """Those of both operands and of their scales, as chips tell what they multiply."""
-        return f"{self.a.digits.format} {self.b.digits.format} {self.a.scales.format}"
+        return f"{self.a.digits.format} {self.b.digits.format} {self.scales.format}"

@@ -369,12 +369,12 @@ class GemmScaled(GemmStage):
     @property
     def numbers(self) -> int:
         """How many numbers have a scale."""
-        return NUMBERS[self.products[0].a.scales.format]
+        return NUMBERS[self.products[0].scales.format]
 
     @property
     def times(self) -> int:
         """How many scales of the tensor core a group has."""
-        return self.products[0].a.scales.times
+        return self.products[0].scales.times
 
     @property
     def stages(self) -> tuple[Stage, ...]:

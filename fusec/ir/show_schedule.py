@@ -78,6 +78,8 @@ def _stage(stage: Stage, whole: Flow | None, swapped: bool) -> Iterator[str]:
 def _operand(operand: ScaledOperand) -> str:
     """Digits and scales as they lie in memory, each with its format."""
     digits, scales = operand.digits, operand.scales
+    if scales is None:
+        return f"{digits.tensor}{show_access(digits.positions)} in {digits.format}"
     of = f"{scales.tensor}{show_access(scales.positions)} in {scales.format}{', signed' if scales.signed else ''}"
     return f"{digits.tensor}{show_access(digits.positions)} in {digits.format} with {of}"
 

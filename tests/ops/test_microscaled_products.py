@@ -111,6 +111,14 @@ SHAPES = {
         "-> (y: bf16[B, M, H, N], z: f32[B, H, M, N])\nwhere L == 32:\n"
         "    y = sum(dot(a, b, over=L) * sa * sb, over=G)\n    z = y + 1\n"
     ),
+    "one scale": (
+        "op f(a: f8e4m3[M, G*L], s: f32[M], b: f4e2m1[N, G*L], sb: f8e8m0[N, G]) -> y: bf16[M, N]\nwhere L == 32:\n"
+        "    y = s * sum(dot(a, b, over=L) * sb, over=G)\n"
+    ),
+    "scales of rows alone": (
+        "op f(a: f8e5m2[M, G*L], sa: f8e8m0[M, G], b: f8e4m3[N, G*L]) -> y: f32[M, N]\nwhere L == 128:\n"
+        "    y = sum(dot(a, b, over=L) * sa, over=G)\n"
+    ),
     "turned": (
         "op f(a: f8e4m3[M, G*L], sa: f8e8m0[G, M], b: f4e2m1[N, G*L], sb: f8e8m0[N, G], r: f32[M]) -> y: f32[N, M]\n"
         "where L == 32:\n    y = sum(dot(a, b, over=L) * sa * sb, over=G) * r\n"
@@ -125,7 +133,9 @@ def test_axes_of_all_kinds(name: str, tmp_path: Path, device: torch.device) -> N
     for seed, sizes in enumerate(
         ({"M": 17, "N": 34, "G": 5, "B": 2, "H": 3}, {"M": 3, "N": 5, "G": 1, "B": 3, "H": 1})
     ):
-        extents = {axis: size for axis, size in {**sizes, "L": 32}.items() if axis in known}
+        extents = {
+            axis: size for axis, size in {**sizes, "L": 128 if "128" in SHAPES[name] else 32}.items() if axis in known
+        }
         case = Case(op=op.name, seed=seed, extents=extents, lead=(2, sizes["M"]))
         with runtime(op.module).forced("scaled" if device.type == "cpu" else "gemm"):
             run_and_compare(op.call, op.program.forms, case, device=device)
@@ -182,7 +192,11 @@ REFUSED = {
     "numbers of 8 bits with scales of e4m3": form("f8e4m3", "f8e4m3", 16),
     "scales in f32": form("f8e4m3", "f8e4m3").replace("f8e8m0", "f32"),
     "scales of two formats": form("f4e2m1", "f4e2m1").replace("sb: f8e8m0", "sb: f8e4m3"),
-    "one scale": form("f8e4m3", "f8e4m3", times="{dot} * sa"),
+    "no scale": form("f8e4m3", "f8e4m3", times="{dot}")
+    .replace(" sa: f8e8m0[M, G],", "")
+    .replace(", sb: f8e8m0[N, G]", ""),
+    "one scale of e4m3": form("f4e2m1", "f4e2m1", 16, times="{dot} * sa"),
+    "two scales of one operand": form("f8e4m3", "f8e4m3", more=", t: f8e8m0[M, G]", times="{dot} * sa * t"),
     "a third factor": form("f8e4m3", "f8e4m3", more=", t: f32[G]", times="{dot} * sa * sb * t"),
     "a sum of two": form("f8e4m3", "f8e4m3", times="({dot} + 1) * sa * sb"),
     "twice the scale": form("f8e4m3", "f8e4m3", times="{dot} * sa * (sb + sb)"),

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from fusec.ir.axis_words import index_name
+from fusec.ir.digits import BYTE
 from fusec.ir.expressions import Position
 from fusec.ir.kernel import Total
-from fusec.ir.scaled import PACKED, Digits, ScaledOperand, ScaledProduct
+from fusec.ir.scaled import ONE, PACKED, Digits, ScaledOperand, ScaledProduct, Scales
 from fusec.ir.schedule import GemmScaled
 from fusec.ir.statements import Assign, Lanes, Let, LoadTile
 from fusec.ir.tile_values import (
     Apply,
+    Filled,
     InRange,
     MaskName,
     Name,
     Number,
+    Rounded,
     ScaledDot,
     ScaledTile,
     ScaleSizes,
@@ -50,40 +53,39 @@ class ScaledTiles:
         root, dims = body.outermost, (str(self._stage.m), str(self._stage.n))
         total = Name(self._naming.of(product.value, root), dims)
         root.values[product.value] = total
-        a, b = self._tile(product.a, body), self._tile(product.b, body, columns=True)
+        a, b = self._tile(product.a, body, self._stage.m), self._tile(product.b, body, self._stage.n)
         body.statements.append(Assign(total, ScaledDot(a, b, total, dims)))
         return total
 
-    def _tile(self, operand: ScaledOperand, body: Scope, *, columns: bool = False) -> ScaledTile:
-        """Rows by steps, or steps by columns, and in either case the scales of each row or column."""
-        about = operand.scales
+    def _tile(self, operand: ScaledOperand, body: Scope, axis: Axis) -> ScaledTile:
+        """Rows by steps, or steps by columns, and in either case the scales of each row or column, along an axis."""
+        about, format = operand.scales, operand.digits.format
         digits: Value = self._digits(operand.digits, body)
-        scales: Value = self._scales(operand, body)
+        if about is None:
+            dims, sizes = (
+                tuple(map(str, (axis, self._groups))),
+                (self._grid.size_of(axis), self._grid.size_of(self._groups)),
+            )
+            ones = Filled(dims, sizes, ONE, Kind.INT)
+            return ScaledTile(digits, Rounded(ones, BYTE, dims, Kind.INT), format)
+        # A scale for so many numbers as the tensor core has one for.
+        scales: Value = self._scale_at(about, self._along(self._groups, 1, body), about.times, body)
+        if about.signed:
+            # The scale of every byte of digits.
+            each = self._bytes_of(operand.digits)
+            signs = self._scale_at(about, self._along(operand.digits.axis, each, body), each * about.times, body)
+            digits = WithSigns(digits, signs, digits.dims)
         if about.format == "e4m3":
-            if about.signed:
-                signs = self._signs(operand, body)
-                digits = WithSigns(digits, signs, digits.dims)
             scales = ScaleSizes(scales, scales.dims)
-        if columns:
+        if axis == self._stage.n:
             scales = Turned(self._named(about.tensor, scales, body), tuple(reversed(scales.dims)), scales.kind)
-        return ScaledTile(digits, scales, operand.digits.format)
+        return ScaledTile(digits, scales, format)
 
     def _digits(self, digits: Digits, body: Scope) -> Name:
         name, mask = self._along(digits.axis, self._bytes_of(digits), body)
         return self._loaded(digits.tensor, digits.positions, {digits.axis: (name, mask)}, body)
 
-    def _scales(self, operand: ScaledOperand, body: Scope) -> Name:
-        """A scale for so many numbers as the tensor core has one for."""
-        index = self._along(self._groups, 1, body)
-        return self._scale_at(operand, index, operand.scales.times, body)
-
-    def _signs(self, operand: ScaledOperand, body: Scope) -> Name:
-        """The scale of every byte of digits."""
-        each = self._bytes_of(operand.digits)
-        index = self._along(operand.digits.axis, each, body)
-        return self._scale_at(operand, index, each * operand.scales.times, body)
-
-    def _scale_at(self, operand: ScaledOperand, index: tuple[Name, MaskName], share: int, body: Scope) -> Name:
+    def _scale_at(self, scales: Scales, index: tuple[Name, MaskName], share: int, body: Scope) -> Name:
         """Scales at positions so many of which share one."""
         at, mask = index
         if share > 1 and (at, share) not in self._shared:
@@ -92,7 +94,7 @@ class ScaledTiles:
             body.statements.append(Assign(name, Apply("rshift", (at, places), at.dims, Kind.INT)))
             self._shared[at, share] = name
         at = self._shared.get((at, share), at)
-        return self._loaded(operand.scales.tensor, operand.scales.positions, {self._groups: (at, mask)}, body)
+        return self._loaded(scales.tensor, scales.positions, {self._groups: (at, mask)}, body)
 
     def _loaded(
         self, tensor: str, positions: tuple[Position, ...], indices: dict[Axis, tuple[Name, MaskName]], body: Scope

@@ -46,7 +46,7 @@ def gemm_scaled(facts: Survey, known: Known, label: str) -> GemmScaled | str:
         products = tuple(_Scaled(facts, known, tile).products())
     except _RefusedError as error:
         return str(error)
-    if len({product.a.scales.format for product in products}) > 1:
+    if len({product.scales.format for product in products}) > 1:
         return "its products have groups of different sizes"
     about = (tile.flow, tile.order, tile.rows, tile.m, tile.n, tile.k)
     return GemmScaled(f"scaled{label}", *about, products)
@@ -75,20 +75,20 @@ class _Scaled:
                 dots.append(expr)
             else:
                 factors.append(factor)
-        if len(dots) != 1 or len(factors) != 2:
-            raise _RefusedError("what is summed over groups is not a dot times two scales")
+        if len(dots) != 1 or len(factors) not in (1, 2):
+            raise _RefusedError("what is summed over groups is not a dot times scales")
         (dot,), m, n = dots, self._tile.m, self._tile.n
         a, b = (dot.b, dot.a) if n in self._nodes[dot.a].type.axes else (dot.a, dot.b)
-        first, second = (self._scale_of(axis, factors) for axis in (m, n))
-        product = ScaledProduct(
-            number,
-            ScaledOperand(self._digits(a), self._scales(first)),
-            ScaledOperand(self._digits(b), self._scales(second)),
-        )
-        if product.a.scales.format != product.b.scales.format:
+        by_axis = {self._axis_of(factor): factor for factor in factors}
+        if len(by_axis) < len(factors):
+            raise _RefusedError("an operand has two scales for each of its groups")
+        first, second = (self._scales(by_axis[axis]) if axis in by_axis else None for axis in (m, n))
+        product = ScaledProduct(number, ScaledOperand(self._digits(a), first), ScaledOperand(self._digits(b), second))
+        if len({scales and scales.format for scales in (first, second)} - {None}) > 1:
             raise _RefusedError("its operands have scales of different formats")
-        if product.a.scales.format == "e4m3" and {product.a.digits.format, product.b.digits.format} != {"e2m1"}:
-            raise _RefusedError("scales of f8e4m3 are for numbers of f4e2m1")
+        is_packed = product.a.digits.format == product.b.digits.format == "e2m1"
+        if product.scales.format == "e4m3" and not (is_packed and first and second):
+            raise _RefusedError("scales of f8e4m3 are for numbers of f4e2m1, of both operands")
         return product
 
     def _factors(self, number: NodeId) -> Iterator[NodeId]:
@@ -103,13 +103,12 @@ class _Scaled:
             else:
                 yield current
 
-    def _scale_of(self, axis: Axis, factors: list[NodeId]) -> NodeId:
-        """The factor of every group along an axis of the tile."""
-        others = {self._tile.m, self._tile.n} - {axis}
-        axes = {factor: set(self._nodes[factor].type.axes) for factor in factors}
-        found = [n for n in factors if {axis, self._groups} <= axes[n] and not others & axes[n]]
-        if len(found) != 1:
-            raise _RefusedError("an operand has not a scale for each of its groups")
+    def _axis_of(self, factor: NodeId) -> Axis:
+        """The axis of the tile along which every group has such a factor."""
+        axes = set(self._nodes[factor].type.axes)
+        found = [axis for axis in (self._tile.m, self._tile.n) if axis in axes]
+        if len(found) != 1 or self._groups not in axes:
+            raise _RefusedError("a factor is no scale of the groups of one operand")
         return found[0]
 
     def _digits(self, number: NodeId) -> Digits:
