@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from fusec.codegen.package import MARK
+from fusec.codegen.signature import literal
+from fusec.codegen.wrap import filled, wrapped
 
 _TEXT = '''\
 # {mark} {version}. Do not edit: change the specs and run `fusec build`.
@@ -17,27 +19,29 @@ from fusec.runtime.package import serve
 if TYPE_CHECKING:
 {imports}
 
-__all__ = [
 {names}
-]
 
-serve(
-    __name__,
-    {{
+serve(__name__, {{
 {homes}
-    }},
-)
+}})
 '''
 
 
 def index(modules: Mapping[str, tuple[str, ...]], version: str) -> str:
     """The text of `__init__.py` for modules and the names that each exports; no name twice."""
-    homes = {name: module for module in sorted(modules) for name in sorted(modules[module])}
-    imports = [f"    from .{module} import {name} as {name}" for name, module in homes.items()]
+    homes = {module: sorted(modules[module]) for module in sorted(modules) if modules[module]}
+    every = sorted(name for names in homes.values() for name in names)
+    where = (f"{literal(name)}: {literal(module)}" for module, names in homes.items() for name in names)
     return _TEXT.format(
         mark=MARK,
         version=version,
-        imports="\n".join(imports) or "    pass",
-        names="\n".join(f'    "{name}",' for name in sorted(homes)),
-        homes="\n".join(f'        "{name}": "{homes[name]}",' for name in sorted(homes)),
+        imports="\n".join(line for home in homes.items() for line in _imports(*home)) or "    pass",
+        names="\n".join(wrapped(f"__all__ = [{', '.join(map(literal, every))}]")),
+        homes="\n".join(f"    {row}" for row in filled(where)),
     )
+
+
+def _imports(module: str, names: list[str]) -> Iterator[str]:
+    """What a type checker reads."""
+    before = f"from .{module} import "
+    yield from (f"    {before}{row.removesuffix(',')}" for row in filled(names, 1 + (len(before) + 3) // 4))

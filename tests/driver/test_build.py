@@ -58,7 +58,7 @@ def test_a_build_writes_one_module_per_spec(specs: Path) -> None:
     report = build(specs)
     assert report.changes.added == ("__init__.py", "one.py", "py.typed", "two.py")
     assert set(contents(specs)) == {"__init__.py", "one.py", "py.typed", "two.py"}
-    assert '__all__ = [\n    "alpha",\n    "beta",\n    "gamma",\n]' in contents(specs)["__init__.py"]
+    assert '__all__ = ["alpha", "beta", "gamma"]' in contents(specs)["__init__.py"]
 
 
 def test_functions_that_others_use_make_no_module(tmp_path: Path) -> None:
