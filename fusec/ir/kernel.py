@@ -14,7 +14,7 @@ from typing import ClassVar, TypeAlias
 import sympy
 
 from fusec.ir.multiply import Sums
-from fusec.ir.statements import AxisIndex, Call, Cut, Function, Let, Point, Statement, every
+from fusec.ir.statements import AxisIndex, Call, Cut, Function, Let, Point, Statement, calling, every
 from fusec.ir.tile_values import Name, Value
 
 ORDER = frozenset({"pid", "blocks", "block", "row", "row_mask"})
@@ -396,15 +396,8 @@ class Kernel:
     @property
     def calls(self) -> tuple[Call, ...]:
         """The functions of the file that it calls."""
-        return tuple(each for each in every(self.skeleton.results.values) if isinstance(each, Call))
+        return tuple(each for each in every(self.skeleton) if isinstance(each, Call))
 
     def calling(self, called: Callable[[Function], str]) -> Kernel:
         """The same kernel, where each function has a name."""
-        if not self.calls:
-            return self
-        values = tuple(
-            replace(each, called=called(each.function)) if isinstance(each, Call) else each
-            for each in self.skeleton.results.values
-        )
-        results = replace(self.skeleton.results, values=values)
-        return replace(self, skeleton=replace(self.skeleton, results=results))
+        return replace(self, skeleton=calling(self.skeleton, called)) if self.calls else self

@@ -5,8 +5,8 @@ Codegen prints this and decides nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import sympy
@@ -253,6 +253,19 @@ def every(tree: object) -> Iterator[object]:
         elif (names := field_names(item.__class__)) is not None:
             yield item
             left += [getattr(item, name) for name in reversed(names)]
+
+
+def calling(tree: Any, called: Callable[[Function], str]) -> Any:
+    """A tree of dataclasses and tuples in which every `Call` is of the name that its function has."""
+    if isinstance(tree, Call):
+        return replace(tree, called=called(tree.function))
+    if isinstance(tree, tuple):
+        made = tuple(calling(item, called) for item in tree)
+        return made if any(new is not old for new, old in zip(made, tree, strict=True)) else tree
+    names = field_names(tree.__class__)
+    values = [(name, getattr(tree, name)) for name in names or ()]
+    changed = {name: new for name, old in values if (new := calling(old, called)) is not old}
+    return replace(tree, **changed) if changed else tree
 
 
 @dataclass(frozen=True, slots=True)

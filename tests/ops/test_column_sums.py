@@ -8,6 +8,9 @@ import pytest
 import torch
 from compiled import compiled
 
+from fusec.forcing import CHIPS
+from fusec.testing.cases import Case
+from fusec.testing.compare import run_and_compare
 from fusec.testing.random_run import hold_text
 
 FORMS = {
@@ -104,6 +107,24 @@ def test_rows_are_read_once(form: str, tmp_path: Path) -> None:
     columns, combine = op.program.kernels_of(plan)
     assert "x" in columns.pointers or "z" in columns.pointers
     assert not {"x", "dy"} & set(combine.pointers)
+
+
+def test_columns_of_what_a_function_makes_of_a_product(tmp_path: Path, device: torch.device) -> None:
+    """The function is called in the loop over rows, for what is stored there."""
+    text = """op f(x: T[M, K], w: T[N, K], b: T[N]) -> (y: T[M, N], top: f32[N])
+where T in {f16, bf16, f32}:
+    v = dot(x, w, over=K) + b
+    y = v
+    top = amax(abs(v), over=M)
+"""
+    (op,) = compiled(text, tmp_path)
+    runtime = next(value for name, value in vars(op.module).items() if name.startswith("_OP_"))
+    plans = [name for name in runtime.reaching_names if name.endswith("column_sums")]
+    assert plans
+    case = Case(op="f", seed=1, extents={"M": 9, "N": 17, "K": 5}, dtypes={"T": "f32"})
+    for plan in plans:
+        with runtime.forced(plan, CHIPS["rows"]):
+            run_and_compare(op.call, op.program.forms, case, device=device)
 
 
 @pytest.mark.parametrize("form", NOT)
