@@ -128,7 +128,7 @@ def documentation(graph: Graph) -> str:
     if results:
         parts.append("Returns:\n" + indent("\n".join(results), "    "))
     rules = [constraint.text for constraint in graph.constraints]
-    rules += [f"{variable} is {_options(variable)}" for variable in graph.variables]
+    rules += _variables(graph.variables)
     if rules:
         parts.append(fill("where " + "; ".join(rules) + ".", WIDTH - 4))
     if graph.overloads:
@@ -165,6 +165,16 @@ def tensor_text(tensor: TensorParam | Output) -> str:
     """`T[B, S, H*D]`; of bytes that hold two numbers each, also what they hold."""
     stored = f"{tensor.element}{dims_text(tensor.dims)}"
     return f"{tensor.holds} as {stored}, the first of two numbers in the low digits" if tensor.holds else stored
+
+
+def _variables(variables: tuple[DTypeVar, ...]) -> Iterator[str]:
+    """What each type variable may be, those that may be the same together: they are chosen one by one."""
+    alike: dict[str, list[str]] = {}
+    for variable in variables:
+        alike.setdefault(_options(variable), []).append(variable.name)
+    for options, names in alike.items():
+        several = f"each of {', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
+        yield f"{several} is {options}"
 
 
 def _options(variable: DTypeVar) -> str:
