@@ -179,8 +179,8 @@ class Chip:
     vector_group_thread: int = 128
     vector_group_stages: int = 3
     """The same where groups of what is contracted are added up before they are scaled, and steps under way at once."""
-    vector_group_programs: int = 3
-    """For each SM; with fewer of them each takes twice as much at a time."""
+    vector_group_programs: int = 2
+    """For each SM; with fewer of them each has half as many rows, and more of each at a time."""
     most_again: int = 1
     """How often the matrix may be read for that."""
 
@@ -217,8 +217,10 @@ class Chip:
     unpacked_columns: int = 64
     """Tokens up to which several programs share a tile."""
     unpacked_rows: int = 64
-    """Rows of the matrix that a tile has: two programs of an SM unpack and multiply by turns, one of twice as many
-    rows would not."""
+    """Rows of the matrix that a tile has: two programs of an SM unpack and multiply by turns.
+
+    Of bytes it may have twice as many.
+    """
     unpacked_step: int = 128
     """Elements of each row that it multiplies at a time."""
     unpacked_programs: int = 396

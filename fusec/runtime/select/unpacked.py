@@ -2,7 +2,8 @@
 
 Its tiles are made in registers, from where the tensor core takes the rows of what it multiplies: the matrix always has
 the rows of a tile, and the tokens its columns. Figures of an H200 are in
-benchmarks/results/h200-2026-11-30-weight_only_tiles.json.
+docs/design-notes.md, "Low precision": 512 tokens by 8192 by 8192 of 4 bits took 142 us in tiles of 64 rows, of which an
+SM has two programs, and 167 in tiles of 128, whose one program unpacks and multiplies in turn.
 """
 
 from __future__ import annotations
@@ -28,14 +29,19 @@ def unpacked_tile(contraction: Contraction, chip: Chip, is_first: bool, each: in
     matrix, tokens = (m, n) if is_first else (n, m)
     few = tokens <= chip.unpacked_columns
     wide = min(max(padded(tokens), MMA), chip.unpacked_columns if few else chip.gemm_block)
-    high = min(max(padded(matrix), MMA), chip.unpacked_rows)
+    high = chip.unpacked_rows
+    # Larger tiles read tokens less often. Bytes are unpacked in so few instructions that this counts.
+    if each == 1 and not few and counted(c.batches) * cdiv(matrix, 2 * high) * cdiv(tokens, wide) >= chip.sms:
+        high *= 2
+    high = min(max(padded(matrix), MMA), high)
     block_k = max(min(padded(c.k), min(chip.unpacked_step, chip.skinny_block_k) // each), c.least_k)
     programs, splits = c.batches * cdiv(matrix, high) * cdiv(tokens, wide), 1
     wanted = max(chip.unpacked_programs // (1 if wide <= chip.skinny else 2), chip.few_tiles)
     while programs * splits < wanted and splits < min(chip.most_split_k, outer * cdiv(c.k, 2 * block_k)):
         splits *= 2
+    warps = 8 if high > chip.unpacked_rows else 4
     stages = 4 if few else 3
-    options = tuple({"num_warps": count, "num_stages": ahead} for count, ahead in ((4, stages), (8, 3), (8, 2)))
+    options = tuple({"num_warps": count, "num_stages": ahead} for count, ahead in ((warps, stages), (8, 3), (8, 2)))
     sides = (high, wide) if is_first else (wide, high)
     return GemmTile(*sides, block_k, options, splits)
 
@@ -43,7 +49,7 @@ def unpacked_tile(contraction: Contraction, chip: Chip, is_first: bool, each: in
 def narrow_rows(plan: RowLoop, call: Call) -> list[Launch]:
     """Several rows of a matrix to a program, multiplied by one vector by threads: some bytes of each at a time.
 
-    Fewer where the matrix has not as many for every SM; with few programs for each, these take more at a time.
+    Half as many where that makes two programs for every SM, and fewer yet where it would not have one.
     """
     chip, wide, size = call.chip, call.padded(plan.tile), call.size(plan.loop)
     most, step, thread, stages = chip.vector_rows, chip.vector_step, chip.vector_thread, 1
@@ -52,10 +58,9 @@ def narrow_rows(plan: RowLoop, call: Call) -> list[Launch]:
         stages = chip.vector_group_stages
     count = call.count(plan.block)
     high = min(padded(count), most)
-    while high > chip.vector_rows and cdiv(count, high) < chip.sms:
-        high //= 2
-    if plan.tile and cdiv(count, high) < chip.vector_group_programs * chip.sms:
-        step *= 2
+    wanted = chip.vector_group_programs if plan.tile else 1
+    while high > chip.vector_rows and cdiv(count, high) < wanted * chip.sms:
+        high, wanted = high // 2, 1
     chunk = min(padded(size), max(step // (high * wide), 1))
     warps = rows.warps(chip, high * wide * chunk, thread=thread)
     options = tuple({**each, "num_stages": stages} for each in rows.launch_options(chip, warps))
