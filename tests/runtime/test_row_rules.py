@@ -224,7 +224,9 @@ def test_programs_of_a_row_fill_the_chip(programs: int, steps: int, step: int, w
 
 def test_short_rows_share_a_program() -> None:
     assert [lanes(MANY, row) for row in (64, 512, 1024, 2048)] == [16, 2, 1, 1]
-    assert [lanes(rows, 64) for rows in (0, 1, 3)] == [1, 1, 4]
+    assert [lanes(count, 64) for count in (0, 1, 3)] == [1, 1, 4]
+    assert [rows.short_lanes(H200, MANY, row) for row in (1, 64, 512, 1024, 2048)] == [1024, 32, 4, 2, 1]
+    assert [rows.short_lanes(H200, FEW, row) for row in (64, 512, 1024)] == [16, 2, 1]
     assert [lanes(MANY, 1, splits) for splits in (1, 8, 64, 1 << 20)] == [1024, 1024, 128, 1]
 
 

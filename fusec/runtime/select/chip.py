@@ -86,7 +86,10 @@ class Chip:
 
     # Rows
     short_row: int = 512
-    """Rows up to this many padded elements share a program with others: a program should move 4 KB or more."""
+    """Rows up to this many padded elements share a program with others: a program should move 4 KB or more. Up to twice
+    as many do where rows are many, and their accesses wide."""
+    together: int = 8
+    """Neighbours that such an access has at least."""
     small_row: int = 8192
     """The longest row that registers hold with enough rows under way on an SM to hide the wait for memory."""
     resident_row: int = 32768
@@ -131,7 +134,7 @@ class Chip:
     split_programs: int = 2048
     """Elements under way when rows are split: 8 MB of them hide the wait for memory of the whole chip; and programs."""
     row_tile: int = 1024
-    """Elements of a program that several rows share."""
+    """Elements of a program that several rows share; twice as many where rows are many."""
     thread_elements: int = 32
     """Of a thread where several tiles are in registers, with nothing to reduce."""
     shortest_run: int = 16

@@ -106,10 +106,15 @@ def _live(plan: Tile, call: Call) -> int:
 
 
 def tile_fits(plan: Tile, call: Call) -> bool:
-    """Whether registers hold the tile, and another one beside it, and it is no scatter of short runs."""
-    chip = call.chip
-    runs_on = all(call.size(key) >= chip.shortest_run for key in plan.runs.split())
-    return runs_on and _live(plan, call) <= chip.resident_row // 2
+    """Whether registers hold the tile, and another one beside it; of a tile in pieces, whether that is worth it."""
+    live = _live(plan, call)
+    return live <= call.chip.resident_row // 2 and (not plan.runs or _pays_in_pieces(plan, call, live))
+
+
+def _pays_in_pieces(plan: Tile, call: Call, live: int) -> bool:
+    """Whether there are several pieces, and none is too short."""
+    runs = plan.runs.split()
+    return all(call.size(run) >= call.chip.shortest_run and live > call.padded(run) for run in runs)
 
 
 def tile(plan: Tile, call: Call) -> list[Launch]:
@@ -123,8 +128,12 @@ def tile(plan: Tile, call: Call) -> list[Launch]:
 
 def rows_fit(plan: Rows, call: Call) -> bool:
     """Whether rows are so short that one is too little for a program, or so many fit as lie side by side."""
-    row = call.padded(plan.tile)
-    return holds_columns(call.chip, row, plan.words) if plan.block else row <= call.chip.short_row
+    chip, row = call.chip, call.padded(plan.tile)
+    if plan.block:
+        return holds_columns(chip, row, plan.words)
+    # Rows that begin anywhere are better off as vectors.
+    pays = call.together >= chip.together and not is_few(chip, call.count(plan.rows))
+    return row <= chip.short_row * (2 if pays else 1)
 
 
 def rows(plan: Rows, call: Call) -> list[Launch]:
@@ -137,7 +146,7 @@ def rows(plan: Rows, call: Call) -> list[Launch]:
         wide = columns(chip, size, row, plan.words)
         blocks[block_name(plan.block)] = wide
         programs = _at_least(plan.at_least_one, "block", cdiv(size, wide))
-    lanes = lanes_for(chip, count, row * wide)
+    lanes = lanes_for(chip, count, row * wide) if plan.block else short_lanes(chip, count, row)
     own = RowTile(launch_options(chip, warps(chip, lanes * row * wide)), rows=lanes)
     taken = call.chosen(rows.__name__, {"row": row * wide}, own)
     programs *= _at_least(plan.at_least_one, "rows", cdiv(count, taken.rows))
@@ -147,6 +156,11 @@ def rows(plan: Rows, call: Call) -> list[Launch]:
 def lanes_for(chip: Chip, rows: int, row: int, splits: int = 1) -> int:
     """How many rows of `row` padded elements one program takes, where each is combined of `splits` partial results."""
     return max(1, min(padded(counted(rows)), chip.row_tile // row, 2 * chip.chunk // splits))
+
+
+def short_lanes(chip: Chip, rows: int, row: int) -> int:
+    """How many short rows of `row` padded elements one program takes: twice as many where they fill the chip."""
+    return lanes_for(chip, rows, row) if is_few(chip, rows) else lanes_for(chip, rows, max(row // 2, 1))
 
 
 def holds_columns(chip: Chip, row: int, words: float) -> bool:
