@@ -89,6 +89,7 @@ def integers(n: int) -> Candidates:
     calls: dict[str, Call] = {
         "_int_mm + compiled": lambda: scaled(torch._int_mm(a, b.T)),
         "fusec": partial(generated.scaled_mm_int8, a, b, s, t),
+        "fusec, tma": planned(generated.scaled_mm_int8, "tma", a, b, s, t),
     }
     return calls, product(a, b, s, t)
 
@@ -101,6 +102,8 @@ def group_scaled(m: int, n: int) -> Candidates:
         "_scaled_mm": partial(torch._scaled_mm, a, b.T, s.T, t.T, out_dtype=BF16),
         "fusec": partial(generated.block_scaled_mm, a, b, s.T, t),
         "fusec, scales by rows": partial(generated.block_scaled_mm, a, b, rows, t),
+        "fusec, roles": planned(generated.block_scaled_mm, "roles", a, b, s.T, t),
+        "fusec, roles, scales by rows": planned(generated.block_scaled_mm, "roles", a, b, rows, t),
         "fusec, gemm": planned(generated.block_scaled_mm, "gemm", a, b, rows, t),
     }
     wide = a.double() * s.T.double().repeat_interleave(GROUP, 1)

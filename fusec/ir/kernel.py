@@ -276,35 +276,19 @@ class Buffered:
 
 
 @dataclass(frozen=True, slots=True)
-class Turns:
-    """What two steps of a loop take in turn: a value of the step before, of this one and of the one behind it.
-
-    Every row has its own where it is `spread`.
-    """
-
-    last: Name
-    this: Name
-    later: Name
-    spread: bool
-
-
-@dataclass(frozen=True, slots=True)
 class GroupSteps:
-    """Two steps of a gemm whose groups have scales: the index of a group and its mask, and the `loads` of its scales.
+    """Steps of a gemm whose groups have scales: the index of the group and its mask, and the `loads` of its scales.
 
-    Those are made two steps ahead, and stand in `ahead`, for this group and the later one, the last of them as `last`.
-    Of these `factors` are `made`, and the sums of a group, `part`, multiplied with them and added a step later:
-    `add_last` for the group of the step before, `add` for that of this one.
+    A step later the sums of the group are `part`, and each scale is called as the first of two names says; `add` is
+    what is then done with them. `spread` says of each scale whether every row has its own.
     """
 
     index: RowIndex
     mask: Let
     part: Name
-    ahead: tuple[Turns, ...]
-    factors: tuple[Turns, ...]
     loads: tuple[Statement, ...]
-    made: tuple[Statement, ...]
-    add_last: tuple[Statement, ...]
+    scales: tuple[tuple[Name, Name], ...]
+    spread: tuple[bool, ...]
     add: tuple[Statement, ...]
 
 

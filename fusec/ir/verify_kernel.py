@@ -91,8 +91,7 @@ def _made(tree: object) -> set[str]:
             return {name.text, *(part.text for part in parts)}
         case Multiply(total=total):
             return {total.text}
-        case GroupSteps(part=part, ahead=ahead, factors=factors):
-            turns = (name.text for each in (*ahead, *factors) for name in (each.last, each.this, each.later))
-            return {part.text, *turns}
+        case GroupSteps(part=part, scales=scales):
+            return {part.text, *(last.text for last, _ in scales)}
         case _:
             return set()

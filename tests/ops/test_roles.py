@@ -211,3 +211,38 @@ def test_two_products_in_roles_are_preferred_to_the_library(tmp_path: Path) -> N
         x = torch.empty(rows, 4096, dtype=torch.bfloat16, device="meta")
         _, b, _, t = operands(1, 14336, 4096)
         assert taken(runtime(op.module), [x, b, b, t, t])[-1] == plan
+
+
+def test_groups_in_roles_are_preferred_to_the_library_and_a_kernel(tmp_path: Path) -> None:
+    """What stands behind their sum is made with it, where plain tiles took twice as long as the library."""
+    (op,) = compiled(FORMS["groups: blocks"], tmp_path)
+    own = runtime(op.module)
+    for rows, columns, plan in ((2048, 4096, "roles"), (8192, 8192, "roles")):
+        a, b, _, _ = operands(rows, columns, 4096)
+        s, t = torch.empty(rows, 32, device="meta"), torch.empty(columns // 128, 32, device="meta")
+        r = torch.empty(rows, columns, dtype=torch.bfloat16, device="meta")
+        assert taken(own, [a, b, s, t, r]) == [plan]
+    # Rows that begin anywhere are not for TMA.
+    a = torch.empty(2048, 4096 + 8, dtype=F8, device="meta")[:, :4096]
+    assert "roles" not in taken(
+        own,
+        [
+            a,
+            *operands(1, 4096, 4096)[1:2],
+            torch.empty(2048, 32, device="meta"),
+            torch.empty(32, 32, device="meta"),
+            torch.empty(2048, 4096, dtype=torch.bfloat16, device="meta"),
+        ],
+    )
+
+
+def test_scales_of_groups_are_not_copied_for_a_product_that_is_not_large(tmp_path: Path) -> None:
+    text = GROUPS["blocks"].replace(", r: bf16[..., P*R]", "").replace("gelu(", "").replace(") + r", "")
+    (op,) = compiled(text, tmp_path)
+    own = runtime(op.module)
+    for size, plan in ((1024, "gemm"), (2048, "roles"), (4096, "library")):
+        a, b, _, _ = operands(size, size, size)
+        groups = size // 128
+        by_rows, t = torch.empty(size, groups, device="meta"), torch.empty(groups, groups, device="meta")
+        assert taken(own, [a, b, by_rows, t]) == [plan]
+        assert taken(own, [a, b, torch.empty(groups, size, device="meta").T, t]) == ["library"]

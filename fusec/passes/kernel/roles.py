@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fusec.ir.expressions import NodeId
 from fusec.ir.flow import Store
-from fusec.ir.kernel import Buffered, GroupSteps, Total, Turns
+from fusec.ir.kernel import Buffered, GroupSteps, Total
 from fusec.ir.schedule import GemmRoles
-from fusec.ir.statements import Assign, Corner, Put, Statement
+from fusec.ir.statements import Assign, Corner, Put
 from fusec.ir.tile_values import Apply, Name, Value
 from fusec.ir.types import Kind
 from fusec.passes.kernel.facts import Facts
@@ -69,48 +68,22 @@ class RoleTiles:
             return None
         body, (groups, *_) = Scope(root, axes=stage.loop), stage.loop
         index, mask = self._grid.guarded(groups, body)
+        loaded = [(number, values.wide(number, body)) for number in stage.scales.factors]
+        scales: list[tuple[Name, Name]] = []
+        for number, value in loaded:
+            name = value if isinstance(value, Name) else self._naming.assign(number, value, body)
+            scales.append((replace(name, text=self._naming.names.fresh(f"last_{name.text}")), name))
         (number,) = stage.products
+        kind = self._facts.nodes[number].type.kind
         total = root.values[stage.scales.total]
-        assert isinstance(total, Name)
-        part = Name(self._fresh(self._naming.hint(number)), total.dims, self._facts.nodes[number].type.kind)
-        ahead = tuple(
-            self._in_turn(self._loaded(factor, values, body), "even", "odd") for factor in stage.scales.factors
-        )
-        this, later = ([each.this for each in ahead], [each.later for each in ahead])
-        made: dict[Turns, tuple[Value, Value]] = {}
+        part = Name(self._naming.names.fresh(self._naming.hint(number)), total.dims, kind)
+        factors: tuple[Value, ...] = tuple(last for last, _ in scales)
         if stage.scales.first:
-            both = self._product(*this), self._product(*later)
-            made[self._in_turn(Name("scale", both[0].dims, Kind.REAL))] = both
-        else:
-            made |= {self._in_turn(each.last): (each.this, each.later) for each in ahead}
-
-        def added(*factors: Value) -> tuple[Statement, ...]:
-            return (Assign(total, Apply("add", (total, self._product(part, *factors)), total.dims, Kind.REAL)),)
-
-        return GroupSteps(
-            *(index, mask, part, ahead, tuple(made), body.taken()),
-            tuple(
-                each
-                for turns, (now, then) in made.items()
-                for each in (Assign(turns.this, now), Assign(turns.later, then))
-            ),
-            added(*(turns.last for turns in made)),
-            added(*(turns.this for turns in made)),
-        )
-
-    def _loaded(self, number: NodeId, values: Values, body: Scope) -> Name:
-        """A scale of a group, under a name."""
-        value = values.wide(number, body)
-        return value if isinstance(value, Name) else self._naming.assign(number, value, body)
-
-    def _in_turn(self, name: Name, this: str = "this", later: str = "later") -> Turns:
-        """Names for a value of two steps, the last one of which is the name itself."""
-        last = name if this == "even" else replace(name, text=self._fresh(f"last_{name.text}"))
-        now, then = (replace(name, text=self._fresh(f"{word}_{name.text}"), storage=None) for word in (this, later))
-        return Turns(last, now, then, bool(name.dims))
-
-    def _fresh(self, word: str) -> str:
-        return self._naming.names.fresh(word)
+            factors = (self._product(*factors),)
+        added = Apply("add", (total, self._product(part, *factors)), total.dims, Kind.REAL)
+        assert isinstance(total, Name)
+        spread = tuple(bool(last.dims) for last, _ in scales)
+        return GroupSteps(index, mask, part, body.taken(), tuple(scales), spread, (Assign(total, added),))
 
     def _product(self, first: Value, *others: Value) -> Value:
         for other in others:

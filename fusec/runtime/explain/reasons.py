@@ -80,9 +80,7 @@ def words(schedule: Schedule | Library, call: Call) -> str:
         case Gemm():
             return "tiles on the tensor core, for any strides"
         case GemmRoles():
-            return (
-                "TMA can move the operands, and sums of f8 in parts are added beside the tensor core: warps have roles"
-            )
+            return "TMA can move the operands: one warp loads what two groups of warps multiply and add up"
         case GemmScaled(formats=formats):
             kinds = ", ".join(_kinds(each) for each in formats)
             return f"the tensor core multiplies {kinds} as they lie in memory"

@@ -165,6 +165,8 @@ class Chip:
     """The same of integers of 8 bits, of which ours were faster wherever they were measured."""
     copying_work: int = 2**31
     """The same where scales of groups are copied for it first."""
+    copying_in_roles: int = 2**35
+    """The same where a gemm in roles reads them as they lie."""
     untiled_share: int = 1024
     several_share: int = 16
     """Such a part of it where kernels of ours do not multiply in tiles, and where they are several."""

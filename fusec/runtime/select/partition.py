@@ -68,7 +68,10 @@ class Partitions:
         if self._products is None:
             return False
         tiled = any(isinstance(plan, Gemm) and plan.name == "gemm" for plan in self._every())
-        return gemm.prefers_library(self._call.chip, self._products, tiled, self._is_several)
+        chip = self._call.chip
+        if self._in_groups and self._fits_tma:
+            chip = replace(chip, copying_work=chip.copying_in_roles)
+        return gemm.prefers_library(chip, self._products, tiled, self._is_several)
 
     @cached_property
     def _is_several(self) -> bool:
@@ -91,9 +94,18 @@ class Partitions:
         return tuple(plan for plan in self._every() if isinstance(plan, GemmTma))
 
     @cached_property
+    def _in_groups(self) -> tuple[GemmRoles, ...]:
+        """Gemms in roles of groups with scales, which have no twin by TMA."""
+        every = (plan for plan in self._every() if isinstance(plan, GemmRoles))
+        return tuple(plan for plan in every if not any(plan.twin is each.kernel for each in self._persistent))
+
+    @cached_property
     def _fits_tma(self) -> bool:
-        """Whether TMA can move what every persistent gemm takes and makes."""
-        return all(tma.fits_tma(plan, self._call) for plan in self._persistent)
+        """Whether there are persistent gemms, and TMA can move what every one of them takes and makes."""
+        call = self._call
+        fit = all(tma.fits_tma(plan, call) for plan in self._persistent)
+        in_groups = all(roles.prefers_roles(plan, call) for plan in self._in_groups)
+        return bool(self._persistent or self._in_groups) and fit and in_groups
 
     def _multiplies_vectors(self, partition: Partition) -> bool:
         """Whether threads multiply in every step, in one launch with all that stands around it."""
@@ -104,10 +116,13 @@ class Partitions:
     @cached_property
     def _tma_beats_library(self) -> bool:
         """Whether persistent gemms take no longer than the library that reads more than it multiplies."""
-        plans = self._persistent
-        if not plans or not self._fits_tma:
+        if not self._fits_tma:
             return False
-        return all(map(self._beats_library, plans))
+        return all(map(self._beats_library, self._persistent)) and all(map(self._groups_beat_library, self._in_groups))
+
+    def _groups_beat_library(self, plan: GemmRoles) -> bool:
+        call = self._call
+        return tma.beats_library(roles.contraction_of(plan, call), roles.best_us(plan, call), call.chip)
 
     def _beats_library(self, plan: GemmTma) -> bool:
         """The same of one, in roles where that is faster."""
@@ -127,7 +142,7 @@ class Partitions:
             return True
         if self._is_several:
             return False
-        if not self._persistent or not self._fits_tma:
+        if not self._fits_tma:
             return False
         # Where the library makes an output itself, it was asked before.
         libraries = (each for each in self._plans.partitions if each.products)

@@ -16,10 +16,10 @@ from fusec.runtime.launch import Launch
 from fusec.runtime.select import tma
 from fusec.runtime.select.call import Call, Tiled
 from fusec.runtime.select.chip import ROLES_ON, Chip
-from fusec.runtime.select.gemm import gemm, has_room
+from fusec.runtime.select.gemm import gemm, gemm_tile, has_room
 from fusec.runtime.select.rule import Rule
 from fusec.runtime.select.tiles import Contraction, Wave
-from fusec.runtime.select.time_model import waves_us
+from fusec.runtime.select.time_model import gemm_time, waves_us
 from fusec.runtime.tensor_map import TmaView, moves_tiles, tma_view
 
 
@@ -52,7 +52,10 @@ def prefers_roles(plan: GemmRoles, call: Call) -> bool:
     twin, chip = twin_of(plan, call), call.chip
     if isinstance(twin, GemmTma):
         return best_us(plan, call) <= tma.best_us(tma.contraction_of(twin, call), chip)
-    return False  # Not before it was held to the bound on a device.
+    contraction, share = contraction_of(plan, call), chip.parts_share if twin.in_parts else 1
+    slower = replace(chip, loop_mma_per_us=chip.loop_mma_per_us * share)
+    plain = gemm_time(contraction, gemm_tile(contraction, chip), slower)
+    return plain is None or best_us(plan, call) <= plain.us
 
 
 def best_us(plan: GemmRoles, call: Call) -> float:
