@@ -233,12 +233,18 @@ def test_kernels_multiply_with_scales() -> None:
     sizes = tuple((name, 64 if name == "BLOCK_M" else size) for name, size in largest[0].constexprs)
     jobs = [(variant, target) for variant in largest for target in targets_of(variant, (TARGETS["sm_90"],))]
     jobs.append((replace(largest[0], constexprs=sizes), TARGETS["sm_100"]))
-    *verdicts, low = measure([Job("scaled", record.text, *job) for job in jobs], workers=1, every=True)
+    # What decodes both operands: columns that are made by turns had no layout in shared memory.
+    decoding = next(each for each in found["f1"] if each.kernel == "_f1_gemm")
+    sizes = {"BLOCK_M": 64, "BLOCK_N": 128, "SWAP_AB": True}
+    wide = tuple((name, sizes.get(name, size)) for name, size in decoding.constexprs)
+    jobs.append((replace(decoding, constexprs=wide), TARGETS["sm_90"]))
+    *verdicts, low, decoded = measure([Job("scaled", record.text, *job) for job in jobs], workers=1, every=True)
     assert [each.target for each in verdicts if each.skipped] == ["sm_90"] * len(kept)
     there = [each for each in verdicts if not each.skipped]
     assert [each.target for each in there] == ["sm_100", "sm_100", "sm_120"]
     assert [each.failure for each in there] == [None] * len(there)
     assert all(each.resources is not None and each.resources.scaled for each in there)
+    assert decoded.failure is None
     assert low.failure == "Triton decodes the operands of a product that the tensor core has scales for"
 
 

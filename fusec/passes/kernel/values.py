@@ -151,11 +151,17 @@ class Values:
     def _factor(self, number: NodeId, dot: Dot, storage: Storage | None, scope: Scope) -> Value:
         expr = self._facts.nodes[number].expr
         if isinstance(expr, Neighbours):
-            first, second = (self._factor(arg, dot, storage, scope) for arg in expr.args)
+            # Triton (3.6 and 3.7.1) has no layout in shared memory for columns of 16 bits whose last step is a reshape, so
+            # reals are rounded behind it. Integers are of 16 bits as they are made, and the rows of a tile.
+            later = storage if self._facts.nodes[number].type.kind is Kind.REAL else None
+            first, second = (self._half(arg, dot, None if later else storage, scope) for arg in expr.args)
             dims = self._grid.order({*first.dims, *second.dims})
             text = self._naming.names.fresh(f"{self._naming.hint(number)}_by_turns")
             both = Name(text, dims, first.kind, storage)
-            scope.statements.append(Assign(both, ByTurns(first, second, str(expr.axis), dims, first.kind)))
+            turns: Value = ByTurns(first, second, str(expr.axis), dims, first.kind)
+            if later:
+                turns = Rounded(turns, self._target.dtype(later), dims, first.kind)
+            scope.statements.append(Assign(both, turns))
             return both
         value = self.value(number, scope)
         is_zero = self._is_zero(number, dot)
@@ -176,6 +182,15 @@ class Values:
         text = f"{noun}_rounded" if isinstance(value, Name) else noun
         name = Name(self._naming.names.fresh(text), rounded.dims, rounded.kind, storage)
         scope.statements.append(Assign(name, rounded))
+        return name
+
+    def _half(self, number: NodeId, dot: Dot, storage: Storage | None, scope: Scope) -> Value:
+        """Every second number of a factor, under a name."""
+        value = self._factor(number, dot, storage, scope)
+        if isinstance(value, Name):
+            return value
+        name = Name(self._naming.names.fresh(self._naming.hint(number)), value.dims, value.kind)
+        scope.statements.append(Assign(name, value))
         return name
 
     def _is_zero(self, number: NodeId, dot: Dot) -> bool:
