@@ -151,7 +151,7 @@ class Values:
     def _factor(self, number: NodeId, dot: Dot, storage: Storage | None, scope: Scope) -> Value:
         expr = self._facts.nodes[number].expr
         if isinstance(expr, Neighbours):
-            # Triton (3.6 and 3.7.1) has no layout in shared memory for columns of 16 bits whose last step is a reshape, so
+            # Triton (3.6 and 3.7.1) has no layout in shared memory for columns of 16 bits whose last step is a reshape:
             # reals are rounded behind it. Integers are of 16 bits as they are made, and the rows of a tile.
             later = storage if self._facts.nodes[number].type.kind is Kind.REAL else None
             first, second = (self._half(arg, dot, None if later else storage, scope) for arg in expr.args)
