@@ -15,9 +15,11 @@ from hypothesis.strategies import SearchStrategy
 
 from fusec.diagnostics import Source
 from fusec.driver.compile import Compiled, compile_source
-from fusec.forcing import CHIPS, on_chip, reaches
+from fusec.forcing import CHIPS, Forcing, forcings, on_chip, reaches
+from fusec.runtime import Op
 from fusec.testing.cases import Case, build
 from fusec.testing.compare import run_and_compare
+from fusec.testing.exercise import nothing_run, planned
 from fusec.testing.random_specs import text
 from fusec.testing.refusals import hold_refusals
 from fusec.testing.strategies import Budget, cases, tma_cases
@@ -57,7 +59,7 @@ def hold_text(
             shapes = [each for each in CHIPS if reaches(each, op.program) and shape in (None, each)]
             if shapes:
                 shown = shapes[number % len(shapes)]
-                case = _hold_op(op, module, shown, number, calls, device)
+                case = _hold_op(op, module, shown, number, calls, device, named=shape is None)
                 others = [each.graph for each in ops if each is not op]
                 arguments = build(op.graph, case, device).arguments
                 hold_refusals(getattr(module, op.graph.name), [op.graph, *others], arguments, REFUSED, Random(number))
@@ -68,15 +70,36 @@ def hold_text(
     return ran
 
 
-def _hold_op(op: Compiled, module: ModuleType, shape: str, number: int, calls: int, device: torch.device) -> Case:
-    """Hold so many calls, and return the last one."""
+def _hold_op(
+    op: Compiled, module: ModuleType, shape: str, number: int, calls: int, device: torch.device, named: bool
+) -> Case:
+    """Hold so many calls, and return the last one. That takes a plan `named`, if so, which may be one of no chip."""
     drawn = tma_cases(op.graph, TMA) if shape == "tma" else cases(op.graph, ROWS)
-    found = several(drawn, calls, number)
-    for case in found:
-        with on_chip(module, CHIPS[shape]), warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)
-            run_and_compare(getattr(module, op.graph.name), op.program.forms, case, device=device)
-    return found[-1]
+    *others, last = several(drawn, calls, number)
+    (runtime,) = (each for each in vars(module).values() if isinstance(each, Op) and each.name == op.graph.name)
+    ways = [way for way in forcings(runtime) if way.plan and named]
+    for case in (*others, last):
+        if case is last and ways and _held_by(ways[number % len(ways)], runtime, op, module, case, device):
+            break
+        with on_chip(module, CHIPS[shape]):
+            _hold(op, module, case, device)
+    return last
+
+
+def _held_by(way: Forcing, runtime: Op, op: Compiled, module: ModuleType, case: Case, device: torch.device) -> bool:
+    """Hold a call that takes its plan this way, and say whether it can."""
+    with way.of(runtime):
+        with nothing_run():
+            launched, *_ = planned(runtime, getattr(module, op.graph.name), build(op.graph, case, device).arguments)
+        if launched:
+            _hold(op, module, case, device)
+        return bool(launched)
+
+
+def _hold(op: Compiled, module: ModuleType, case: Case, device: torch.device) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        run_and_compare(getattr(module, op.graph.name), op.program.forms, case, device=device)
 
 
 def several(drawn: SearchStrategy[Case], count: int, chosen: int) -> list[Case]:
