@@ -40,6 +40,9 @@ ROWS = "M"
 DTYPE = "bf16"
 """What a type variable is that nobody chose, if it can be."""
 
+MOST_ELEMENTS = 1 << 60
+"""Of a tensor: more have no addresses, and PyTorch makes none."""
+
 
 class CallError(ValueError):
     """A call that is not one of the op: the message says what is wrong, and what there is."""
@@ -139,6 +142,8 @@ class _Call:
         for name, value in found.items():
             if extents.get(name, value) != value:
                 raise CallError(f"{op}: {name} follows from other sizes and is {value} then, not {extents[name]}")
+        if self._signature.elements({**extents, **found}) * prod(lead or ()) > MOST_ELEMENTS:
+            raise CallError(f"{op}: a tensor of these sizes has more than 2**60 elements; make them smaller")
         return {**extents, **found}, lead or ()
 
     # Types

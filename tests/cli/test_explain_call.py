@@ -63,6 +63,7 @@ def test_plan_layout_dtype_and_chip_are_those_asked_for(fusec: Callable[..., Any
             "--size K=64",
             "halved needs the size of ... too: add M=16; M stands for all of `...`, which ...=8x2048 g",
         ),
+        (f"--size M={10**11} K={10**11}", "halved: a tensor of these sizes has more than 2**60 elements"),
         ("--size M=1 K=64 Q=3", "halved has no axis Q; it has "),
         ("--size M=1 K=64 N=3", "halved: N follows from other sizes and is 128 then, not 3"),
         ("--size M=1 K=8", "K >= 16"),
