@@ -6,336 +6,138 @@ from typing import TYPE_CHECKING
 from fusec.runtime.package import serve
 
 if TYPE_CHECKING:
-    from .add_rmsnorm import add_rmsnorm as add_rmsnorm
-    from .add_rmsnorm_linear import add_rmsnorm_linear as add_rmsnorm_linear
-    from .add_rmsnorm_quantize import add_rmsnorm_quantize as add_rmsnorm_quantize
-    from .add_rmsnorm_quantize import add_rmsnorm_quantize_groups as add_rmsnorm_quantize_groups
-    from .add_rmsnorm_quantize import add_rmsnorm_quantize_static as add_rmsnorm_quantize_static
-    from .block_scaled_mm import block_scaled_linear as block_scaled_linear
-    from .block_scaled_mm import block_scaled_mm as block_scaled_mm
-    from .block_scaled_mm import block_scaled_mm_int8 as block_scaled_mm_int8
-    from .bmm import bmm as bmm
-    from .dequantize_fp8 import dequantize_fp8 as dequantize_fp8
-    from .dequantize_fp8 import dequantize_fp8_groups as dequantize_fp8_groups
-    from .dequantize_fp8 import dequantize_fp8_rows as dequantize_fp8_rows
-    from .fp8_gemm import fp8_gemm as fp8_gemm
-    from .fp8_gemm import fp8_gemm_stored as fp8_gemm_stored
-    from .fp8_gemm import fp8_gemm_stored_a as fp8_gemm_stored_a
-    from .fp8_gemm import fp8_gemm_stored_b as fp8_gemm_stored_b
-    from .fp8_linear import FP8Linear as FP8Linear
-    from .fp8_linear import fp8_gated_mlp as fp8_gated_mlp
-    from .fp8_linear import fp8_gated_mlp_quantized as fp8_gated_mlp_quantized
-    from .fp8_linear import fp8_linear as fp8_linear
-    from .fp8_linear import fp8_linear_quantized as fp8_linear_quantized
-    from .fp8_linear import int8_linear as int8_linear
-    from .fp8_linear import rmsnorm_fp8_linear as rmsnorm_fp8_linear
-    from .fused_gated_mlp import FusedGatedMLP as FusedGatedMLP
-    from .fused_gated_mlp import fused_gated_mlp as fused_gated_mlp
-    from .fused_rmsnorm_rope import FusedRMSNormRoPE as FusedRMSNormRoPE
-    from .fused_rmsnorm_rope import fused_rmsnorm_rope as fused_rmsnorm_rope
-    from .fused_rmsnorm_rope import fused_rmsnorm_rope_batched as fused_rmsnorm_rope_batched
-    from .fused_rmsnorm_rope import fused_rmsnorm_rope_half as fused_rmsnorm_rope_half
-    from .fused_rmsnorm_rope import fused_rmsnorm_rope_half_batched as fused_rmsnorm_rope_half_batched
-    from .gated_activation import gated_activation as gated_activation
-    from .gated_activation_quantize import gated_activation_quantize as gated_activation_quantize
-    from .gated_activation_quantize import gated_activation_quantize_groups as gated_activation_quantize_groups
-    from .int4_linear import int4_linear as int4_linear
-    from .int4_linear import quantize_int4 as quantize_int4
-    from .int4_linear import quantize_int4_zeros as quantize_int4_zeros
-    from .layernorm import layernorm as layernorm
-    from .linear import linear as linear
-    from .linear import linear_activation as linear_activation
-    from .linear import linear_residual as linear_residual
-    from .linear_add_rmsnorm import linear_add_rmsnorm as linear_add_rmsnorm
-    from .linear_softcap import linear_softcap as linear_softcap
-    from .norm_gradients import layernorm_gradient as layernorm_gradient
-    from .norm_gradients import rmsnorm_gradient as rmsnorm_gradient
-    from .qk_norm_rope import qk_norm_rope as qk_norm_rope
-    from .qkv_rope import linear_qkv_norm_rope as linear_qkv_norm_rope
-    from .qkv_rope import linear_qkv_rope as linear_qkv_rope
-    from .qkv_rope import qkv_norm_rope as qkv_norm_rope
-    from .qkv_rope import qkv_rope as qkv_rope
-    from .qkv_rope import qkv_rope_interleaved as qkv_rope_interleaved
-    from .qkv_rope import qkv_rope_partial as qkv_rope_partial
-    from .quantize_fp8 import quantize_fp8 as quantize_fp8
-    from .quantize_fp8 import quantize_fp8_blocks as quantize_fp8_blocks
-    from .quantize_fp8 import quantize_fp8_groups as quantize_fp8_groups
-    from .quantize_fp8 import quantize_fp8_rows as quantize_fp8_rows
-    from .quantize_fp8 import quantize_fp8_with_overflow_handling as quantize_fp8_with_overflow_handling
-    from .quantize_fp8 import quantize_int8 as quantize_int8
-    from .quantize_fp8 import quantize_int8_asymmetric as quantize_int8_asymmetric
-    from .quantize_fp8 import quantize_int8_rows as quantize_int8_rows
-    from .rmsnorm import rmsnorm as rmsnorm
-    from .rmsnorm import rmsnorm_rounded as rmsnorm_rounded
-    from .rmsnorm import rmsnorm_unit_offset as rmsnorm_unit_offset
-    from .rmsnorm_add import rmsnorm_add as rmsnorm_add
-    from .rmsnorm_add import rmsnorm_add_rmsnorm as rmsnorm_add_rmsnorm
-    from .rmsnorm_gated_mlp import rmsnorm_gated_mlp as rmsnorm_gated_mlp
-    from .rmsnorm_linear import RMSNormLinear as RMSNormLinear
-    from .rmsnorm_linear import rmsnorm_linear as rmsnorm_linear
-    from .rmsnorm_quantize import rmsnorm_quantize as rmsnorm_quantize
-    from .rmsnorm_quantize import rmsnorm_quantize_groups as rmsnorm_quantize_groups
-    from .rmsnorm_quantize import rmsnorm_quantize_static as rmsnorm_quantize_static
-    from .rope import rope as rope
-    from .rope import rope_half as rope_half
-    from .rope import rope_heads_first as rope_heads_first
-    from .rope import rope_interleaved as rope_interleaved
-    from .rope_append_kv_cache import rope_append_kv_cache as rope_append_kv_cache
-    from .rope_append_kv_cache import rope_append_paged_kv_cache as rope_append_paged_kv_cache
-    from .rope_qk import rope_qk as rope_qk
-    from .rope_qk import rope_qk_batched as rope_qk_batched
-    from .rope_qk import rope_qk_half as rope_qk_half
-    from .rope_qk import rope_qk_heads_first as rope_qk_heads_first
-    from .rope_qk import rope_qk_heads_first_batched as rope_qk_heads_first_batched
-    from .rope_qk import rope_qk_interleaved as rope_qk_interleaved
-    from .rope_qk import rope_qk_interleaved_full as rope_qk_interleaved_full
-    from .rope_qk import rope_qk_partial as rope_qk_partial
-    from .rope_qk import rope_qk_rounded as rope_qk_rounded
-    from .scaled_mm import int8_mm as int8_mm
-    from .scaled_mm import scaled_mm as scaled_mm
-    from .scaled_mm import scaled_mm_azp as scaled_mm_azp
-    from .scaled_mm import scaled_mm_fast as scaled_mm_fast
-    from .scaled_mm import scaled_mm_int8 as scaled_mm_int8
-    from .scaled_mm import scaled_mm_tensor as scaled_mm_tensor
-    from .scaled_mm_int4 import int4_int8_linear as int4_int8_linear
-    from .scaled_mm_int4 import scaled_mm_int4 as scaled_mm_int4
-    from .softmax import softmax as softmax
-    from .weight_only_linear import fp8_weight_only_linear as fp8_weight_only_linear
-    from .weight_only_linear import int8_weight_only_linear as int8_weight_only_linear
+    from .add_rmsnorm import add_rmsnorm
+    from .add_rmsnorm_linear import add_rmsnorm_linear
+    from .add_rmsnorm_quantize import add_rmsnorm_quantize, add_rmsnorm_quantize_groups, add_rmsnorm_quantize_static
+    from .block_scaled_mm import block_scaled_linear, block_scaled_mm, block_scaled_mm_int8
+    from .bmm import bmm
+    from .dequantize_fp8 import dequantize_fp8, dequantize_fp8_groups, dequantize_fp8_rows
+    from .fp8_gemm import fp8_gemm, fp8_gemm_stored, fp8_gemm_stored_a, fp8_gemm_stored_b
+    from .fp8_linear import FP8Linear, fp8_gated_mlp, fp8_gated_mlp_quantized, fp8_linear, fp8_linear_quantized
+    from .fp8_linear import int8_linear, rmsnorm_fp8_linear
+    from .fused_gated_mlp import FusedGatedMLP, fused_gated_mlp
+    from .fused_rmsnorm_rope import FusedRMSNormRoPE, fused_rmsnorm_rope, fused_rmsnorm_rope_batched
+    from .fused_rmsnorm_rope import fused_rmsnorm_rope_half, fused_rmsnorm_rope_half_batched
+    from .gated_activation import gated_activation
+    from .gated_activation_quantize import gated_activation_quantize, gated_activation_quantize_groups
+    from .int4_linear import int4_linear, quantize_int4, quantize_int4_zeros
+    from .layernorm import layernorm
+    from .linear import linear, linear_activation, linear_residual
+    from .linear_add_rmsnorm import linear_add_rmsnorm
+    from .linear_softcap import linear_softcap
+    from .norm_gradients import layernorm_gradient, rmsnorm_gradient
+    from .qk_norm_rope import qk_norm_rope
+    from .qkv_rope import linear_qkv_norm_rope, linear_qkv_rope, qkv_norm_rope, qkv_rope, qkv_rope_interleaved
+    from .qkv_rope import qkv_rope_partial
+    from .quantize_fp8 import quantize_fp8, quantize_fp8_blocks, quantize_fp8_groups, quantize_fp8_rows
+    from .quantize_fp8 import quantize_fp8_with_overflow_handling, quantize_int8, quantize_int8_asymmetric
+    from .quantize_fp8 import quantize_int8_rows
+    from .rmsnorm import rmsnorm, rmsnorm_rounded, rmsnorm_unit_offset
+    from .rmsnorm_add import rmsnorm_add, rmsnorm_add_rmsnorm
+    from .rmsnorm_gated_mlp import rmsnorm_gated_mlp
+    from .rmsnorm_linear import RMSNormLinear, rmsnorm_linear
+    from .rmsnorm_quantize import rmsnorm_quantize, rmsnorm_quantize_groups, rmsnorm_quantize_static
+    from .rope import rope, rope_half, rope_heads_first, rope_interleaved
+    from .rope_append_kv_cache import rope_append_kv_cache, rope_append_paged_kv_cache
+    from .rope_qk import rope_qk, rope_qk_batched, rope_qk_half, rope_qk_heads_first, rope_qk_heads_first_batched
+    from .rope_qk import rope_qk_interleaved, rope_qk_interleaved_full, rope_qk_partial, rope_qk_rounded
+    from .scaled_mm import int8_mm, scaled_mm, scaled_mm_azp, scaled_mm_fast, scaled_mm_int8, scaled_mm_tensor
+    from .scaled_mm_int4 import int4_int8_linear, scaled_mm_int4
+    from .softmax import softmax
+    from .weight_only_linear import fp8_weight_only_linear, int8_weight_only_linear
 
-__all__ = [
-    "FP8Linear",
-    "FusedGatedMLP",
-    "FusedRMSNormRoPE",
-    "RMSNormLinear",
-    "add_rmsnorm",
-    "add_rmsnorm_linear",
-    "add_rmsnorm_quantize",
-    "add_rmsnorm_quantize_groups",
-    "add_rmsnorm_quantize_static",
-    "block_scaled_linear",
-    "block_scaled_mm",
-    "block_scaled_mm_int8",
-    "bmm",
-    "dequantize_fp8",
-    "dequantize_fp8_groups",
-    "dequantize_fp8_rows",
-    "fp8_gated_mlp",
-    "fp8_gated_mlp_quantized",
-    "fp8_gemm",
-    "fp8_gemm_stored",
-    "fp8_gemm_stored_a",
-    "fp8_gemm_stored_b",
-    "fp8_linear",
-    "fp8_linear_quantized",
-    "fp8_weight_only_linear",
-    "fused_gated_mlp",
-    "fused_rmsnorm_rope",
-    "fused_rmsnorm_rope_batched",
-    "fused_rmsnorm_rope_half",
-    "fused_rmsnorm_rope_half_batched",
-    "gated_activation",
-    "gated_activation_quantize",
-    "gated_activation_quantize_groups",
-    "int4_int8_linear",
-    "int4_linear",
-    "int8_linear",
-    "int8_mm",
-    "int8_weight_only_linear",
-    "layernorm",
-    "layernorm_gradient",
-    "linear",
-    "linear_activation",
-    "linear_add_rmsnorm",
-    "linear_qkv_norm_rope",
-    "linear_qkv_rope",
-    "linear_residual",
-    "linear_softcap",
-    "qk_norm_rope",
-    "qkv_norm_rope",
-    "qkv_rope",
-    "qkv_rope_interleaved",
-    "qkv_rope_partial",
-    "quantize_fp8",
-    "quantize_fp8_blocks",
-    "quantize_fp8_groups",
-    "quantize_fp8_rows",
-    "quantize_fp8_with_overflow_handling",
-    "quantize_int4",
-    "quantize_int4_zeros",
-    "quantize_int8",
-    "quantize_int8_asymmetric",
-    "quantize_int8_rows",
-    "rmsnorm",
-    "rmsnorm_add",
-    "rmsnorm_add_rmsnorm",
-    "rmsnorm_fp8_linear",
-    "rmsnorm_gated_mlp",
-    "rmsnorm_gradient",
-    "rmsnorm_linear",
-    "rmsnorm_quantize",
-    "rmsnorm_quantize_groups",
-    "rmsnorm_quantize_static",
-    "rmsnorm_rounded",
-    "rmsnorm_unit_offset",
-    "rope",
-    "rope_append_kv_cache",
-    "rope_append_paged_kv_cache",
-    "rope_half",
-    "rope_heads_first",
-    "rope_interleaved",
-    "rope_qk",
-    "rope_qk_batched",
-    "rope_qk_half",
-    "rope_qk_heads_first",
-    "rope_qk_heads_first_batched",
-    "rope_qk_interleaved",
-    "rope_qk_interleaved_full",
-    "rope_qk_partial",
-    "rope_qk_rounded",
-    "scaled_mm",
-    "scaled_mm_azp",
-    "scaled_mm_fast",
-    "scaled_mm_int4",
-    "scaled_mm_int8",
-    "scaled_mm_tensor",
-    "softmax",
-]
+__all__ = ["FP8Linear", "FusedGatedMLP", "FusedRMSNormRoPE", "RMSNormLinear", "add_rmsnorm", "add_rmsnorm_linear",
+           "add_rmsnorm_quantize", "add_rmsnorm_quantize_groups", "add_rmsnorm_quantize_static", "block_scaled_linear",
+           "block_scaled_mm", "block_scaled_mm_int8", "bmm", "dequantize_fp8", "dequantize_fp8_groups",
+           "dequantize_fp8_rows", "fp8_gated_mlp", "fp8_gated_mlp_quantized", "fp8_gemm", "fp8_gemm_stored",
+           "fp8_gemm_stored_a", "fp8_gemm_stored_b", "fp8_linear", "fp8_linear_quantized", "fp8_weight_only_linear",
+           "fused_gated_mlp", "fused_rmsnorm_rope", "fused_rmsnorm_rope_batched", "fused_rmsnorm_rope_half",
+           "fused_rmsnorm_rope_half_batched", "gated_activation", "gated_activation_quantize",
+           "gated_activation_quantize_groups", "int4_int8_linear", "int4_linear", "int8_linear", "int8_mm",
+           "int8_weight_only_linear", "layernorm", "layernorm_gradient", "linear", "linear_activation",
+           "linear_add_rmsnorm", "linear_qkv_norm_rope", "linear_qkv_rope", "linear_residual", "linear_softcap",
+           "qk_norm_rope", "qkv_norm_rope", "qkv_rope", "qkv_rope_interleaved", "qkv_rope_partial", "quantize_fp8",
+           "quantize_fp8_blocks", "quantize_fp8_groups", "quantize_fp8_rows", "quantize_fp8_with_overflow_handling",
+           "quantize_int4", "quantize_int4_zeros", "quantize_int8", "quantize_int8_asymmetric", "quantize_int8_rows",
+           "rmsnorm", "rmsnorm_add", "rmsnorm_add_rmsnorm", "rmsnorm_fp8_linear", "rmsnorm_gated_mlp",
+           "rmsnorm_gradient", "rmsnorm_linear", "rmsnorm_quantize", "rmsnorm_quantize_groups",
+           "rmsnorm_quantize_static", "rmsnorm_rounded", "rmsnorm_unit_offset", "rope", "rope_append_kv_cache",
+           "rope_append_paged_kv_cache", "rope_half", "rope_heads_first", "rope_interleaved", "rope_qk",
+           "rope_qk_batched", "rope_qk_half", "rope_qk_heads_first", "rope_qk_heads_first_batched",
+           "rope_qk_interleaved", "rope_qk_interleaved_full", "rope_qk_partial", "rope_qk_rounded", "scaled_mm",
+           "scaled_mm_azp", "scaled_mm_fast", "scaled_mm_int4", "scaled_mm_int8", "scaled_mm_tensor", "softmax"]
 
-serve(
-    __name__,
-    {
-        "FP8Linear": "fp8_linear",
-        "FusedGatedMLP": "fused_gated_mlp",
-        "FusedRMSNormRoPE": "fused_rmsnorm_rope",
-        "RMSNormLinear": "rmsnorm_linear",
-        "add_rmsnorm": "add_rmsnorm",
-        "add_rmsnorm_linear": "add_rmsnorm_linear",
-        "add_rmsnorm_quantize": "add_rmsnorm_quantize",
-        "add_rmsnorm_quantize_groups": "add_rmsnorm_quantize",
-        "add_rmsnorm_quantize_static": "add_rmsnorm_quantize",
-        "block_scaled_linear": "block_scaled_mm",
-        "block_scaled_mm": "block_scaled_mm",
-        "block_scaled_mm_int8": "block_scaled_mm",
-        "bmm": "bmm",
-        "dequantize_fp8": "dequantize_fp8",
-        "dequantize_fp8_groups": "dequantize_fp8",
-        "dequantize_fp8_rows": "dequantize_fp8",
-        "fp8_gated_mlp": "fp8_linear",
-        "fp8_gated_mlp_quantized": "fp8_linear",
-        "fp8_gemm": "fp8_gemm",
-        "fp8_gemm_stored": "fp8_gemm",
-        "fp8_gemm_stored_a": "fp8_gemm",
-        "fp8_gemm_stored_b": "fp8_gemm",
-        "fp8_linear": "fp8_linear",
-        "fp8_linear_quantized": "fp8_linear",
-        "fp8_weight_only_linear": "weight_only_linear",
-        "fused_gated_mlp": "fused_gated_mlp",
-        "fused_rmsnorm_rope": "fused_rmsnorm_rope",
-        "fused_rmsnorm_rope_batched": "fused_rmsnorm_rope",
-        "fused_rmsnorm_rope_half": "fused_rmsnorm_rope",
-        "fused_rmsnorm_rope_half_batched": "fused_rmsnorm_rope",
-        "gated_activation": "gated_activation",
-        "gated_activation_quantize": "gated_activation_quantize",
-        "gated_activation_quantize_groups": "gated_activation_quantize",
-        "int4_int8_linear": "scaled_mm_int4",
-        "int4_linear": "int4_linear",
-        "int8_linear": "fp8_linear",
-        "int8_mm": "scaled_mm",
-        "int8_weight_only_linear": "weight_only_linear",
-        "layernorm": "layernorm",
-        "layernorm_gradient": "norm_gradients",
-        "linear": "linear",
-        "linear_activation": "linear",
-        "linear_add_rmsnorm": "linear_add_rmsnorm",
-        "linear_qkv_norm_rope": "qkv_rope",
-        "linear_qkv_rope": "qkv_rope",
-        "linear_residual": "linear",
-        "linear_softcap": "linear_softcap",
-        "qk_norm_rope": "qk_norm_rope",
-        "qkv_norm_rope": "qkv_rope",
-        "qkv_rope": "qkv_rope",
-        "qkv_rope_interleaved": "qkv_rope",
-        "qkv_rope_partial": "qkv_rope",
-        "quantize_fp8": "quantize_fp8",
-        "quantize_fp8_blocks": "quantize_fp8",
-        "quantize_fp8_groups": "quantize_fp8",
-        "quantize_fp8_rows": "quantize_fp8",
-        "quantize_fp8_with_overflow_handling": "quantize_fp8",
-        "quantize_int4": "int4_linear",
-        "quantize_int4_zeros": "int4_linear",
-        "quantize_int8": "quantize_fp8",
-        "quantize_int8_asymmetric": "quantize_fp8",
-        "quantize_int8_rows": "quantize_fp8",
-        "rmsnorm": "rmsnorm",
-        "rmsnorm_add": "rmsnorm_add",
-        "rmsnorm_add_rmsnorm": "rmsnorm_add",
-        "rmsnorm_fp8_linear": "fp8_linear",
-        "rmsnorm_gated_mlp": "rmsnorm_gated_mlp",
-        "rmsnorm_gradient": "norm_gradients",
-        "rmsnorm_linear": "rmsnorm_linear",
-        "rmsnorm_quantize": "rmsnorm_quantize",
-        "rmsnorm_quantize_groups": "rmsnorm_quantize",
-        "rmsnorm_quantize_static": "rmsnorm_quantize",
-        "rmsnorm_rounded": "rmsnorm",
-        "rmsnorm_unit_offset": "rmsnorm",
-        "rope": "rope",
-        "rope_append_kv_cache": "rope_append_kv_cache",
-        "rope_append_paged_kv_cache": "rope_append_kv_cache",
-        "rope_half": "rope",
-        "rope_heads_first": "rope",
-        "rope_interleaved": "rope",
-        "rope_qk": "rope_qk",
-        "rope_qk_batched": "rope_qk",
-        "rope_qk_half": "rope_qk",
-        "rope_qk_heads_first": "rope_qk",
-        "rope_qk_heads_first_batched": "rope_qk",
-        "rope_qk_interleaved": "rope_qk",
-        "rope_qk_interleaved_full": "rope_qk",
-        "rope_qk_partial": "rope_qk",
-        "rope_qk_rounded": "rope_qk",
-        "scaled_mm": "scaled_mm",
-        "scaled_mm_azp": "scaled_mm",
-        "scaled_mm_fast": "scaled_mm",
-        "scaled_mm_int4": "scaled_mm_int4",
-        "scaled_mm_int8": "scaled_mm",
-        "scaled_mm_tensor": "scaled_mm",
-        "softmax": "softmax",
-    },
-)
+serve(__name__, {
+    "add_rmsnorm": "add_rmsnorm", "add_rmsnorm_linear": "add_rmsnorm_linear",
+    "add_rmsnorm_quantize": "add_rmsnorm_quantize", "add_rmsnorm_quantize_groups": "add_rmsnorm_quantize",
+    "add_rmsnorm_quantize_static": "add_rmsnorm_quantize", "block_scaled_linear": "block_scaled_mm",
+    "block_scaled_mm": "block_scaled_mm", "block_scaled_mm_int8": "block_scaled_mm", "bmm": "bmm",
+    "dequantize_fp8": "dequantize_fp8", "dequantize_fp8_groups": "dequantize_fp8",
+    "dequantize_fp8_rows": "dequantize_fp8", "fp8_gemm": "fp8_gemm", "fp8_gemm_stored": "fp8_gemm",
+    "fp8_gemm_stored_a": "fp8_gemm", "fp8_gemm_stored_b": "fp8_gemm", "FP8Linear": "fp8_linear",
+    "fp8_gated_mlp": "fp8_linear", "fp8_gated_mlp_quantized": "fp8_linear", "fp8_linear": "fp8_linear",
+    "fp8_linear_quantized": "fp8_linear", "int8_linear": "fp8_linear", "rmsnorm_fp8_linear": "fp8_linear",
+    "FusedGatedMLP": "fused_gated_mlp", "fused_gated_mlp": "fused_gated_mlp", "FusedRMSNormRoPE": "fused_rmsnorm_rope",
+    "fused_rmsnorm_rope": "fused_rmsnorm_rope", "fused_rmsnorm_rope_batched": "fused_rmsnorm_rope",
+    "fused_rmsnorm_rope_half": "fused_rmsnorm_rope", "fused_rmsnorm_rope_half_batched": "fused_rmsnorm_rope",
+    "gated_activation": "gated_activation", "gated_activation_quantize": "gated_activation_quantize",
+    "gated_activation_quantize_groups": "gated_activation_quantize", "int4_linear": "int4_linear",
+    "quantize_int4": "int4_linear", "quantize_int4_zeros": "int4_linear", "layernorm": "layernorm", "linear": "linear",
+    "linear_activation": "linear", "linear_residual": "linear", "linear_add_rmsnorm": "linear_add_rmsnorm",
+    "linear_softcap": "linear_softcap", "layernorm_gradient": "norm_gradients", "rmsnorm_gradient": "norm_gradients",
+    "qk_norm_rope": "qk_norm_rope", "linear_qkv_norm_rope": "qkv_rope", "linear_qkv_rope": "qkv_rope",
+    "qkv_norm_rope": "qkv_rope", "qkv_rope": "qkv_rope", "qkv_rope_interleaved": "qkv_rope",
+    "qkv_rope_partial": "qkv_rope", "quantize_fp8": "quantize_fp8", "quantize_fp8_blocks": "quantize_fp8",
+    "quantize_fp8_groups": "quantize_fp8", "quantize_fp8_rows": "quantize_fp8",
+    "quantize_fp8_with_overflow_handling": "quantize_fp8", "quantize_int8": "quantize_fp8",
+    "quantize_int8_asymmetric": "quantize_fp8", "quantize_int8_rows": "quantize_fp8", "rmsnorm": "rmsnorm",
+    "rmsnorm_rounded": "rmsnorm", "rmsnorm_unit_offset": "rmsnorm", "rmsnorm_add": "rmsnorm_add",
+    "rmsnorm_add_rmsnorm": "rmsnorm_add", "rmsnorm_gated_mlp": "rmsnorm_gated_mlp", "RMSNormLinear": "rmsnorm_linear",
+    "rmsnorm_linear": "rmsnorm_linear", "rmsnorm_quantize": "rmsnorm_quantize",
+    "rmsnorm_quantize_groups": "rmsnorm_quantize", "rmsnorm_quantize_static": "rmsnorm_quantize", "rope": "rope",
+    "rope_half": "rope", "rope_heads_first": "rope", "rope_interleaved": "rope",
+    "rope_append_kv_cache": "rope_append_kv_cache", "rope_append_paged_kv_cache": "rope_append_kv_cache",
+    "rope_qk": "rope_qk", "rope_qk_batched": "rope_qk", "rope_qk_half": "rope_qk", "rope_qk_heads_first": "rope_qk",
+    "rope_qk_heads_first_batched": "rope_qk", "rope_qk_interleaved": "rope_qk", "rope_qk_interleaved_full": "rope_qk",
+    "rope_qk_partial": "rope_qk", "rope_qk_rounded": "rope_qk", "int8_mm": "scaled_mm", "scaled_mm": "scaled_mm",
+    "scaled_mm_azp": "scaled_mm", "scaled_mm_fast": "scaled_mm", "scaled_mm_int8": "scaled_mm",
+    "scaled_mm_tensor": "scaled_mm", "int4_int8_linear": "scaled_mm_int4", "scaled_mm_int4": "scaled_mm_int4",
+    "softmax": "softmax", "fp8_weight_only_linear": "weight_only_linear",
+    "int8_weight_only_linear": "weight_only_linear",
+})
 
 # The files of this package as a build left them, by their sha256. It replaces and removes these, and no others.
-# 6000a087e98e9f58414ec0e775d4e0d05545569ab779656a258d5f2b5152d36c add_rmsnorm.py
-# 4c77d84401d6b36f984a3f20103cff92d632c55ec4d320e17ed2633cc0977973 add_rmsnorm_linear.py
-# b5ac0143b3f7a8929eaae19125a4f05af9b76e5a6eb2e062bd6e6c34a41f51c0 add_rmsnorm_quantize.py
-# 0a030c3ef0ee8801d1a6817c02d029812bfaf6717a5b42c57beac8f17918a214 block_scaled_mm.py
+# 52307050053108eace62de60d82107d8b4fdc2175337ca4cb60f55ec9dde84b4 add_rmsnorm.py
+# 8ec96dddcc407469c0db8bea1bd58cb5113c22c496496e4e9d66a9994d6214f9 add_rmsnorm_linear.py
+# 0952595dd336be9aa368149207c8383b61c8498c62337d40d4af607d67cc0faa add_rmsnorm_quantize.py
+# cd4c5b63d299f5a7ca16e230b206a94e65e8816b126938fd3180182afaa9ff2c block_scaled_mm.py
 # cef3b8ded4d3c9f00286cedffe2d85a7913e9308b3c01bebf621c9567cba74cd bmm.py
 # e54f2e87dde1028fbaa848c841c4b9e6675b6c4d66e326b22999a3344bcb024f dequantize_fp8.py
-# e952f3481082ee96c4875a6da45a48cf7862e79d388574f311fc78c38cc4bb34 fp8_gemm.py
-# f519ab5c9ee1bed920e2d4eaaa4276b92361db3c9f80cb955dbbc2c6ccd1f7c6 fp8_linear.py
-# 3a928fc04ad8c53e8974373e62cb5ce06ba8c979a36eb31d11d613ed1eccabb7 fused_gated_mlp.py
-# 92f46150bab02235f735c4e6442ec82c5eae4ba64a28941237215121639e5039 fused_rmsnorm_rope.py
+# fed971a43baf77405a19f352e22839fe64812db4c1ad2a70979fca392fb4578b fp8_gemm.py
+# 3b6c59c6655603243149d94bdda2e8346522a8355eea9623feb19b74bb2cda57 fp8_linear.py
+# 90187d1a2bd4cbfb517d9f10070fb208dc879916f7d676edfd59768753bf33e2 fused_gated_mlp.py
+# c7ce8ba81cb2910d9de90eb17d0bc0595f5a9487b61c978d963465f346fe1319 fused_rmsnorm_rope.py
 # 8cda6e0d2618d460547fa6c37f35b213ca6f758269497941abe7bbe6c530c252 gated_activation.py
 # 49180bf2c5c4abe8ef10aed4eedd3a294277096b706280cc7609d84811d3917a gated_activation_quantize.py
-# 92e894911cfad8a380a309aeaad09d5d1104892741287cb7f5a1ddb39d7785eb int4_linear.py
-# aaf01d30cbb2326d6736fa0dc399843f8ededf3115bb417fb0c381a55fd6907e layernorm.py
-# 9036abe8d22d80abd5bd68e0a19c7407f910c8495d9a11cb9f41fbf048cf5f2e linear.py
-# d621491c40cdc4f50f2d01fa49a941bf79bb7935940908fa2342dca06655b640 linear_add_rmsnorm.py
-# 99bca68d735325ce13c79fc4ac23c8e785b6384a528bde94c48a04039daba98c linear_softcap.py
-# 06f575c5e787a8d84eb96971f9ec7fcb9f08b3c25f7d11d7dded9276309058b3 norm_gradients.py
+# 6c25f0879e249a7faab6ccb63e35b9df522dfb5ceacfa6d81ecfb5d6cd05ba40 int4_linear.py
+# 570dc00f541989b123925f73edf3c1a5dc67e76098d90e79fcac4dc909e7de49 layernorm.py
+# 568a1651a475e816746615406e9d76317d89a472aea4b8cac900192431193a4d linear.py
+# 2877331e8d6b4fcde61c83d5535c5a4b12db1c58a64a23969ca606267ccdb515 linear_add_rmsnorm.py
+# 75cc6b8ad8633a6d67131a7fa98cb96c1273c72bd1b9364a23330c25ac0228a2 linear_softcap.py
+# fb18f666bfd7916044265866c7e990a630aba469f36203b40179c76d15aa3894 norm_gradients.py
 # e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 py.typed
-# ee88961358d55da2df4b81f5787a878e3210b8e498d7ccfc7f10fa31a96fd083 qk_norm_rope.py
-# d7a1e37f48ec9862b1c2532286f41e30b3f5343cd23b84b104b210e6b7ac0ab3 qkv_rope.py
+# 9b9c05b87e429c51a4e2d0af266f7b1cceef27c1f8c737d7e1e4ab7c0d5826af qk_norm_rope.py
+# 259fe5539a5d37e27c6e792949f07db3eafbda90e94871c817e264136766e4a4 qkv_rope.py
 # a15f3d79fe30eb77fe1af7a6b01033ba7ce13efd89d5ffa2fcad3ebc5cc1a99e quantize_fp8.py
-# a2fbf9e3d0766311d56261b043ed74d981ed079d6bdbd621e1a914729f1b6a39 rmsnorm.py
-# 3609260014ce91d6180fbdb11c2c6d0164bcd54787e6ba6deabd77138936e8ec rmsnorm_add.py
-# fc5a604bb006ece3978c11047e9ca980937b282bd91622b79b6169ca16b1647a rmsnorm_gated_mlp.py
-# cc3edb894c1e454ff977276ac346c4d75981eb4d9158e76be717c0675a7a621b rmsnorm_linear.py
-# 33f8fd27e5a20cf9df36719b99780fcf6cba3a3b4086f541769e1d6c9fcb555f rmsnorm_quantize.py
-# 96f31462528fc5f6c6ed9e59e88f7b7ede484a781d601a57c4d2bb2c666561c7 rope.py
-# 0b8aef6e9017eda17f51d5d578b2ddc9aa14d3e87e453936ba53c42a55a2bcd1 rope_append_kv_cache.py
-# 1503d4d6586614adddeb07e83940b10854c1df481845a4837ecaca6473590282 rope_qk.py
+# 1d6188550cae1f6fb40092cc940181c873d0b446fa72ce9d054346a547496d43 rmsnorm.py
+# 7908ff98062d3891585f40e0c68f450dcc7db2e15b68b653f58b53baab3a915f rmsnorm_add.py
+# 7b4386381f36c8f7ac7753ca62f98fc398703b4ca1a1cb14991e8fbc174ec43e rmsnorm_gated_mlp.py
+# 1b8771cab6aac670cd0d669d9b9f499314f0f5a63506994225964bf0bcee2648 rmsnorm_linear.py
+# 15f8b6856aa5291ded9b58d9ff273d6b8999c6697657c14810734e4b22d3056b rmsnorm_quantize.py
+# 3177ad5df6fb2587cdff05f4a9394d7d7da5d23e46b67a3935451d4b397203fc rope.py
+# 393bc39d5e24a0badd1663617d05ea7ccfc95dd85641332e8ad5f913eb6d1524 rope_append_kv_cache.py
+# 7e95a7f2b787d6953531fe7ef7d1737d8218d51f0e5ff6009f8a9c00ea97b604 rope_qk.py
 # 0e5421d0617b466b18468df68e310cee0fc2ec6834da83e33883f64b46e2e17f scaled_mm.py
 # ea0f38a22c7c1ee35b90255e3959e228c813e6dc7902f8dac19c29f1e1d7e9be scaled_mm_int4.py
 # ad91c621fb3d63dff73087d2db54899ca89963f7dd9922faa436c99110b6587e softmax.py
-# 4f284a1bbac145ceef6ad69ec0604713a5d8ecb999d2dc2d60b3acbd2f180627 weight_only_linear.py
+# da28e4513ac30efb13e689b82f8b42eae06b2a1ec61fd67006ce2a41f19d99d0 weight_only_linear.py

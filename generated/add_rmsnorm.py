@@ -51,7 +51,7 @@ def _add_rmsnorm_rows(
     residual = tl.load(residual_row[:, None] + n[None, :] * residual_stride_N, mask=mask_row_n, other=0.0,
                        eviction_policy="evict_last").to(tl.float32)
     weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-    total = (x + residual).to(x_ptr.dtype.element_ty)
+    total = (x + residual).to(total_ptr.dtype.element_ty)
     total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row[:, None] + n[None, :] * total_stride_N, total, mask=mask_row_n)
     sum_of_squares = tl.sum(total.to(tl.float32) * total.to(tl.float32), 1)
@@ -79,7 +79,7 @@ def _add_rmsnorm_resident(
     residual = tl.load(residual_row + n * residual_stride_N, mask=n_mask, other=0.0,
                        eviction_policy="evict_last").to(tl.float32)
     weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-    total = (x + residual).to(x_ptr.dtype.element_ty)
+    total = (x + residual).to(total_ptr.dtype.element_ty)
     total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row + n * total_stride_N, total, mask=n_mask)
     sum_of_squares = tl.sum(total.to(tl.float32) * total.to(tl.float32), 0)
@@ -121,7 +121,7 @@ def _add_rmsnorm_row_loop(
             if HELD:
                 residual_tiles = residual_tiles + (residual_stored,)
             residual = residual_stored.to(tl.float32)
-            total = (x + residual).to(x_ptr.dtype.element_ty)
+            total = (x + residual).to(total_ptr.dtype.element_ty)
             sum_of_squares += total.to(tl.float32) * total.to(tl.float32)
     sum_of_squares = tl.sum(sum_of_squares, 0)
     rstd = tl.rsqrt(sum_of_squares / N + eps)
@@ -137,7 +137,7 @@ def _add_rmsnorm_row_loop(
             residual_stored = residual_tiles[start // BLOCK_N] if HELD else device.load_row(
                 residual_row, n * residual_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR, "evict_first")
             residual = residual_stored.to(tl.float32)
-            total = (x + residual).to(x_ptr.dtype.element_ty)
+            total = (x + residual).to(total_ptr.dtype.element_ty)
             device.store_row(total_row, n * total_stride_N, total, n_mask, start, ahead, N, TAIL, VECTOR)
             weight = device.load_shared(weight_ptr, n * weight_stride_N, n_mask, None, start, ahead, N, TAIL,
                                         VECTOR).to(tl.float32)
@@ -195,7 +195,7 @@ def _add_rmsnorm_combine(
                        eviction_policy="evict_last").to(tl.float32)
     weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0,
                      eviction_policy="evict_last").to(tl.float32)
-    total = (x + residual).to(x_ptr.dtype.element_ty)
+    total = (x + residual).to(total_ptr.dtype.element_ty)
     total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row[:, None] + n[None, :] * total_stride_N, total, mask=mask_row_n)
     splits = tl.arange(0, SPLITS)
@@ -239,7 +239,7 @@ def add_rmsnorm(x: torch.Tensor, residual: torch.Tensor, weight: torch.Tensor,
         total: T[..., N]
         y: T[..., N]
 
-    where T is float16, bfloat16 or float32; W is float16, bfloat16 or float32.
+    where each of T and W is float16, bfloat16 or float32.
 
     Raises:
         FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.

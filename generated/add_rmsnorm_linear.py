@@ -62,7 +62,7 @@ def _add_rmsnorm_linear_rows_total_operand(
     residual = tl.load(residual_row[:, None] + k[None, :] * residual_stride_K, mask=mask_row_k, other=0.0,
                        eviction_policy="evict_last").to(tl.float32)
     gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-    total = (x + residual).to(x_ptr.dtype.element_ty)
+    total = (x + residual).to(total_ptr.dtype.element_ty)
     total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row[:, None] + k[None, :] * total_stride_K, total, mask=mask_row_k)
     sum_of_squares = tl.sum(total.to(tl.float32) * total.to(tl.float32), 1)
@@ -90,7 +90,7 @@ def _add_rmsnorm_linear_resident_total_operand(
     residual = tl.load(residual_row + k * residual_stride_K, mask=k_mask, other=0.0,
                        eviction_policy="evict_last").to(tl.float32)
     gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-    total = (x + residual).to(x_ptr.dtype.element_ty)
+    total = (x + residual).to(total_ptr.dtype.element_ty)
     total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row + k * total_stride_K, total, mask=k_mask)
     sum_of_squares = tl.sum(total.to(tl.float32) * total.to(tl.float32), 0)
@@ -132,7 +132,7 @@ def _add_rmsnorm_linear_row_loop_total_operand(
             if HELD:
                 residual_tiles = residual_tiles + (residual_stored,)
             residual = residual_stored.to(tl.float32)
-            total = (x + residual).to(x_ptr.dtype.element_ty)
+            total = (x + residual).to(total_ptr.dtype.element_ty)
             sum_of_squares += total.to(tl.float32) * total.to(tl.float32)
     sum_of_squares = tl.sum(sum_of_squares, 0)
     rstd = tl.rsqrt(sum_of_squares / K + eps)
@@ -148,7 +148,7 @@ def _add_rmsnorm_linear_row_loop_total_operand(
             residual_stored = residual_tiles[start // BLOCK_K] if HELD else device.load_row(
                 residual_row, k * residual_stride_K, k_mask, None, start, ahead, K, TAIL, VECTOR, "evict_first")
             residual = residual_stored.to(tl.float32)
-            total = (x + residual).to(x_ptr.dtype.element_ty)
+            total = (x + residual).to(total_ptr.dtype.element_ty)
             device.store_row(total_row, k * total_stride_K, total, k_mask, start, ahead, K, TAIL, VECTOR)
             gain = device.load_shared(gain_ptr, k * gain_stride_K, k_mask, None, start, ahead, K, TAIL,
                                       VECTOR).to(tl.float32)
@@ -332,7 +332,7 @@ def add_rmsnorm_linear(x: torch.Tensor, residual: torch.Tensor, gain: torch.Tens
         total: T[..., K]
         y: T[..., N]
 
-    where T is float16, bfloat16 or float32; W is float16, bfloat16 or float32; V is float16, bfloat16 or float32.
+    where each of T, W and V is float16, bfloat16 or float32.
 
     Raises:
         FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.

@@ -55,6 +55,7 @@ def _add_rmsnorm_quantize_rows(
     total_stride_lead0, total_stride_N, q_stride_lead1, q_stride_lead0, q_stride_N, scale_stride_lead1,
     scale_stride_lead0,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    OP: tl.constexpr,
 ):
     """Several rows (...) per program, N in registers."""
     pid = tl.program_id(0)
@@ -71,18 +72,26 @@ def _add_rmsnorm_quantize_rows(
     residual = tl.load(residual_row[:, None] + n[None, :] * residual_stride_N, mask=mask_row_n, other=0.0,
                        eviction_policy="evict_last").to(tl.float32)
     weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-    total = (x + residual).to(x_ptr.dtype.element_ty)
+    if OP == "add_rmsnorm_quantize_static":
+        scale = tl.load(scale_ptr).to(tl.float32)
+    total = (x + residual).to(total_ptr.dtype.element_ty)
     total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row[:, None] + n[None, :] * total_stride_N, total, mask=mask_row_n)
-    scaled = total.to(tl.float32) * weight[None, :]
+    if OP == "add_rmsnorm_quantize":
+        scaled = total.to(tl.float32) * weight[None, :]
     sum_of_squares = tl.sum(total.to(tl.float32) * total.to(tl.float32), 1)
-    rstd = tl.rsqrt(sum_of_squares / N + eps)
-    largest = tl.where(0 < N, tl.reduce(tl.abs(scaled), 1, device.nan_max), float("-inf"))
-    scale = device.maximum(largest * tl.where(N == 0, 1.0, rstd), 1.262177448353619e-29) / 448.0
-    q = device.round_to(scaled * rstd[:, None] * (1.0 / scale)[:, None], tl.float8e4nv)
+    if OP == "add_rmsnorm_quantize_static":
+        scaled = total.to(tl.float32) * tl.rsqrt(sum_of_squares / N + eps)[:, None]
+        q = device.round_to(scaled * weight[None, :] * (1.0 / scale), tl.float8e4nv)
+    else:
+        rstd = tl.rsqrt(sum_of_squares / N + eps)
+        largest = tl.where(0 < N, tl.reduce(tl.abs(scaled), 1, device.nan_max), float("-inf"))
+        scale = device.maximum(largest * tl.where(N == 0, 1.0, rstd), 1.262177448353619e-29) / 448.0
+        q = device.round_to(scaled * rstd[:, None] * (1.0 / scale)[:, None], tl.float8e4nv)
     q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
     tl.store(q_row[:, None] + n[None, :] * q_stride_N, q, mask=mask_row_n)
-    tl.store(scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0, scale, mask=row_mask)
+    if OP == "add_rmsnorm_quantize":
+        tl.store(scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0, scale, mask=row_mask)
 
 
 @triton.jit
@@ -91,7 +100,7 @@ def _add_rmsnorm_quantize_resident(
     x_stride_N, residual_stride_lead1, residual_stride_lead0, residual_stride_N, weight_stride_N, total_stride_lead1,
     total_stride_lead0, total_stride_N, q_stride_lead1, q_stride_lead0, q_stride_N, scale_stride_lead1,
     scale_stride_lead0,
-    BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OP: tl.constexpr,
 ):
     """One program per ..., N in registers."""
     row = tl.program_id(0).to(tl.int64)
@@ -104,18 +113,26 @@ def _add_rmsnorm_quantize_resident(
     residual = tl.load(residual_row + n * residual_stride_N, mask=n_mask, other=0.0,
                        eviction_policy="evict_last").to(tl.float32)
     weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-    total = (x + residual).to(x_ptr.dtype.element_ty)
+    if OP == "add_rmsnorm_quantize_static":
+        scale = tl.load(scale_ptr).to(tl.float32)
+    total = (x + residual).to(total_ptr.dtype.element_ty)
     total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row + n * total_stride_N, total, mask=n_mask)
-    scaled = total.to(tl.float32) * weight
+    if OP == "add_rmsnorm_quantize":
+        scaled = total.to(tl.float32) * weight
     sum_of_squares = tl.sum(total.to(tl.float32) * total.to(tl.float32), 0)
-    rstd = tl.rsqrt(sum_of_squares / N + eps)
-    largest = tl.where(0 < N, tl.reduce(tl.abs(scaled), 0, device.nan_max), float("-inf"))
-    scale = device.maximum(largest * tl.where(N == 0, 1.0, rstd), 1.262177448353619e-29) / 448.0
-    q = device.round_to(scaled * rstd * (1.0 / scale), tl.float8e4nv)
+    if OP == "add_rmsnorm_quantize_static":
+        scaled = total.to(tl.float32) * tl.rsqrt(sum_of_squares / N + eps)
+        q = device.round_to(scaled * weight * (1.0 / scale), tl.float8e4nv)
+    else:
+        rstd = tl.rsqrt(sum_of_squares / N + eps)
+        largest = tl.where(0 < N, tl.reduce(tl.abs(scaled), 0, device.nan_max), float("-inf"))
+        scale = device.maximum(largest * tl.where(N == 0, 1.0, rstd), 1.262177448353619e-29) / 448.0
+        q = device.round_to(scaled * rstd * (1.0 / scale), tl.float8e4nv)
     q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
     tl.store(q_row + n * q_stride_N, q, mask=n_mask)
-    tl.store(scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0, scale)
+    if OP == "add_rmsnorm_quantize":
+        tl.store(scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0, scale)
 
 
 @triton.jit
@@ -152,7 +169,7 @@ def _add_rmsnorm_quantize_row_loop(
             if HELD:
                 residual_tiles = residual_tiles + (residual_stored,)
             residual = residual_stored.to(tl.float32)
-            total = (x + residual).to(x_ptr.dtype.element_ty)
+            total = (x + residual).to(total_ptr.dtype.element_ty)
             sum_of_squares += total.to(tl.float32) * total.to(tl.float32)
             weight_stored = device.load_shared(weight_ptr, n * weight_stride_N, n_mask, 0.0, start, ahead, N, TAIL,
                                                VECTOR)
@@ -178,7 +195,7 @@ def _add_rmsnorm_quantize_row_loop(
             residual_stored = residual_tiles[start // BLOCK_N] if HELD else device.load_row(
                 residual_row, n * residual_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR, "evict_first")
             residual = residual_stored.to(tl.float32)
-            total = (x + residual).to(x_ptr.dtype.element_ty)
+            total = (x + residual).to(total_ptr.dtype.element_ty)
             device.store_row(total_row, n * total_stride_N, total, n_mask, start, ahead, N, TAIL, VECTOR)
             weight_stored = weight_tiles[start // BLOCK_N] if HELD else device.load_shared(
                 weight_ptr, n * weight_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR)
@@ -246,7 +263,7 @@ def _add_rmsnorm_quantize_combine(
                        eviction_policy="evict_last").to(tl.float32)
     weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0,
                      eviction_policy="evict_last").to(tl.float32)
-    total = (x + residual).to(x_ptr.dtype.element_ty)
+    total = (x + residual).to(total_ptr.dtype.element_ty)
     total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row[:, None] + n[None, :] * total_stride_N, total, mask=mask_row_n)
     splits = tl.arange(0, SPLITS)
@@ -300,7 +317,7 @@ def add_rmsnorm_quantize(x: torch.Tensor, residual: torch.Tensor, weight: torch.
         q: f8e4m3[..., N]
         scale: f32[...]
 
-    where T is float16, bfloat16 or float32; W is float16, bfloat16 or float32.
+    where each of T and W is float16, bfloat16 or float32.
 
     Raises:
         FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
@@ -326,6 +343,7 @@ _PLANS_ADD_RMSNORM_QUANTIZE = Plans(
         "total_stride_lead0 q_stride_lead1 q_stride_lead0",
     rounded=(_add_rmsnorm_quantize_rows, _add_rmsnorm_quantize_resident, _add_rmsnorm_quantize_row_loop,
              _add_rmsnorm_quantize_partial_sum_of_squares, _add_rmsnorm_quantize_combine),
+    op="add_rmsnorm_quantize",
     tuned=Tuned(rows="", case="N T", outputs="q scale total", spec=_SPEC),
     steps=(Step("total q scale", (
         Rows(_add_rmsnorm_quantize_rows, rows="lead1 lead0", tile="N"),
@@ -353,68 +371,6 @@ _OP_ADD_RMSNORM_QUANTIZE = Op(
     outputs=lambda lead, N, T, W: (Buffer((*lead, N), T), Buffer((*lead, N), torch.float8_e4m3fn),
                                    Buffer((*lead,), torch.float32)), function=add_rmsnorm_quantize,
 )
-
-
-@triton.jit(do_not_specialize=["lead1"])
-def _add_rmsnorm_quantize_static_rows(
-    x_ptr, residual_ptr, weight_ptr, scale_ptr, total_ptr, q_ptr, eps, lead0, lead1, N, x_stride_lead1, x_stride_lead0,
-    x_stride_N, residual_stride_lead1, residual_stride_lead0, residual_stride_N, weight_stride_N, total_stride_lead1,
-    total_stride_lead0, total_stride_N, q_stride_lead1, q_stride_lead0, q_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """Several rows (...) per program, N in registers."""
-    pid = tl.program_id(0)
-    row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1, i0 = row // lead0, row % lead0
-    n = tl.arange(0, BLOCK_N).to(INDEX)
-    n_mask = (n < N // VEC * VEC) | EVEN_N
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    mask_row_n = row_mask[:, None] & n_mask[None, :]
-    x = tl.load(x_row[:, None] + n[None, :] * x_stride_N, mask=mask_row_n, other=0.0,
-                eviction_policy="evict_last").to(tl.float32)
-    residual_row = residual_ptr + i1 * (residual_stride_lead1 // VEC * VEC) + i0 * (residual_stride_lead0 // VEC * VEC)
-    residual = tl.load(residual_row[:, None] + n[None, :] * residual_stride_N, mask=mask_row_n, other=0.0,
-                       eviction_policy="evict_last").to(tl.float32)
-    weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-    scale = tl.load(scale_ptr).to(tl.float32)
-    total = (x + residual).to(x_ptr.dtype.element_ty)
-    total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
-    tl.store(total_row[:, None] + n[None, :] * total_stride_N, total, mask=mask_row_n)
-    sum_of_squares = tl.sum(total.to(tl.float32) * total.to(tl.float32), 1)
-    scaled = total.to(tl.float32) * tl.rsqrt(sum_of_squares / N + eps)[:, None]
-    q = device.round_to(scaled * weight[None, :] * (1.0 / scale), tl.float8e4nv)
-    q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
-    tl.store(q_row[:, None] + n[None, :] * q_stride_N, q, mask=mask_row_n)
-
-
-@triton.jit
-def _add_rmsnorm_quantize_static_resident(
-    x_ptr, residual_ptr, weight_ptr, scale_ptr, total_ptr, q_ptr, eps, lead0, N, x_stride_lead1, x_stride_lead0,
-    x_stride_N, residual_stride_lead1, residual_stride_lead0, residual_stride_N, weight_stride_N, total_stride_lead1,
-    total_stride_lead0, total_stride_N, q_stride_lead1, q_stride_lead0, q_stride_N,
-    BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """One program per ..., N in registers."""
-    row = tl.program_id(0).to(tl.int64)
-    i1, i0 = row // lead0, row % lead0
-    n = tl.arange(0, BLOCK_N).to(INDEX)
-    n_mask = (n < N // VEC * VEC) | EVEN_N
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    residual_row = residual_ptr + i1 * (residual_stride_lead1 // VEC * VEC) + i0 * (residual_stride_lead0 // VEC * VEC)
-    residual = tl.load(residual_row + n * residual_stride_N, mask=n_mask, other=0.0,
-                       eviction_policy="evict_last").to(tl.float32)
-    weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-    scale = tl.load(scale_ptr).to(tl.float32)
-    total = (x + residual).to(x_ptr.dtype.element_ty)
-    total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
-    tl.store(total_row + n * total_stride_N, total, mask=n_mask)
-    sum_of_squares = tl.sum(total.to(tl.float32) * total.to(tl.float32), 0)
-    scaled = total.to(tl.float32) * tl.rsqrt(sum_of_squares / N + eps)
-    q = device.round_to(scaled * weight * (1.0 / scale), tl.float8e4nv)
-    q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
-    tl.store(q_row + n * q_stride_N, q, mask=n_mask)
 
 
 @triton.jit
@@ -449,7 +405,7 @@ def _add_rmsnorm_quantize_static_row_loop(
             if HELD:
                 residual_tiles = residual_tiles + (residual_stored,)
             residual = residual_stored.to(tl.float32)
-            total = (x + residual).to(x_ptr.dtype.element_ty)
+            total = (x + residual).to(total_ptr.dtype.element_ty)
             sum_of_squares += total.to(tl.float32) * total.to(tl.float32)
     sum_of_squares = tl.sum(sum_of_squares, 0)
     rstd = tl.rsqrt(sum_of_squares / N + eps)
@@ -467,7 +423,7 @@ def _add_rmsnorm_quantize_static_row_loop(
             residual_stored = residual_tiles[start // BLOCK_N] if HELD else device.load_row(
                 residual_row, n * residual_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR, "evict_first")
             residual = residual_stored.to(tl.float32)
-            total = (x + residual).to(x_ptr.dtype.element_ty)
+            total = (x + residual).to(total_ptr.dtype.element_ty)
             device.store_row(total_row, n * total_stride_N, total, n_mask, start, ahead, N, TAIL, VECTOR)
             weight = device.load_shared(weight_ptr, n * weight_stride_N, n_mask, None, start, ahead, N, TAIL,
                                         VECTOR).to(tl.float32)
@@ -525,7 +481,7 @@ def _add_rmsnorm_quantize_static_combine(
                        eviction_policy="evict_last").to(tl.float32)
     weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0,
                      eviction_policy="evict_last").to(tl.float32)
-    total = (x + residual).to(x_ptr.dtype.element_ty)
+    total = (x + residual).to(total_ptr.dtype.element_ty)
     total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row[:, None] + n[None, :] * total_stride_N, total, mask=mask_row_n)
     splits = tl.arange(0, SPLITS)
@@ -572,7 +528,7 @@ def add_rmsnorm_quantize_static(x: torch.Tensor, residual: torch.Tensor, weight:
         total: T[..., N]
         q: f8e4m3[..., N]
 
-    where T is float16, bfloat16 or float32; W is float16, bfloat16 or float32.
+    where each of T and W is float16, bfloat16 or float32.
 
     Raises:
         FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
@@ -596,16 +552,16 @@ _PLANS_ADD_RMSNORM_QUANTIZE_STATIC = Plans(
              "q": "lead1 lead0 N"},
     vec="N x_stride_lead1 x_stride_lead0 residual_stride_lead1 residual_stride_lead0 total_stride_lead1 "
         "total_stride_lead0 q_stride_lead1 q_stride_lead0",
-    rounded=(_add_rmsnorm_quantize_static_rows, _add_rmsnorm_quantize_static_resident,
-             _add_rmsnorm_quantize_static_row_loop, _add_rmsnorm_quantize_static_partial_sum_of_squares,
-             _add_rmsnorm_quantize_static_combine),
+    rounded=(_add_rmsnorm_quantize_rows, _add_rmsnorm_quantize_resident, _add_rmsnorm_quantize_static_row_loop,
+             _add_rmsnorm_quantize_static_partial_sum_of_squares, _add_rmsnorm_quantize_static_combine),
+    op="add_rmsnorm_quantize_static",
     tuned=Tuned(rows="lead1 lead0", case="N T", outputs="q total", spec=_SPEC),
     steps=(Step("total q", (
-        Rows(_add_rmsnorm_quantize_static_rows, rows="lead1 lead0", tile="N"),
+        Rows(_add_rmsnorm_quantize_rows, rows="lead1 lead0", tile="N"),
         RowVectors(_add_rmsnorm_quantize_static_row_loop, rows="lead1 lead0", loop="N", stored="total q",
                    read="x residual", shared="weight", held="x residual"),
         RowTiles(_add_rmsnorm_quantize_static_row_loop, rows="lead1 lead0", loop="N", bytes="x", inputs=2),
-        Resident(_add_rmsnorm_quantize_static_resident, rows="lead1 lead0", tile="N", bytes="x", inputs=2, compact=True,
+        Resident(_add_rmsnorm_quantize_resident, rows="lead1 lead0", tile="N", bytes="x", inputs=2, compact=True,
                  words=1.25, words_per_byte=0.25),
         RowLoop(_add_rmsnorm_quantize_static_row_loop, rows="lead1 lead0", loop="N", inputs=2, words=3),
         SplitRows(
@@ -651,7 +607,7 @@ def _add_rmsnorm_quantize_groups_rows(
                        mask=mask_row_g[:, :, None], other=0.0, eviction_policy="evict_last").to(tl.float32)
     weight = tl.load(weight_ptr + (g[:, None] * L + l[None, :]) * weight_stride_GL, mask=g_mask[:, None],
                      other=0.0).to(tl.float32)
-    total = (x + residual).to(x_ptr.dtype.element_ty)
+    total = (x + residual).to(total_ptr.dtype.element_ty)
     total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row[:, None, None] + (g[None, :, None] * L + l[None, None, :]) * total_stride_GL, total,
              mask=mask_row_g[:, :, None])
@@ -701,7 +657,7 @@ def _add_rmsnorm_quantize_groups_resident(
                        other=0.0, eviction_policy="evict_last").to(tl.float32)
     weight = tl.load(weight_ptr + (g[:, None] * L + l[None, :]) * weight_stride_GL, mask=g_mask[:, None],
                      other=0.0).to(tl.float32)
-    total = (x + residual).to(x_ptr.dtype.element_ty)
+    total = (x + residual).to(total_ptr.dtype.element_ty)
     total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row + (g[:, None] * L + l[None, :]) * total_stride_GL, total, mask=g_mask[:, None])
     scaled = total.to(tl.float32) * weight
@@ -751,7 +707,7 @@ def _add_rmsnorm_quantize_groups_row_loop(
                         eviction_policy="evict_last").to(tl.float32)
             residual = tl.load(residual_row + (g[:, None] * L + l[None, :]) * residual_stride_GL, mask=g_mask[:, None],
                                other=0.0, eviction_policy="evict_last").to(tl.float32)
-            total = (x + residual).to(x_ptr.dtype.element_ty)
+            total = (x + residual).to(total_ptr.dtype.element_ty)
             sum_of_squares += total.to(tl.float32) * total.to(tl.float32)
     sum_of_squares = tl.sum(tl.sum(sum_of_squares, 1), 0)
     total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
@@ -767,7 +723,7 @@ def _add_rmsnorm_quantize_groups_row_loop(
                         eviction_policy="evict_first").to(tl.float32)
             residual = tl.load(residual_row + (g[:, None] * L + l[None, :]) * residual_stride_GL, mask=g_mask[:, None],
                                other=0.0, eviction_policy="evict_first").to(tl.float32)
-            total = (x + residual).to(x_ptr.dtype.element_ty)
+            total = (x + residual).to(total_ptr.dtype.element_ty)
             tl.store(total_row + (g[:, None] * L + l[None, :]) * total_stride_GL, total, mask=g_mask[:, None])
             weight = tl.load(weight_ptr + (g[:, None] * L + l[None, :]) * weight_stride_GL, mask=g_mask[:, None],
                              other=0.0).to(tl.float32)
@@ -845,7 +801,7 @@ def _add_rmsnorm_quantize_groups_combine(
     weight_row = weight_ptr + g * L * weight_stride_GL
     weight = tl.load(weight_row[:, None] + l[None, :] * weight_stride_GL, mask=row_mask[:, None], other=0.0,
                      eviction_policy="evict_last").to(tl.float32)
-    total = (x + residual).to(x_ptr.dtype.element_ty)
+    total = (x + residual).to(total_ptr.dtype.element_ty)
     total_row = (total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
                  + g * L * total_stride_GL)
     tl.store(total_row[:, None] + l[None, :] * total_stride_GL, total, mask=row_mask[:, None])
@@ -929,7 +885,7 @@ def add_rmsnorm_quantize_groups(x: torch.Tensor, residual: torch.Tensor, weight:
         q: f8e4m3[..., G*L]
         scale: f32[..., G]
 
-    where L == 128; T is float16, bfloat16 or float32; W is float16, bfloat16 or float32.
+    where L == 128; each of T and W is float16, bfloat16 or float32.
 
     Raises:
         FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.

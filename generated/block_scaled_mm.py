@@ -63,41 +63,24 @@ def _block_scaled_mm_roles_group(
         i1 = roles.lines(tile_m, HALF, BLOCK_LEAD1, BLOCK_R, INDEX)
         i1_mask = i1 < lead1
         y, product = roles.no_sums(BLOCK_LEAD1, BLOCK_R), roles.no_sums(BLOCK_LEAD1, BLOCK_R, a_tiles.dtype)
-        odd_a_scale = roles.no_lines(BLOCK_LEAD1, BLOCK_R)
-        odd_b_scale = 0.0
-        last_scale = roles.no_lines(BLOCK_LEAD1, BLOCK_R)
-        for turn in tl.static_range(2):
-            g = tl.cast(turn, INDEX)
-            g_mask = g < G
-            a_scale_row = a_scale_ptr + i0 * a_scale_stride_lead0 + g * a_scale_stride_G
-            mask_i1_g = i1_mask & g_mask
-            a_scale = tl.load(a_scale_row + i1 * a_scale_stride_lead1, mask=mask_i1_g, other=0.0).to(tl.float32)
-            b_scale = tl.load(b_scale_ptr + p * b_scale_stride_P + g * b_scale_stride_G, mask=g_mask,
-                              other=0.0).to(tl.float32)
-            even_a_scale, odd_a_scale = odd_a_scale, a_scale
-            even_b_scale, odd_b_scale = odd_b_scale, b_scale
+        last_a_scale = roles.no_lines(BLOCK_LEAD1, BLOCK_R)
+        last_b_scale = 0.0
         for first in range(0, G, 2):
-            this_scale = even_a_scale * even_b_scale
-            later_scale = odd_a_scale * odd_b_scale
             for turn in tl.static_range(2):
-                g = tl.cast(first + turn + 2, INDEX)
+                g = tl.cast(first + turn, INDEX)
                 g_mask = g < G
+                made = roles.start(a_tiles, b_tiles, full, at, HALF, BLOCK_LEAD1, BLOCK_R, STAGES)
                 a_scale_row = a_scale_ptr + i0 * a_scale_stride_lead0 + g * a_scale_stride_G
                 mask_i1_g = i1_mask & g_mask
                 a_scale = tl.load(a_scale_row + i1 * a_scale_stride_lead1, mask=mask_i1_g, other=0.0).to(tl.float32)
                 b_scale = tl.load(b_scale_ptr + p * b_scale_stride_P + g * b_scale_stride_G, mask=g_mask,
                                   other=0.0).to(tl.float32)
-                even_a_scale, odd_a_scale = odd_a_scale, a_scale
-                even_b_scale, odd_b_scale = odd_b_scale, b_scale
-            made = roles.start(a_tiles, b_tiles, full, at, HALF, BLOCK_LEAD1, BLOCK_R, STAGES)
-            y += product * last_scale[:, None]
-            product, y = roles.done(made, y, empty, at, STAGES)
-            made = roles.start(a_tiles, b_tiles, full, at + 1, HALF, BLOCK_LEAD1, BLOCK_R, STAGES)
-            y += product * this_scale[:, None]
-            product, y = roles.done(made, y, empty, at + 1, STAGES)
-            last_scale = later_scale
-            at += 2
-        y += product * last_scale[:, None]
+                y += product * (last_a_scale * last_b_scale)[:, None]
+                product, y = roles.done(made, y, empty, at, STAGES)
+                last_a_scale = a_scale
+                last_b_scale = b_scale
+                at += 1
+        y += product * (last_a_scale * last_b_scale)[:, None]
         roles.put(y_map, y_tiles, y.to(y_map.dtype), tile_m, across, HALF, BLOCK_LEAD1, BLOCK_R)
     roles.finish()
 
@@ -720,44 +703,23 @@ def _block_scaled_mm_int8_roles_group(
         i1 = roles.lines(tile_m, HALF, BLOCK_LEAD1, BLOCK_R, INDEX)
         i1_mask = i1 < lead1
         y, product = roles.no_sums(BLOCK_LEAD1, BLOCK_R), roles.no_sums(BLOCK_LEAD1, BLOCK_R, a_tiles.dtype)
-        odd_a_scale = roles.no_lines(BLOCK_LEAD1, BLOCK_R)
-        odd_b_scale = 0.0
         last_a_scale = roles.no_lines(BLOCK_LEAD1, BLOCK_R)
         last_b_scale = 0.0
-        for turn in tl.static_range(2):
-            g = tl.cast(turn, INDEX)
-            g_mask = g < G
-            a_scale_row = a_scale_ptr + i0 * a_scale_stride_lead0 + g * a_scale_stride_G
-            mask_i1_g = i1_mask & g_mask
-            a_scale = tl.load(a_scale_row + i1 * a_scale_stride_lead1, mask=mask_i1_g, other=0.0).to(tl.float32)
-            b_scale = tl.load(b_scale_ptr + p * b_scale_stride_P + g * b_scale_stride_G, mask=g_mask,
-                              other=0.0).to(tl.float32)
-            even_a_scale, odd_a_scale = odd_a_scale, a_scale
-            even_b_scale, odd_b_scale = odd_b_scale, b_scale
         for first in range(0, G, 2):
-            this_a_scale = even_a_scale
-            later_a_scale = odd_a_scale
-            this_b_scale = even_b_scale
-            later_b_scale = odd_b_scale
             for turn in tl.static_range(2):
-                g = tl.cast(first + turn + 2, INDEX)
+                g = tl.cast(first + turn, INDEX)
                 g_mask = g < G
+                made = roles.start(a_tiles, b_tiles, full, at, HALF, BLOCK_LEAD1, BLOCK_R, STAGES)
                 a_scale_row = a_scale_ptr + i0 * a_scale_stride_lead0 + g * a_scale_stride_G
                 mask_i1_g = i1_mask & g_mask
                 a_scale = tl.load(a_scale_row + i1 * a_scale_stride_lead1, mask=mask_i1_g, other=0.0).to(tl.float32)
                 b_scale = tl.load(b_scale_ptr + p * b_scale_stride_P + g * b_scale_stride_G, mask=g_mask,
                                   other=0.0).to(tl.float32)
-                even_a_scale, odd_a_scale = odd_a_scale, a_scale
-                even_b_scale, odd_b_scale = odd_b_scale, b_scale
-            made = roles.start(a_tiles, b_tiles, full, at, HALF, BLOCK_LEAD1, BLOCK_R, STAGES)
-            y += product.to(tl.float32) * last_a_scale[:, None] * last_b_scale
-            product, y = roles.done(made, y, empty, at, STAGES)
-            made = roles.start(a_tiles, b_tiles, full, at + 1, HALF, BLOCK_LEAD1, BLOCK_R, STAGES)
-            y += product.to(tl.float32) * this_a_scale[:, None] * this_b_scale
-            product, y = roles.done(made, y, empty, at + 1, STAGES)
-            last_a_scale = later_a_scale
-            last_b_scale = later_b_scale
-            at += 2
+                y += product.to(tl.float32) * last_a_scale[:, None] * last_b_scale
+                product, y = roles.done(made, y, empty, at, STAGES)
+                last_a_scale = a_scale
+                last_b_scale = b_scale
+                at += 1
         y += product.to(tl.float32) * last_a_scale[:, None] * last_b_scale
         roles.put(y_map, y_tiles, y.to(y_map.dtype), tile_m, across, HALF, BLOCK_LEAD1, BLOCK_R)
     roles.finish()

@@ -405,7 +405,7 @@ def fp8_gemm(a: torch.Tensor, b: torch.Tensor, a_scale: torch.Tensor | None = No
     Returns:
         y: T[M, N]
 
-    where A is float16, bfloat16 or float32; B is float16, bfloat16 or float32; T is float16, bfloat16 or float32.
+    where each of A, B and T is float16, bfloat16 or float32.
 
     Arguments of other shapes or dtypes that fit `fp8_gemm_stored` or `fp8_gemm_stored_a` or `fp8_gemm_stored_b` are
     passed on to it.
@@ -533,7 +533,7 @@ def _fp8_gemm_stored_elementwise_b_(
     b = tl.load(b_row[:, None] + k[None, :] * b_stride_K, mask=mask_row_k, other=0.0,
                 eviction_policy="evict_last").to(tl.float32)
     b__row = b__ptr + n * (b__stride_N // VEC * VEC)
-    tl.store(b__row[:, None] + k[None, :] * b__stride_K, device.round_to(b, b_ptr.dtype.element_ty), mask=mask_row_k)
+    tl.store(b__row[:, None] + k[None, :] * b__stride_K, device.round_to(b, b__ptr.dtype.element_ty), mask=mask_row_k)
 
 
 @triton.jit(do_not_specialize=["N"])
@@ -590,7 +590,7 @@ def fp8_gemm_stored(a: torch.Tensor, b: torch.Tensor, a_scale: torch.Tensor, b_s
     Returns:
         y: T[M, N]
 
-    where A is float8_e4m3fn or float8_e5m2; B is float8_e4m3fn or float8_e5m2; T is float16, bfloat16 or float32.
+    where each of A and B is float8_e4m3fn or float8_e5m2; T is float16, bfloat16 or float32.
 
     Raises:
         FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
@@ -709,7 +709,7 @@ def fp8_gemm_stored_a(a: torch.Tensor, b: torch.Tensor, a_scale: torch.Tensor, b
     Returns:
         y: T[M, N]
 
-    where A is float8_e4m3fn or float8_e5m2; B is float16, bfloat16 or float32; T is float16, bfloat16 or float32.
+    where A is float8_e4m3fn or float8_e5m2; each of B and T is float16, bfloat16 or float32.
 
     Raises:
         FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
@@ -842,7 +842,7 @@ def fp8_gemm_stored_b(a: torch.Tensor, b: torch.Tensor, a_scale: torch.Tensor | 
     Returns:
         y: T[M, N]
 
-    where A is float16, bfloat16 or float32; B is float8_e4m3fn or float8_e5m2; T is float16, bfloat16 or float32.
+    where each of A and T is float16, bfloat16 or float32; B is float8_e4m3fn or float8_e5m2.
 
     Raises:
         FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.

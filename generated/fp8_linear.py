@@ -1330,7 +1330,7 @@ def rmsnorm_fp8_linear(x: torch.Tensor, gain: torch.Tensor, weight: torch.Tensor
     Returns:
         y: T[..., N]
 
-    where T is float16 or bfloat16; W is float16, bfloat16 or float32; V is float16, bfloat16 or float32.
+    where T is float16 or bfloat16; each of W and V is float16, bfloat16 or float32.
 
     Raises:
         FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.

@@ -40,9 +40,9 @@ _SPEC = "e0b87b01c8686080d40b24367a311d87f843b963ecf182d104235af0102b4d88"
 
 @triton.jit(do_not_specialize=["B", "S"])
 def _fused_rmsnorm_rope_rows(
-    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps, B, S, H, x_stride_B, x_stride_S, x_stride_HD, cos_stride_S,
-    cos_stride_D_2, cos_stride_D, sin_stride_S, sin_stride_D_2, sin_stride_D, weight_stride_HD, y_stride_B, y_stride_S,
-    y_stride_HD,
+    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps, B, S, H, x_stride_B, x_stride_S, x_stride_HD, cos_stride_B,
+    cos_stride_S, cos_stride_D_2, cos_stride_D, sin_stride_B, sin_stride_S, sin_stride_D_2, sin_stride_D,
+    weight_stride_HD, y_stride_B, y_stride_S, y_stride_HD,
     D: tl.constexpr, ROWS: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_H: tl.constexpr,
     EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, PREFETCH: tl.constexpr, VEC: tl.constexpr, OP: tl.constexpr,
 ):
@@ -61,19 +61,39 @@ def _fused_rmsnorm_rope_rows(
                     other=0.0).to(tl.float32)
     x_high = tl.load(x_row[:, None, None] + (h[None, :, None] * D + d[None, None, :] + D // 2) * x_stride_HD,
                      mask=mask_row_h_d, other=0.0).to(tl.float32)
-    cos_row = cos_ptr + s * (cos_stride_S // VEC * VEC)
+    if OP == "fused_rmsnorm_rope_batched":
+        cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC) + s * (cos_stride_S // VEC * VEC)
+    elif OP == "fused_rmsnorm_rope_half_batched":
+        cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC) + s * (cos_stride_S // VEC * VEC)
+    else:
+        cos_row = cos_ptr + s * (cos_stride_S // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
     if OP == "fused_rmsnorm_rope_half":
         cos = tl.load(cos_row[:, None] + d[None, :] * cos_stride_D_2, mask=mask_row_d, other=0.0,
                       eviction_policy="evict_last").to(tl.float32)
-    else:
+        sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
+        sin = tl.load(sin_row[:, None] + d[None, :] * sin_stride_D_2, mask=mask_row_d, other=0.0,
+                      eviction_policy="evict_last").to(tl.float32)
+    elif OP == "fused_rmsnorm_rope_batched":
         cos_low = tl.load(cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d, other=0.0,
                           eviction_policy="evict_last").to(tl.float32)
-    sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
-    if OP == "fused_rmsnorm_rope_half":
+        sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + s * (sin_stride_S // VEC * VEC)
+        sin_low = tl.load(sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d, other=0.0,
+                          eviction_policy="evict_last").to(tl.float32)
+        cos_high = tl.load(cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, mask=mask_row_d, other=0.0,
+                           eviction_policy="evict_last").to(tl.float32)
+        sin_high = tl.load(sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, mask=mask_row_d, other=0.0,
+                           eviction_policy="evict_last").to(tl.float32)
+    elif OP == "fused_rmsnorm_rope_half_batched":
+        cos = tl.load(cos_row[:, None] + d[None, :] * cos_stride_D_2, mask=mask_row_d, other=0.0,
+                      eviction_policy="evict_last").to(tl.float32)
+        sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + s * (sin_stride_S // VEC * VEC)
         sin = tl.load(sin_row[:, None] + d[None, :] * sin_stride_D_2, mask=mask_row_d, other=0.0,
                       eviction_policy="evict_last").to(tl.float32)
     else:
+        cos_low = tl.load(cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d, other=0.0,
+                          eviction_policy="evict_last").to(tl.float32)
+        sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
         sin_low = tl.load(sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d, other=0.0,
                           eviction_policy="evict_last").to(tl.float32)
         cos_high = tl.load(cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, mask=mask_row_d, other=0.0,
@@ -102,6 +122,11 @@ def _fused_rmsnorm_rope_rows(
                  normed_low * cos[:, None, :] - normed_high * sin[:, None, :], mask=mask_row_h_d)
         tl.store(y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :] + D // 2) * y_stride_HD,
                  normed_high * cos[:, None, :] + normed_low * sin[:, None, :], mask=mask_row_h_d)
+    elif OP == "fused_rmsnorm_rope_half_batched":
+        tl.store(y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * y_stride_HD,
+                 normed_low * cos[:, None, :] - normed_high * sin[:, None, :], mask=mask_row_h_d)
+        tl.store(y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :] + D // 2) * y_stride_HD,
+                 normed_high * cos[:, None, :] + normed_low * sin[:, None, :], mask=mask_row_h_d)
     else:
         tl.store(y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * y_stride_HD,
                  normed_low * cos_low[:, None, :] - normed_high * sin_low[:, None, :], mask=mask_row_h_d)
@@ -111,9 +136,9 @@ def _fused_rmsnorm_rope_rows(
 
 @triton.jit(do_not_specialize=["S"])
 def _fused_rmsnorm_rope_resident(
-    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps, S, H, x_stride_B, x_stride_S, x_stride_HD, cos_stride_S,
-    cos_stride_D_2, cos_stride_D, sin_stride_S, sin_stride_D_2, sin_stride_D, weight_stride_HD, y_stride_B, y_stride_S,
-    y_stride_HD,
+    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps, S, H, x_stride_B, x_stride_S, x_stride_HD, cos_stride_B,
+    cos_stride_S, cos_stride_D_2, cos_stride_D, sin_stride_B, sin_stride_S, sin_stride_D_2, sin_stride_D,
+    weight_stride_HD, y_stride_B, y_stride_S, y_stride_HD,
     D: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_H: tl.constexpr, EVEN_D_2: tl.constexpr,
     INDEX: tl.constexpr, PREFETCH: tl.constexpr, VEC: tl.constexpr, OP: tl.constexpr,
 ):
@@ -129,16 +154,32 @@ def _fused_rmsnorm_rope_resident(
     x_low = tl.load(x_row + (h[:, None] * D + d[None, :]) * x_stride_HD, mask=mask_h_d, other=0.0).to(tl.float32)
     x_high = tl.load(x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD, mask=mask_h_d,
                      other=0.0).to(tl.float32)
-    cos_row = cos_ptr + s * (cos_stride_S // VEC * VEC)
     if OP == "fused_rmsnorm_rope_half":
+        cos_row = cos_ptr + s * (cos_stride_S // VEC * VEC)
         cos = tl.load(cos_row + d * cos_stride_D_2, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    else:
+        sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
+        sin = tl.load(sin_row + d * sin_stride_D_2, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
+    elif OP == "fused_rmsnorm_rope_batched":
+        cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC) + s * (cos_stride_S // VEC * VEC)
         cos_low = tl.load(cos_row + d * cos_stride_D, mask=d_mask, other=0.0,
                           eviction_policy="evict_last").to(tl.float32)
-    sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
-    if OP == "fused_rmsnorm_rope_half":
+        sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + s * (sin_stride_S // VEC * VEC)
+        sin_low = tl.load(sin_row + d * sin_stride_D, mask=d_mask, other=0.0,
+                          eviction_policy="evict_last").to(tl.float32)
+        cos_high = tl.load(cos_row + (d + D // 2) * cos_stride_D, mask=d_mask, other=0.0,
+                           eviction_policy="evict_last").to(tl.float32)
+        sin_high = tl.load(sin_row + (d + D // 2) * sin_stride_D, mask=d_mask, other=0.0,
+                           eviction_policy="evict_last").to(tl.float32)
+    elif OP == "fused_rmsnorm_rope_half_batched":
+        cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC) + s * (cos_stride_S // VEC * VEC)
+        cos = tl.load(cos_row + d * cos_stride_D_2, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
+        sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + s * (sin_stride_S // VEC * VEC)
         sin = tl.load(sin_row + d * sin_stride_D_2, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     else:
+        cos_row = cos_ptr + s * (cos_stride_S // VEC * VEC)
+        cos_low = tl.load(cos_row + d * cos_stride_D, mask=d_mask, other=0.0,
+                          eviction_policy="evict_last").to(tl.float32)
+        sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
         sin_low = tl.load(sin_row + d * sin_stride_D, mask=d_mask, other=0.0,
                           eviction_policy="evict_last").to(tl.float32)
         cos_high = tl.load(cos_row + (d + D // 2) * cos_stride_D, mask=d_mask, other=0.0,
@@ -162,6 +203,11 @@ def _fused_rmsnorm_rope_resident(
     normed_high = x_high * rstd * weight_high
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
     if OP == "fused_rmsnorm_rope_half":
+        tl.store(y_row + (h[:, None] * D + d[None, :]) * y_stride_HD,
+                 normed_low * cos[None, :] - normed_high * sin[None, :], mask=mask_h_d)
+        tl.store(y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD,
+                 normed_high * cos[None, :] + normed_low * sin[None, :], mask=mask_h_d)
+    elif OP == "fused_rmsnorm_rope_half_batched":
         tl.store(y_row + (h[:, None] * D + d[None, :]) * y_stride_HD,
                  normed_low * cos[None, :] - normed_high * sin[None, :], mask=mask_h_d)
         tl.store(y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD,
@@ -200,7 +246,12 @@ def _fused_rmsnorm_rope_row_loop(
             total += x_low * x_low + x_high * x_high
     total = tl.sum(tl.sum(total, 1), 0)
     rstd = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
-    if OP == "fused_rmsnorm_rope_batched":
+    if OP == "fused_rmsnorm_rope_half":
+        cos_row = cos_ptr + s * (cos_stride_S // VEC * VEC)
+        cos = tl.load(cos_row + d * cos_stride_D_2, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
+        sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
+        sin = tl.load(sin_row + d * sin_stride_D_2, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
+    elif OP == "fused_rmsnorm_rope_batched":
         cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC) + s * (cos_stride_S // VEC * VEC)
         cos_low = tl.load(cos_row + d * cos_stride_D, mask=d_mask, other=0.0,
                           eviction_policy="evict_last").to(tl.float32)
@@ -245,7 +296,12 @@ def _fused_rmsnorm_rope_row_loop(
             weight_high = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD,
                                   mask=mask_h_d_2, other=0.0).to(tl.float32)
             normed_high = x_high * rstd * weight_high
-            if OP == "fused_rmsnorm_rope_half_batched":
+            if OP == "fused_rmsnorm_rope_half":
+                tl.store(y_row + (h[:, None] * D + d[None, :]) * y_stride_HD,
+                         normed_low * cos[None, :] - normed_high * sin[None, :], mask=mask_h_d_2)
+                tl.store(y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD,
+                         normed_high * cos[None, :] + normed_low * sin[None, :], mask=mask_h_d_2)
+            elif OP == "fused_rmsnorm_rope_half_batched":
                 tl.store(y_row + (h[:, None] * D + d[None, :]) * y_stride_HD,
                          normed_low * cos[None, :] - normed_high * sin[None, :], mask=mask_h_d_2)
                 tl.store(y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD,
@@ -406,8 +462,7 @@ def fused_rmsnorm_rope(x: torch.Tensor, weight: torch.Tensor, cos: torch.Tensor,
     Returns:
         y: T[B, S, H*D]
 
-    where D % 2 == 0; T is float16, bfloat16 or float32; W is float16, bfloat16 or float32; C is float16, bfloat16
-    or float32.
+    where D % 2 == 0; each of T, W and C is float16, bfloat16 or float32.
 
     Arguments of other shapes or dtypes that fit `fused_rmsnorm_rope_half` or `fused_rmsnorm_rope_batched` or
     `fused_rmsnorm_rope_half_batched` are passed on to it.
@@ -431,23 +486,23 @@ def _extents_fused_rmsnorm_rope(x, weight, cos, sin, num_heads):
     check.require(D % 2 == 0, "D % 2 == 0", D=D)
     return B, S, D, H, T, W, C
 
+_STEP_Y = Step("y", (
+    Rows(_fused_rmsnorm_rope_rows, rows="B S", tile="H D/2"),
+    Resident(_fused_rmsnorm_rope_resident, rows="B S", tile="H D/2", bytes="x", parts=2, words=1, words_per_byte=0.25),
+    RowLoop(_fused_rmsnorm_rope_row_loop, rows="B S", loop="H", tile="D/2", words=4),
+    SplitRows(
+        (Partial(_fused_rmsnorm_rope_partial_total, rows="B S", loop="H D/2", sums={"partial_total": "B S"}, words=3),),
+        Elementwise(_fused_rmsnorm_rope_combine, rows="B S H", block="D/2", splits=True),
+    ),
+))
+
 _PLANS_FUSED_RMSNORM_ROPE = Plans(
     extents="B S D H T W C", scalars="eps", settings="num_heads",
     strides={"x": "B S H*D", "weight": "H*D", "cos": "S D", "sin": "S D", "y": "B S H*D"},
     sizes=lambda D, H: {"H*D": D * H, "D/2": D // 2},
     vec="x_stride_B x_stride_S cos_stride_S sin_stride_S y_stride_B y_stride_S", op="fused_rmsnorm_rope",
     tuned=Tuned(rows="B S", case="D H T C", outputs="y", spec=_SPEC),
-    steps=(Step("y", (
-        Rows(_fused_rmsnorm_rope_rows, rows="B S", tile="H D/2"),
-        Resident(_fused_rmsnorm_rope_resident, rows="B S", tile="H D/2", bytes="x", parts=2, words=1,
-                 words_per_byte=0.25),
-        RowLoop(_fused_rmsnorm_rope_row_loop, rows="B S", loop="H", tile="D/2", words=4),
-        SplitRows(
-            (Partial(_fused_rmsnorm_rope_partial_total, rows="B S", loop="H D/2", sums={"partial_total": "B S"},
-                     words=3),),
-            Elementwise(_fused_rmsnorm_rope_combine, rows="B S H", block="D/2", splits=True),
-        ),
-    )),),
+    steps=(_STEP_Y,),
 )
 
 _OP_FUSED_RMSNORM_ROPE = Op(
@@ -508,58 +563,6 @@ class FusedRMSNormRoPE(torch.nn.Module):
         return f"hidden_dim={self.hidden_dim}, head_dim={self.head_dim}, eps={self.eps}"
 
 
-@triton.jit(do_not_specialize=["S"])
-def _fused_rmsnorm_rope_half_row_loop(
-    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps, S, H, x_stride_B, x_stride_S, x_stride_HD, cos_stride_S,
-    cos_stride_D_2, sin_stride_S, sin_stride_D_2, y_stride_B, y_stride_S, weight_stride_HD, y_stride_HD,
-    D: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_D_2: tl.constexpr, FULL_STEPS: tl.constexpr,
-    TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """One program per B, S, H in a loop."""
-    row = tl.program_id(0).to(tl.int64)
-    b, s = row // S, row % S
-    d = tl.arange(0, BLOCK_D_2).to(INDEX)
-    d_mask = (d < D // 2) | EVEN_D_2
-    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
-    total = tl.full([BLOCK_H, BLOCK_D_2], 0.0, tl.float32)
-    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
-        for start in range(TAIL * FULL_STEPS * BLOCK_H, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_H, BLOCK_H):
-            h = (start + tl.arange(0, BLOCK_H)).to(INDEX)
-            h_mask = (h < H) | (TAIL == 0)
-            mask_h_d = h_mask[:, None] & d_mask[None, :]
-            x_low = tl.load(x_row + (h[:, None] * D + d[None, :]) * x_stride_HD, mask=mask_h_d, other=0.0,
-                            eviction_policy="evict_last").to(tl.float32)
-            x_high = tl.load(x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD, mask=mask_h_d, other=0.0,
-                             eviction_policy="evict_last").to(tl.float32)
-            total += x_low * x_low + x_high * x_high
-    total = tl.sum(tl.sum(total, 1), 0)
-    rstd = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
-    cos_row = cos_ptr + s * (cos_stride_S // VEC * VEC)
-    cos = tl.load(cos_row + d * cos_stride_D_2, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
-    sin = tl.load(sin_row + d * sin_stride_D_2, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
-    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
-        for start in range(TAIL * FULL_STEPS * BLOCK_H, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_H, BLOCK_H):
-            h = (start + tl.arange(0, BLOCK_H)).to(INDEX)
-            h_mask = (h < H) | (TAIL == 0)
-            mask_h_d_2 = h_mask[:, None] & d_mask[None, :]
-            x_low = tl.load(x_row + (h[:, None] * D + d[None, :]) * x_stride_HD, mask=mask_h_d_2, other=0.0,
-                            eviction_policy="evict_first").to(tl.float32)
-            weight_low = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d_2,
-                                 other=0.0).to(tl.float32)
-            normed_low = x_low * rstd * weight_low
-            x_high = tl.load(x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD, mask=mask_h_d_2, other=0.0,
-                             eviction_policy="evict_first").to(tl.float32)
-            weight_high = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD,
-                                  mask=mask_h_d_2, other=0.0).to(tl.float32)
-            normed_high = x_high * rstd * weight_high
-            tl.store(y_row + (h[:, None] * D + d[None, :]) * y_stride_HD,
-                     normed_low * cos[None, :] - normed_high * sin[None, :], mask=mask_h_d_2)
-            tl.store(y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD,
-                     normed_high * cos[None, :] + normed_low * sin[None, :], mask=mask_h_d_2)
-
-
 def reference_fused_rmsnorm_rope_half(
     x: torch.Tensor, weight: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, eps: float = 1e-6,
     num_heads: int | None = None,
@@ -594,8 +597,7 @@ def fused_rmsnorm_rope_half(x: torch.Tensor, weight: torch.Tensor, cos: torch.Te
     Returns:
         y: T[B, S, H*D]
 
-    where D % 2 == 0; T is float16, bfloat16 or float32; W is float16, bfloat16 or float32; C is float16, bfloat16
-    or float32.
+    where D % 2 == 0; each of T, W and C is float16, bfloat16 or float32.
 
     Raises:
         FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
@@ -623,17 +625,7 @@ _PLANS_FUSED_RMSNORM_ROPE_HALF = Plans(
     sizes=lambda D, H: {"D/2": D // 2, "H*D": D * H},
     vec="x_stride_B x_stride_S cos_stride_S sin_stride_S y_stride_B y_stride_S", op="fused_rmsnorm_rope_half",
     tuned=Tuned(rows="B S", case="D H T C", outputs="y", spec=_SPEC),
-    steps=(Step("y", (
-        Rows(_fused_rmsnorm_rope_rows, rows="B S", tile="H D/2"),
-        Resident(_fused_rmsnorm_rope_resident, rows="B S", tile="H D/2", bytes="x", parts=2, words=1,
-                 words_per_byte=0.25),
-        RowLoop(_fused_rmsnorm_rope_half_row_loop, rows="B S", loop="H", tile="D/2", words=4),
-        SplitRows(
-            (Partial(_fused_rmsnorm_rope_partial_total, rows="B S", loop="H D/2", sums={"partial_total": "B S"},
-                     words=3),),
-            Elementwise(_fused_rmsnorm_rope_combine, rows="B S H", block="D/2", splits=True),
-        ),
-    )),),
+    steps=(_STEP_Y,),
 )
 
 _OP_FUSED_RMSNORM_ROPE_HALF = Op(
@@ -641,141 +633,6 @@ _OP_FUSED_RMSNORM_ROPE_HALF = Op(
     tensors=4, scalars=1, extents=_extents_fused_rmsnorm_rope_half, plans=_PLANS_FUSED_RMSNORM_ROPE_HALF,
     outputs=lambda B, S, D, H, T, W, C: (Buffer((B, S, D * H), T),), function=fused_rmsnorm_rope_half,
 )
-
-
-@triton.jit(do_not_specialize=["B", "S"])
-def _fused_rmsnorm_rope_batched_rows(
-    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps, B, S, H, x_stride_B, x_stride_S, x_stride_HD, cos_stride_B,
-    cos_stride_S, cos_stride_D_2, cos_stride_D, sin_stride_B, sin_stride_S, sin_stride_D_2, sin_stride_D,
-    weight_stride_HD, y_stride_B, y_stride_S, y_stride_HD,
-    D: tl.constexpr, ROWS: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_H: tl.constexpr,
-    EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, PREFETCH: tl.constexpr, VEC: tl.constexpr, OP: tl.constexpr,
-):
-    """Several rows (B, S) per program, H, D/2 in registers."""
-    pid = tl.program_id(0)
-    row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(B, tl.int64) * S
-    b, s = row // S, row % S
-    h = tl.arange(0, BLOCK_H).to(INDEX)
-    h_mask = (h < H) | EVEN_H
-    d = tl.arange(0, BLOCK_D_2).to(INDEX)
-    d_mask = (d < D // 2) | EVEN_D_2
-    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
-    mask_row_h_d = row_mask[:, None, None] & h_mask[None, :, None] & d_mask[None, None, :]
-    x_low = tl.load(x_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * x_stride_HD, mask=mask_row_h_d,
-                    other=0.0).to(tl.float32)
-    x_high = tl.load(x_row[:, None, None] + (h[None, :, None] * D + d[None, None, :] + D // 2) * x_stride_HD,
-                     mask=mask_row_h_d, other=0.0).to(tl.float32)
-    cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC) + s * (cos_stride_S // VEC * VEC)
-    mask_row_d = row_mask[:, None] & d_mask[None, :]
-    if OP == "fused_rmsnorm_rope_half_batched":
-        cos = tl.load(cos_row[:, None] + d[None, :] * cos_stride_D_2, mask=mask_row_d, other=0.0,
-                      eviction_policy="evict_last").to(tl.float32)
-    else:
-        cos_low = tl.load(cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d, other=0.0,
-                          eviction_policy="evict_last").to(tl.float32)
-    sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + s * (sin_stride_S // VEC * VEC)
-    if OP == "fused_rmsnorm_rope_half_batched":
-        sin = tl.load(sin_row[:, None] + d[None, :] * sin_stride_D_2, mask=mask_row_d, other=0.0,
-                      eviction_policy="evict_last").to(tl.float32)
-    else:
-        sin_low = tl.load(sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d, other=0.0,
-                          eviction_policy="evict_last").to(tl.float32)
-        cos_high = tl.load(cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, mask=mask_row_d, other=0.0,
-                           eviction_policy="evict_last").to(tl.float32)
-        sin_high = tl.load(sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, mask=mask_row_d, other=0.0,
-                           eviction_policy="evict_last").to(tl.float32)
-    mask_h_d = h_mask[:, None] & d_mask[None, :]
-    if PREFETCH:
-        weight_low = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
-                             other=0.0).to(tl.float32)
-        weight_high = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d,
-                              other=0.0).to(tl.float32)
-    total = tl.sum(tl.sum(x_low * x_low + x_high * x_high, 2), 1)
-    rstd = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
-    if not PREFETCH:
-        weight_low = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
-                             other=0.0).to(tl.float32)
-    normed_low = x_low * rstd[:, None, None] * weight_low[None, :, :]
-    if not PREFETCH:
-        weight_high = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d,
-                              other=0.0).to(tl.float32)
-    normed_high = x_high * rstd[:, None, None] * weight_high[None, :, :]
-    y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
-    if OP == "fused_rmsnorm_rope_half_batched":
-        tl.store(y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * y_stride_HD,
-                 normed_low * cos[:, None, :] - normed_high * sin[:, None, :], mask=mask_row_h_d)
-        tl.store(y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :] + D // 2) * y_stride_HD,
-                 normed_high * cos[:, None, :] + normed_low * sin[:, None, :], mask=mask_row_h_d)
-    else:
-        tl.store(y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * y_stride_HD,
-                 normed_low * cos_low[:, None, :] - normed_high * sin_low[:, None, :], mask=mask_row_h_d)
-        tl.store(y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :] + D // 2) * y_stride_HD,
-                 normed_high * cos_high[:, None, :] + normed_low * sin_high[:, None, :], mask=mask_row_h_d)
-
-
-@triton.jit(do_not_specialize=["S"])
-def _fused_rmsnorm_rope_batched_resident(
-    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps, S, H, x_stride_B, x_stride_S, x_stride_HD, cos_stride_B,
-    cos_stride_S, cos_stride_D_2, cos_stride_D, sin_stride_B, sin_stride_S, sin_stride_D_2, sin_stride_D,
-    weight_stride_HD, y_stride_B, y_stride_S, y_stride_HD,
-    D: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_H: tl.constexpr, EVEN_D_2: tl.constexpr,
-    INDEX: tl.constexpr, PREFETCH: tl.constexpr, VEC: tl.constexpr, OP: tl.constexpr,
-):
-    """One program per B, S, H, D/2 in registers."""
-    row = tl.program_id(0).to(tl.int64)
-    b, s = row // S, row % S
-    h = tl.arange(0, BLOCK_H).to(INDEX)
-    h_mask = (h < H) | EVEN_H
-    d = tl.arange(0, BLOCK_D_2).to(INDEX)
-    d_mask = (d < D // 2) | EVEN_D_2
-    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
-    mask_h_d = h_mask[:, None] & d_mask[None, :]
-    x_low = tl.load(x_row + (h[:, None] * D + d[None, :]) * x_stride_HD, mask=mask_h_d, other=0.0).to(tl.float32)
-    x_high = tl.load(x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD, mask=mask_h_d,
-                     other=0.0).to(tl.float32)
-    cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC) + s * (cos_stride_S // VEC * VEC)
-    if OP == "fused_rmsnorm_rope_half_batched":
-        cos = tl.load(cos_row + d * cos_stride_D_2, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    else:
-        cos_low = tl.load(cos_row + d * cos_stride_D, mask=d_mask, other=0.0,
-                          eviction_policy="evict_last").to(tl.float32)
-    sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + s * (sin_stride_S // VEC * VEC)
-    if OP == "fused_rmsnorm_rope_half_batched":
-        sin = tl.load(sin_row + d * sin_stride_D_2, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    else:
-        sin_low = tl.load(sin_row + d * sin_stride_D, mask=d_mask, other=0.0,
-                          eviction_policy="evict_last").to(tl.float32)
-        cos_high = tl.load(cos_row + (d + D // 2) * cos_stride_D, mask=d_mask, other=0.0,
-                           eviction_policy="evict_last").to(tl.float32)
-        sin_high = tl.load(sin_row + (d + D // 2) * sin_stride_D, mask=d_mask, other=0.0,
-                           eviction_policy="evict_last").to(tl.float32)
-    if PREFETCH:
-        weight_low = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
-                             other=0.0).to(tl.float32)
-        weight_high = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d,
-                              other=0.0).to(tl.float32)
-    total = tl.sum(tl.sum(x_low * x_low + x_high * x_high, 1), 0)
-    rstd = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
-    if not PREFETCH:
-        weight_low = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
-                             other=0.0).to(tl.float32)
-    normed_low = x_low * rstd * weight_low
-    if not PREFETCH:
-        weight_high = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d,
-                              other=0.0).to(tl.float32)
-    normed_high = x_high * rstd * weight_high
-    y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
-    if OP == "fused_rmsnorm_rope_half_batched":
-        tl.store(y_row + (h[:, None] * D + d[None, :]) * y_stride_HD,
-                 normed_low * cos[None, :] - normed_high * sin[None, :], mask=mask_h_d)
-        tl.store(y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD,
-                 normed_high * cos[None, :] + normed_low * sin[None, :], mask=mask_h_d)
-    else:
-        tl.store(y_row + (h[:, None] * D + d[None, :]) * y_stride_HD,
-                 normed_low * cos_low[None, :] - normed_high * sin_low[None, :], mask=mask_h_d)
-        tl.store(y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD,
-                 normed_high * cos_high[None, :] + normed_low * sin_high[None, :], mask=mask_h_d)
 
 
 def reference_fused_rmsnorm_rope_batched(
@@ -814,8 +671,7 @@ def fused_rmsnorm_rope_batched(x: torch.Tensor, weight: torch.Tensor, cos: torch
     Returns:
         y: T[B, S, H*D]
 
-    where D % 2 == 0; T is float16, bfloat16 or float32; W is float16, bfloat16 or float32; C is float16, bfloat16
-    or float32.
+    where D % 2 == 0; each of T, W and C is float16, bfloat16 or float32.
 
     Raises:
         FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
@@ -835,17 +691,6 @@ def _extents_fused_rmsnorm_rope_batched(x, weight, cos, sin, num_heads):
     check.extent("H", "num_heads", num_heads, H)
     check.require(D % 2 == 0, "D % 2 == 0", D=D)
     return B, S, D, H, T, W, C
-
-_STEP_Y = Step("y", (
-    Rows(_fused_rmsnorm_rope_batched_rows, rows="B S", tile="H D/2"),
-    Resident(_fused_rmsnorm_rope_batched_resident, rows="B S", tile="H D/2", bytes="x", parts=2, words=1,
-             words_per_byte=0.25),
-    RowLoop(_fused_rmsnorm_rope_row_loop, rows="B S", loop="H", tile="D/2", words=4),
-    SplitRows(
-        (Partial(_fused_rmsnorm_rope_partial_total, rows="B S", loop="H D/2", sums={"partial_total": "B S"}, words=3),),
-        Elementwise(_fused_rmsnorm_rope_combine, rows="B S H", block="D/2", splits=True),
-    ),
-))
 
 _PLANS_FUSED_RMSNORM_ROPE_BATCHED = Plans(
     extents="B S D H T W C", scalars="eps", settings="num_heads",
@@ -899,8 +744,7 @@ def fused_rmsnorm_rope_half_batched(x: torch.Tensor, weight: torch.Tensor, cos: 
     Returns:
         y: T[B, S, H*D]
 
-    where D % 2 == 0; T is float16, bfloat16 or float32; W is float16, bfloat16 or float32; C is float16, bfloat16
-    or float32.
+    where D % 2 == 0; each of T, W and C is float16, bfloat16 or float32.
 
     Raises:
         FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.

@@ -148,8 +148,8 @@ def _int4_linear_gemm(
         zero = tl.load(zero_ptr + g * zero_stride_G + n * zero_stride_N, mask=n_mask,
                        other=0).to(tl.int32) if zero_ptr is not None else tl.full([BLOCK_N], 8, tl.int64)
         minimum = device.minimum(zero, 16)
-        difference = device.low_digit_difference(weight, minimum[None, :], 16, x_ptr.dtype.element_ty)
-        difference_2 = device.high_digit_difference(weight, minimum[None, :], 16, x_ptr.dtype.element_ty)
+        difference = device.low_digit_difference(weight, minimum[None, :], 16, y_ptr.dtype.element_ty)
+        difference_2 = device.high_digit_difference(weight, minimum[None, :], 16, y_ptr.dtype.element_ty)
         difference_by_turns = device.by_turns(difference, difference_2, 0)
         product = tl.dot(difference_by_turns.T, x.T, input_precision="ieee",
                          max_num_imprecise_acc=1).T if SWAP_AB else tl.dot(
@@ -423,7 +423,7 @@ def _quantize_int4_rows(
                               + tl.arange(0, 2)[None, None, :] * w_stride_GL, mask=row_mask[:, None, None], other=0.0,
                               eviction_policy="evict_last").to(tl.float32))
     largest = tl.where(0 < L // 2, tl.reduce(device.maximum(tl.abs(w), tl.abs(w_2)), 1, device.nan_max), float("-inf"))
-    scale = (largest / 7.0).to(w_ptr.dtype.element_ty)
+    scale = (largest / 7.0).to(scale_ptr.dtype.element_ty)
     maximum = device.maximum(scale.to(tl.float32), 1.262177448353619e-29)
     rounded = device.round_to(device.minimum(device.maximum(w / maximum[:, None], -8.0), 7.0), tl.int8)
     q = rounded.to(tl.int32) + 8
@@ -522,7 +522,7 @@ def _quantize_int4_zeros_rows(
     largest = tl.reduce(device.maximum(w, w_2), 1, device.nan_max)
     smallest = tl.reduce(device.minimum(w, w_2), 1, device.nan_min)
     low = device.minimum(smallest, 0.0)
-    scale = ((device.maximum(largest, 0.0) - low) / 15.0).to(w_ptr.dtype.element_ty)
+    scale = ((device.maximum(largest, 0.0) - low) / 15.0).to(scale_ptr.dtype.element_ty)
     step = device.maximum(scale.to(tl.float32), 1.262177448353619e-29)
     zero = device.round_to(device.minimum(device.maximum(-low / step, 0.0), 15.0), tl.int8)
     maximum = device.maximum(device.round_even(w / step[:, None]) + zero.to(tl.int32).to(tl.float32)[:, None], 0.0)

@@ -262,7 +262,7 @@ def layernorm(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None =
     Returns:
         y: T[..., N]
 
-    where T is float16, bfloat16 or float32; W is float16, bfloat16 or float32.
+    where each of T and W is float16, bfloat16 or float32.
 
     Raises:
         FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.

@@ -33,7 +33,7 @@ _SPEC = "41e4c22143d474af1599902e2a6a7ec7c2067c663869cc260e1fcea6585e16d4"
 
 @triton.jit
 def _linear_add_rmsnorm_epilogue(
-    product, i1, i0, n, n_mask, mask, bias_ptr, residual_ptr, x_ptr, bias_stride_N, residual_stride_lead1,
+    product, i1, i0, n, n_mask, mask, bias_ptr, residual_ptr, total_ptr, bias_stride_N, residual_stride_lead1,
     residual_stride_lead0, residual_stride_N, VEC: tl.constexpr,
 ):
     """Epilogue: `total` of this sum."""
@@ -41,7 +41,7 @@ def _linear_add_rmsnorm_epilogue(
     residual = tl.load(residual_ptr + i1 * (residual_stride_lead1 // VEC * VEC)
                        + i0 * (residual_stride_lead0 // VEC * VEC) + n * residual_stride_N, mask=mask,
                        other=0.0).to(tl.float32)
-    return (product + bias + residual).to(x_ptr.dtype.element_ty)
+    return (product + bias + residual).to(total_ptr.dtype.element_ty)
 
 
 @triton.jit(do_not_specialize=["N"])
@@ -69,8 +69,9 @@ def _linear_add_rmsnorm_gemv_total(
                              eviction_policy=EVICT).to(tl.float32)
             product += x * weight
     product = tl.sum(product, 0)
-    total = _linear_add_rmsnorm_epilogue(product, i1, i0, n, True, True, bias_ptr, residual_ptr, x_ptr, bias_stride_N,
-                                         residual_stride_lead1, residual_stride_lead0, residual_stride_N, VEC)
+    total = _linear_add_rmsnorm_epilogue(product, i1, i0, n, True, True, bias_ptr, residual_ptr, total_ptr,
+                                         bias_stride_N, residual_stride_lead1, residual_stride_lead0, residual_stride_N,
+                                         VEC)
     tl.store(total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0 + n * total_stride_N, total)
 
 
@@ -117,7 +118,7 @@ def _linear_add_rmsnorm_gemm_total(
     total_row = total_ptr + i0 * (total_stride_lead0 // VEC * VEC)
     if SPLIT_K == 1:
         total = _linear_add_rmsnorm_epilogue(product, i1[:, None], i0, n[None, :], n_mask[None, :], mask_i1_n, bias_ptr,
-                                             residual_ptr, x_ptr, bias_stride_N, residual_stride_lead1,
+                                             residual_ptr, total_ptr, bias_stride_N, residual_stride_lead1,
                                              residual_stride_lead0, residual_stride_N, VEC)
         tl.store(total_row + i1[:, None] * total_stride_lead1 + n[None, :] * total_stride_N, total, mask=mask_i1_n)
     else:
@@ -127,10 +128,10 @@ def _linear_add_rmsnorm_gemm_total(
 
 @triton.jit(do_not_specialize=["lead1"])
 def _linear_add_rmsnorm_combine_total(
-    x_ptr, residual_ptr, bias_ptr, total_ptr, partial_product_total_ptr, N, lead0, lead1,
-    partial_product_total_stride_lead1, partial_product_total_stride_lead0, partial_product_total_stride_N,
-    partial_product_total_stride_split, bias_stride_N, residual_stride_lead1, residual_stride_lead0, residual_stride_N,
-    total_stride_lead1, total_stride_lead0, total_stride_N,
+    residual_ptr, bias_ptr, total_ptr, partial_product_total_ptr, N, lead0, lead1, partial_product_total_stride_lead1,
+    partial_product_total_stride_lead0, partial_product_total_stride_N, partial_product_total_stride_split,
+    bias_stride_N, residual_stride_lead1, residual_stride_lead0, residual_stride_N, total_stride_lead1,
+    total_stride_lead0, total_stride_N,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
@@ -149,7 +150,7 @@ def _linear_add_rmsnorm_combine_total(
     product = device.sum_of_splits(sums_row[:, None] + n[None, :] * partial_product_total_stride_N, mask_row_n,
                                    partial_product_total_stride_split, SPLITS)
     total = _linear_add_rmsnorm_epilogue(product, i1[:, None], i0[:, None], n[None, :], n_mask[None, :], mask_row_n,
-                                         bias_ptr, residual_ptr, x_ptr, bias_stride_N, residual_stride_lead1,
+                                         bias_ptr, residual_ptr, total_ptr, bias_stride_N, residual_stride_lead1,
                                          residual_stride_lead0, residual_stride_N, VEC)
     total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row[:, None] + n[None, :] * total_stride_N, total, mask=mask_row_n)
@@ -157,7 +158,7 @@ def _linear_add_rmsnorm_combine_total(
 
 @triton.jit(do_not_specialize=["begin", "end"])
 def _linear_add_rmsnorm_tma_total(
-    x_map, weight_map, total_map, x_ptr, residual_ptr, bias_ptr, lead1, N, K, bias_stride_N, residual_stride_lead1,
+    x_map, weight_map, total_map, residual_ptr, bias_ptr, total_ptr, lead1, N, K, bias_stride_N, residual_stride_lead1,
     residual_stride_lead0, residual_stride_N, begin, end,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
     ACROSS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
@@ -187,8 +188,8 @@ def _linear_add_rmsnorm_tma_total(
             n_mask = n < N // VEC * VEC
             mask_i1_n = i1_mask[:, None] & n_mask[None, :]
             total = _linear_add_rmsnorm_epilogue(product, i1[:, None], i0, n[None, :], n_mask[None, :], mask_i1_n,
-                                                 bias_ptr, residual_ptr, x_ptr, bias_stride_N, residual_stride_lead1,
-                                                 residual_stride_lead0, residual_stride_N, VEC)
+                                                 bias_ptr, residual_ptr, total_ptr, bias_stride_N,
+                                                 residual_stride_lead1, residual_stride_lead0, residual_stride_N, VEC)
             total_map.store([i0.to(tl.int32), tile_m * BLOCK_LEAD1, column * BLOCK_N],
                             total.reshape(1, BLOCK_LEAD1, BLOCK_N))
 
@@ -285,7 +286,7 @@ def _linear_add_rmsnorm_row_loop_y(
 
 @triton.jit(do_not_specialize=["lead1"])
 def _linear_add_rmsnorm_rows_total_y(
-    x_ptr, residual_ptr, gain_ptr, bias_ptr, product_ptr, total_ptr, y_ptr, eps, lead0, lead1, N, product_stride_lead1,
+    residual_ptr, gain_ptr, bias_ptr, product_ptr, total_ptr, y_ptr, eps, lead0, lead1, N, product_stride_lead1,
     product_stride_lead0, product_stride_N, residual_stride_lead1, residual_stride_lead0, residual_stride_N,
     gain_stride_N, bias_stride_N, total_stride_lead1, total_stride_lead0, total_stride_N, y_stride_lead1,
     y_stride_lead0, y_stride_N,
@@ -314,7 +315,7 @@ def _linear_add_rmsnorm_rows_total_y(
     if not PREFETCH:
         bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
                        other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
-    total = (product + bias[None, :] + residual).to(x_ptr.dtype.element_ty)
+    total = (product + bias[None, :] + residual).to(total_ptr.dtype.element_ty)
     total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row[:, None] + n[None, :] * total_stride_N, total, mask=mask_row_n)
     sum_of_squares = tl.sum(total.to(tl.float32) * total.to(tl.float32), 1)
@@ -326,7 +327,7 @@ def _linear_add_rmsnorm_rows_total_y(
 
 @triton.jit
 def _linear_add_rmsnorm_resident_total_y(
-    x_ptr, residual_ptr, gain_ptr, bias_ptr, product_ptr, total_ptr, y_ptr, eps, lead0, N, product_stride_lead1,
+    residual_ptr, gain_ptr, bias_ptr, product_ptr, total_ptr, y_ptr, eps, lead0, N, product_stride_lead1,
     product_stride_lead0, product_stride_N, residual_stride_lead1, residual_stride_lead0, residual_stride_N,
     gain_stride_N, bias_stride_N, total_stride_lead1, total_stride_lead0, total_stride_N, y_stride_lead1,
     y_stride_lead0, y_stride_N,
@@ -352,7 +353,7 @@ def _linear_add_rmsnorm_resident_total_y(
     if not PREFETCH:
         bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
                        other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
-    total = (product + bias + residual).to(x_ptr.dtype.element_ty)
+    total = (product + bias + residual).to(total_ptr.dtype.element_ty)
     total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row + n * total_stride_N, total, mask=n_mask)
     sum_of_squares = tl.sum(total.to(tl.float32) * total.to(tl.float32), 0)
@@ -364,7 +365,7 @@ def _linear_add_rmsnorm_resident_total_y(
 
 @triton.jit
 def _linear_add_rmsnorm_row_loop_total_y(
-    x_ptr, residual_ptr, gain_ptr, bias_ptr, product_ptr, total_ptr, y_ptr, eps, lead0, N, total_stride_lead1,
+    residual_ptr, gain_ptr, bias_ptr, product_ptr, total_ptr, y_ptr, eps, lead0, N, total_stride_lead1,
     total_stride_lead0, product_stride_lead1, product_stride_lead0, residual_stride_lead1, residual_stride_lead0,
     product_stride_N, bias_stride_N, residual_stride_N, y_stride_lead1, y_stride_lead0, total_stride_N, gain_stride_N,
     y_stride_N,
@@ -400,7 +401,7 @@ def _linear_add_rmsnorm_row_loop_total_y(
             if HELD:
                 residual_tiles = residual_tiles + (residual_stored,)
             residual = residual_stored.to(tl.float32)
-            total = (product + bias + residual).to(x_ptr.dtype.element_ty)
+            total = (product + bias + residual).to(total_ptr.dtype.element_ty)
             sum_of_squares += total.to(tl.float32) * total.to(tl.float32)
     sum_of_squares = tl.sum(sum_of_squares, 0)
     rstd = tl.rsqrt(sum_of_squares / N + eps)
@@ -419,7 +420,7 @@ def _linear_add_rmsnorm_row_loop_total_y(
             residual_stored = residual_tiles[start // BLOCK_N] if HELD else device.load_row(
                 residual_row, n * residual_stride_N, n_mask, None, start, ahead, N, TAIL, VECTOR, "evict_first")
             residual = residual_stored.to(tl.float32)
-            total = (product + bias + residual).to(x_ptr.dtype.element_ty)
+            total = (product + bias + residual).to(total_ptr.dtype.element_ty)
             device.store_row(total_row, n * total_stride_N, total, n_mask, start, ahead, N, TAIL, VECTOR)
             gain = device.load_shared(gain_ptr, n * gain_stride_N, n_mask, None, start, ahead, N, TAIL,
                                       VECTOR).to(tl.float32)
@@ -463,7 +464,7 @@ def linear_add_rmsnorm(x: torch.Tensor, weight: torch.Tensor, residual: torch.Te
         total: T[..., N]
         y: T[..., N]
 
-    where T is float16, bfloat16 or float32; W is float16, bfloat16 or float32; V is float16, bfloat16 or float32.
+    where each of T, W and V is float16, bfloat16 or float32.
 
     Raises:
         FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.

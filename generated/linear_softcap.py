@@ -187,7 +187,7 @@ def linear_softcap(x: torch.Tensor, weight: torch.Tensor, cap: float = 30.0) -> 
     Returns:
         y: T[..., N]
 
-    where T is float16, bfloat16 or float32; W is float16, bfloat16 or float32.
+    where each of T and W is float16, bfloat16 or float32.
 
     Raises:
         FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.

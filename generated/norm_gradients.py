@@ -286,7 +286,7 @@ def rmsnorm_gradient(dy: torch.Tensor, x: torch.Tensor, weight: torch.Tensor,
         dx: T[..., N]
         dweight: W[N]
 
-    where T is float16, bfloat16 or float32; W is float16, bfloat16 or float32.
+    where each of T and W is float16, bfloat16 or float32.
 
     Raises:
         FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
@@ -635,7 +635,7 @@ def layernorm_gradient(dy: torch.Tensor, x: torch.Tensor, weight: torch.Tensor,
         dweight: W[N]
         dbias: W[N]
 
-    where T is float16, bfloat16 or float32; W is float16, bfloat16 or float32.
+    where each of T and W is float16, bfloat16 or float32.
 
     Raises:
         FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.

@@ -287,8 +287,7 @@ def qk_norm_rope(q: torch.Tensor, k: torch.Tensor, q_weight: torch.Tensor, k_wei
         q_rotated: T[B, S, Hq, D]
         k_rotated: T[B, S, Hk, D]
 
-    where D % 2 == 0; T is float16, bfloat16 or float32; W is float16, bfloat16 or float32; C is float16, bfloat16
-    or float32; I is int64 or int32.
+    where D % 2 == 0; each of T, W and C is float16, bfloat16 or float32; I is int64 or int32.
 
     Raises:
         FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.

@@ -91,14 +91,14 @@ def _projected_q_or_projected_k(
 
 
 @triton.jit
-def _by_norm(scaled_q_low, q_gain_low, centred_q_low, rstd_q_2, x_ptr, NORM: tl.constexpr):
+def _by_norm(scaled_q_low, q_gain_low, centred_q_low, rstd_q_2, q_ptr, NORM: tl.constexpr):
     """Makes one `by_norm`."""
     if NORM == "plain":
         by_norm_q_low = scaled_q_low * q_gain_low[None, :]
     elif NORM == "unit_offset":
         by_norm_q_low = scaled_q_low * (1.0 + q_gain_low)[None, :]
     elif NORM == "rounded":
-        rounded_q_low = scaled_q_low.to(x_ptr.dtype.element_ty)
+        rounded_q_low = scaled_q_low.to(q_ptr.dtype.element_ty)
         by_norm_q_low = rounded_q_low.to(tl.float32) * q_gain_low[None, :]
     else:
         by_norm_q_low = centred_q_low * rstd_q_2[:, None] * q_gain_low[None, :]
@@ -106,20 +106,20 @@ def _by_norm(scaled_q_low, q_gain_low, centred_q_low, rstd_q_2, x_ptr, NORM: tl.
 
 
 @triton.jit
-def _by_norm_v(scaled_q_low, q_gain_low, x_ptr, NORM: tl.constexpr):
+def _by_norm_v(scaled_q_low, q_gain_low, q_ptr, NORM: tl.constexpr):
     """Makes one `by_norm`."""
     if NORM == "plain":
         by_norm_q_low = scaled_q_low * q_gain_low
     elif NORM == "unit_offset":
         by_norm_q_low = scaled_q_low * (1.0 + q_gain_low)
     else:
-        rounded_q_low = scaled_q_low.to(x_ptr.dtype.element_ty)
+        rounded_q_low = scaled_q_low.to(q_ptr.dtype.element_ty)
         by_norm_q_low = rounded_q_low.to(tl.float32) * q_gain_low
     return by_norm_q_low
 
 
 @triton.jit
-def _by_norm_q(projected_low, quotient, scaled_low, q_gain_low, rstd_2, x_ptr, NORM: tl.constexpr):
+def _by_norm_q(projected_low, quotient, scaled_low, q_gain_low, rstd_2, q_ptr, NORM: tl.constexpr):
     """Makes `centred_low` and `by_norm_low` or `centred_high` and `by_norm_high`."""
     centred_low = projected_low - quotient
     if NORM == "plain":
@@ -127,7 +127,7 @@ def _by_norm_q(projected_low, quotient, scaled_low, q_gain_low, rstd_2, x_ptr, N
     elif NORM == "unit_offset":
         by_norm_low = scaled_low * (1.0 + q_gain_low)
     elif NORM == "rounded":
-        rounded_low = scaled_low.to(x_ptr.dtype.element_ty)
+        rounded_low = scaled_low.to(q_ptr.dtype.element_ty)
         by_norm_low = rounded_low.to(tl.float32) * q_gain_low
     else:
         by_norm_low = centred_low * rstd_2 * q_gain_low
@@ -135,14 +135,14 @@ def _by_norm_q(projected_low, quotient, scaled_low, q_gain_low, rstd_2, x_ptr, N
 
 
 @triton.jit
-def _by_norm_q_(scaled_low, q_gain_low, x_ptr, NORM: tl.constexpr):
+def _by_norm_q_(scaled_low, q_gain_low, q_ptr, NORM: tl.constexpr):
     """Makes `by_norm_low` or `by_norm_high`."""
     if NORM == "plain":
         by_norm_low = scaled_low * q_gain_low[None, :, :]
     elif NORM == "unit_offset":
         by_norm_low = scaled_low * (1.0 + q_gain_low)[None, :, :]
     else:
-        rounded_low = scaled_low.to(x_ptr.dtype.element_ty)
+        rounded_low = scaled_low.to(q_ptr.dtype.element_ty)
         by_norm_low = rounded_low.to(tl.float32) * q_gain_low[None, :, :]
     return by_norm_low
 
@@ -174,7 +174,7 @@ def _qkv_rope_rows_operand(
     elif NORM == "unit_offset":
         scaled = scaled_x * (1.0 + gain)[None, :]
     elif NORM == "rounded":
-        rounded = scaled_x.to(x_ptr.dtype.element_ty)
+        rounded = scaled_x.to(operand_ptr.dtype.element_ty)
         scaled = rounded.to(tl.float32) * gain[None, :]
     else:
         total = tl.sum(x, 1)
@@ -208,7 +208,7 @@ def _qkv_rope_resident_operand(
     elif NORM == "unit_offset":
         scaled = scaled_x * (1.0 + gain)
     elif NORM == "rounded":
-        rounded = scaled_x.to(x_ptr.dtype.element_ty)
+        rounded = scaled_x.to(operand_ptr.dtype.element_ty)
         scaled = rounded.to(tl.float32) * gain
     else:
         total = tl.sum(x, 0)
@@ -279,7 +279,7 @@ def _qkv_rope_row_loop_operand(
             elif NORM == "unit_offset":
                 by_norm = scaled_x * (1.0 + gain)
             elif NORM == "rounded":
-                rounded = scaled_x.to(x_ptr.dtype.element_ty)
+                rounded = scaled_x.to(operand_ptr.dtype.element_ty)
                 by_norm = rounded.to(tl.float32) * gain
             else:
                 centred_2 = x - quotient
@@ -290,7 +290,7 @@ def _qkv_rope_row_loop_operand(
 
 @triton.jit(do_not_specialize=["D", "Hk", "Hq", "S"])
 def _qkv_rope_gemv_product(
-    x_ptr, weight_ptr, operand_ptr, product_ptr, D, Hk, Hq, S, K, operand_stride_B, operand_stride_S,
+    weight_ptr, operand_ptr, product_ptr, D, Hk, Hq, S, K, operand_stride_B, operand_stride_S,
     weight_stride_HqD_HkD_HkD, operand_stride_K, weight_stride_K, product_stride_B, product_stride_S,
     product_stride_HqD_HkD_HkD,
     BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, EVICT: tl.constexpr,
@@ -314,14 +314,14 @@ def _qkv_rope_gemv_product(
                              eviction_policy=EVICT).to(tl.float32)
             product += operand * weight
     product = tl.sum(product, 0)
-    rounded = product.to(x_ptr.dtype.element_ty)
+    rounded = product.to(product_ptr.dtype.element_ty)
     tl.store(product_ptr + b * product_stride_B + s * product_stride_S + hq_d_hk_d_hk_d * product_stride_HqD_HkD_HkD,
              rounded)
 
 
 @triton.jit(do_not_specialize=["B"])
 def _qkv_rope_gemm_product(
-    x_ptr, weight_ptr, operand_ptr, product_ptr, partial_product_product_ptr, S, D, Hk, Hq, K, B, operand_stride_B,
+    weight_ptr, operand_ptr, product_ptr, partial_product_product_ptr, S, D, Hk, Hq, K, B, operand_stride_B,
     operand_stride_S, operand_stride_K, weight_stride_HqD_HkD_HkD, weight_stride_K, product_stride_B, product_stride_S,
     product_stride_HqD_HkD_HkD,
     BLOCK_S: tl.constexpr, BLOCK_HQ_D_HK_D_HK_D: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
@@ -364,7 +364,7 @@ def _qkv_rope_gemm_product(
     product_row = product_ptr + b * (product_stride_B // VEC * VEC)
     mask_s_hq_d_hk_d_hk_d = s_mask[:, None] & hq_d_hk_d_hk_d_mask[None, :]
     if SPLIT_K == 1:
-        rounded = product.to(x_ptr.dtype.element_ty)
+        rounded = product.to(product_ptr.dtype.element_ty)
         tl.store(product_row + s[:, None] * product_stride_S + hq_d_hk_d_hk_d[None, :] * product_stride_HqD_HkD_HkD,
                  rounded, mask=mask_s_hq_d_hk_d_hk_d)
     else:
@@ -375,7 +375,7 @@ def _qkv_rope_gemm_product(
 
 @triton.jit(do_not_specialize=["B", "S"])
 def _qkv_rope_combine_product(
-    x_ptr, product_ptr, partial_product_product_ptr, D, Hk, Hq, B, S, partial_product_product_stride_B,
+    product_ptr, partial_product_product_ptr, D, Hk, Hq, B, S, partial_product_product_stride_B,
     partial_product_product_stride_S, partial_product_product_stride_HqD_HkD_HkD, partial_product_product_stride_split,
     product_stride_B, product_stride_S, product_stride_HqD_HkD_HkD,
     ROWS: tl.constexpr, BLOCK_HQ_D_HK_D_HK_D: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr,
@@ -397,7 +397,7 @@ def _qkv_rope_combine_product(
     product = device.sum_of_splits(sums_row[:, None]
                                    + hq_d_hk_d_hk_d[None, :] * partial_product_product_stride_HqD_HkD_HkD,
                                    mask_row_hq_d_hk_d_hk_d, partial_product_product_stride_split, SPLITS)
-    rounded = product.to(x_ptr.dtype.element_ty)
+    rounded = product.to(product_ptr.dtype.element_ty)
     product_row = product_ptr + b * (product_stride_B // VEC * VEC) + s * (product_stride_S // VEC * VEC)
     tl.store(product_row[:, None] + hq_d_hk_d_hk_d[None, :] * product_stride_HqD_HkD_HkD, rounded,
              mask=mask_row_hq_d_hk_d_hk_d)
@@ -405,7 +405,7 @@ def _qkv_rope_combine_product(
 
 @triton.jit(do_not_specialize=["begin", "end"])
 def _qkv_rope_tma_product(
-    operand_map, weight_map, product_map, x_ptr, S, D, Hk, Hq, K, begin, end,
+    operand_map, weight_map, product_map, product_ptr, S, D, Hk, Hq, K, begin, end,
     BLOCK_S: tl.constexpr, BLOCK_HQ_D_HK_D_HK_D: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr,
     DOWN: tl.constexpr, ACROSS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
 ):
@@ -428,7 +428,7 @@ def _qkv_rope_tma_product(
         for half in tl.static_range(2):
             product = left if half == 0 else right
             column = 2 * tile_n + half
-            rounded = product.to(x_ptr.dtype.element_ty)
+            rounded = product.to(product_ptr.dtype.element_ty)
             product_map.store([b.to(tl.int32), tile_m * BLOCK_S, column * BLOCK_HQ_D_HK_D_HK_D],
                               rounded.reshape(1, BLOCK_S, BLOCK_HQ_D_HK_D_HK_D))
 
@@ -672,8 +672,7 @@ def qkv_rope(x: torch.Tensor, gain: torch.Tensor, weight: torch.Tensor, cos: tor
         k: T[B, S, Hk, D]
         v: T[B, S, Hk, D]
 
-    where D % 2 == 0; T is float16, bfloat16 or float32; W is float16, bfloat16 or float32; V is float16, bfloat16
-    or float32; C is float16, bfloat16 or float32; I is int64 or int32.
+    where D % 2 == 0; each of T, W, V and C is float16, bfloat16 or float32; I is int64 or int32.
 
     Raises:
         FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
@@ -784,11 +783,11 @@ _OP_QKV_ROPE = Op(
 
 @triton.jit(do_not_specialize=["S"])
 def _qkv_norm_rope_tile_q_k_v(
-    x_ptr, q_gain_ptr, k_gain_ptr, cos_ptr, sin_ptr, position_ids_ptr, bias_ptr, product_ptr, q_ptr, k_ptr, v_ptr, eps,
-    S, Hq, Hk, P, product_stride_B, product_stride_S, product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD,
-    q_gain_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D, sin_stride_P,
-    sin_stride_D, q_stride_B, q_stride_S, q_stride_Hq, q_stride_D, k_gain_stride_D, k_stride_B, k_stride_S, k_stride_Hk,
-    k_stride_D, v_stride_B, v_stride_S, v_stride_Hk, v_stride_D,
+    q_gain_ptr, k_gain_ptr, cos_ptr, sin_ptr, position_ids_ptr, bias_ptr, product_ptr, q_ptr, k_ptr, v_ptr, eps, S, Hq,
+    Hk, P, product_stride_B, product_stride_S, product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD, q_gain_stride_D,
+    position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D, sin_stride_P, sin_stride_D, q_stride_B,
+    q_stride_S, q_stride_Hq, q_stride_D, k_gain_stride_D, k_stride_B, k_stride_S, k_stride_Hk, k_stride_D, v_stride_B,
+    v_stride_S, v_stride_Hk, v_stride_D,
     D: tl.constexpr, BLOCK_HQ: tl.constexpr, BLOCK_HK: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_HQ: tl.constexpr,
     EVEN_HK: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
     NORM: tl.constexpr,
@@ -822,7 +821,7 @@ def _qkv_norm_rope_tile_q_k_v(
     total_q_3 = tl.sum(tl.where(d_mask[None, :], centred_q_low * centred_q_low + centred_q_high * centred_q_high, 0.0),
                        1)
     rstd_q_2 = tl.rsqrt(total_q_3 / D + eps)
-    by_norm_q_low = _by_norm(scaled_q_low, q_gain_low, centred_q_low, rstd_q_2, x_ptr, NORM)
+    by_norm_q_low = _by_norm(scaled_q_low, q_gain_low, centred_q_low, rstd_q_2, q_ptr, NORM)
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B
                            + s * position_ids_stride_S) if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
@@ -830,7 +829,7 @@ def _qkv_norm_rope_tile_q_k_v(
     c_low = device.look_up(cos_row + d * cos_stride_D, position_ids_mask, d_mask, eviction_policy="evict_last")
     scaled_q_high = projected_q_high * rstd_q[:, None]
     q_gain_high = tl.load(q_gain_ptr + (d + D // 2) * q_gain_stride_D, mask=d_mask, other=0.0).to(tl.float32)
-    by_norm_q_high = _by_norm(scaled_q_high, q_gain_high, centred_q_high, rstd_q_2, x_ptr, NORM)
+    by_norm_q_high = _by_norm(scaled_q_high, q_gain_high, centred_q_high, rstd_q_2, q_ptr, NORM)
     sin_row = sin_ptr + tl.cast(position_ids, INDEX) * (sin_stride_P // VEC * VEC)
     s_low = device.look_up(sin_row + d * sin_stride_D, position_ids_mask, d_mask, eviction_policy="evict_last")
     q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC)
@@ -860,10 +859,10 @@ def _qkv_norm_rope_tile_q_k_v(
     total_k_3 = tl.sum(tl.where(d_mask[None, :], centred_k_low * centred_k_low + centred_k_high * centred_k_high, 0.0),
                        1)
     rstd_k_2 = tl.rsqrt(total_k_3 / D + eps)
-    by_norm_k_low = _by_norm(scaled_k_low, k_gain_low, centred_k_low, rstd_k_2, x_ptr, NORM)
+    by_norm_k_low = _by_norm(scaled_k_low, k_gain_low, centred_k_low, rstd_k_2, q_ptr, NORM)
     scaled_k_high = projected_k_high * rstd_k[:, None]
     k_gain_high = tl.load(k_gain_ptr + (d + D // 2) * k_gain_stride_D, mask=d_mask, other=0.0).to(tl.float32)
-    by_norm_k_high = _by_norm(scaled_k_high, k_gain_high, centred_k_high, rstd_k_2, x_ptr, NORM)
+    by_norm_k_high = _by_norm(scaled_k_high, k_gain_high, centred_k_high, rstd_k_2, q_ptr, NORM)
     k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC)
     tl.store(k_row + hk[:, None] * k_stride_Hk + d[None, :] * k_stride_D,
              by_norm_k_low * c_low[None, :] - by_norm_k_high * s_low[None, :], mask=mask_hk_d)
@@ -882,10 +881,10 @@ def _qkv_norm_rope_tile_q_k_v(
 
 @triton.jit(do_not_specialize=["B", "Hq", "S"])
 def _qkv_norm_rope_rows_q_k_v_q(
-    x_ptr, q_gain_ptr, cos_ptr, sin_ptr, position_ids_ptr, bias_ptr, product_ptr, q_ptr, eps, B, Hq, S, D, P,
-    product_stride_B, product_stride_S, product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD, q_gain_stride_D,
-    position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D, sin_stride_P, sin_stride_D, q_stride_B,
-    q_stride_S, q_stride_Hq, q_stride_D,
+    q_gain_ptr, cos_ptr, sin_ptr, position_ids_ptr, bias_ptr, product_ptr, q_ptr, eps, B, Hq, S, D, P, product_stride_B,
+    product_stride_S, product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD, q_gain_stride_D, position_ids_stride_B,
+    position_ids_stride_S, cos_stride_P, cos_stride_D, sin_stride_P, sin_stride_D, q_stride_B, q_stride_S, q_stride_Hq,
+    q_stride_D,
     ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     OVERLAP: tl.constexpr, NORM: tl.constexpr,
 ):
@@ -915,7 +914,7 @@ def _qkv_norm_rope_rows_q_k_v_q(
     centred_high = projected_high - quotient[:, None]
     total_3 = tl.sum(tl.where(d_mask[None, :], centred_low * centred_low + centred_high * centred_high, 0.0), 1)
     rstd_2 = tl.rsqrt(total_3 / D + eps)
-    by_norm_low = _by_norm(scaled_low, q_gain_low, centred_low, rstd_2, x_ptr, NORM)
+    by_norm_low = _by_norm(scaled_low, q_gain_low, centred_low, rstd_2, q_ptr, NORM)
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
                            other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
@@ -923,7 +922,7 @@ def _qkv_norm_rope_rows_q_k_v_q(
     c_low = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D, position_ids_mask[:, None], mask_row_d)
     scaled_high = projected_high * rstd[:, None]
     q_gain_high = tl.load(q_gain_ptr + (d + D // 2) * q_gain_stride_D, mask=d_mask, other=0.0).to(tl.float32)
-    by_norm_high = _by_norm(scaled_high, q_gain_high, centred_high, rstd_2, x_ptr, NORM)
+    by_norm_high = _by_norm(scaled_high, q_gain_high, centred_high, rstd_2, q_ptr, NORM)
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_low = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D, position_ids_mask[:, None], mask_row_d)
     q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC)
@@ -938,7 +937,7 @@ def _qkv_norm_rope_rows_q_k_v_q(
 
 @triton.jit(do_not_specialize=["Hq", "S"])
 def _qkv_norm_rope_row_loop_q_k_v_q(
-    x_ptr, q_gain_ptr, cos_ptr, sin_ptr, position_ids_ptr, bias_ptr, product_ptr, q_ptr, eps, Hq, S, D, P, q_stride_B,
+    q_gain_ptr, cos_ptr, sin_ptr, position_ids_ptr, bias_ptr, product_ptr, q_ptr, eps, Hq, S, D, P, q_stride_B,
     q_stride_S, q_stride_Hq, product_stride_B, product_stride_S, product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD,
     position_ids_stride_B, position_ids_stride_S, cos_stride_P, sin_stride_P, q_gain_stride_D, cos_stride_D,
     sin_stride_D, q_stride_D,
@@ -1040,7 +1039,7 @@ def _qkv_norm_rope_row_loop_q_k_v_q(
             scaled_low = projected_low * rstd
             q_gain_low = device.load_shared(q_gain_ptr, d * q_gain_stride_D, d_mask, None, start, ahead, D // 2, TAIL,
                                             VECTOR).to(tl.float32)
-            centred_low, by_norm_low = _by_norm_q(projected_low, quotient, scaled_low, q_gain_low, rstd_2, x_ptr, NORM)
+            centred_low, by_norm_low = _by_norm_q(projected_low, quotient, scaled_low, q_gain_low, rstd_2, q_ptr, NORM)
             c_low = device.look_up(cos_row + d * cos_stride_D, position_ids_mask, d_mask, eviction_policy="evict_first")
             product_high_stored = product_high_tiles[start // BLOCK_D_2] if HELD else tl.load(
                 product_row + (d + D // 2) * product_stride_HqD_HkD_HkD, mask=d_mask, other=0.0,
@@ -1053,7 +1052,7 @@ def _qkv_norm_rope_row_loop_q_k_v_q(
             projected_high = product_high + bias_high
             scaled_high = projected_high * rstd
             q_gain_high = tl.load(q_gain_ptr + (d + D // 2) * q_gain_stride_D, mask=d_mask, other=0.0).to(tl.float32)
-            centred_high, by_norm_high = _by_norm_q(projected_high, quotient, scaled_high, q_gain_high, rstd_2, x_ptr,
+            centred_high, by_norm_high = _by_norm_q(projected_high, quotient, scaled_high, q_gain_high, rstd_2, q_ptr,
                                                     NORM)
             s_low = device.look_up(sin_row + d * sin_stride_D, position_ids_mask, d_mask, eviction_policy="evict_first")
             device.store_row(q_row, d * q_stride_D, by_norm_low * c_low - by_norm_high * s_low, d_mask, start, ahead,
@@ -1067,7 +1066,7 @@ def _qkv_norm_rope_row_loop_q_k_v_q(
 
 @triton.jit(do_not_specialize=["B", "Hk", "S"])
 def _qkv_norm_rope_rows_q_k_v_k_v(
-    x_ptr, k_gain_ptr, cos_ptr, sin_ptr, position_ids_ptr, bias_ptr, product_ptr, k_ptr, v_ptr, eps, B, Hk, S, D, Hq, P,
+    k_gain_ptr, cos_ptr, sin_ptr, position_ids_ptr, bias_ptr, product_ptr, k_ptr, v_ptr, eps, B, Hk, S, D, Hq, P,
     product_stride_B, product_stride_S, product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD, k_gain_stride_D,
     position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D, sin_stride_P, sin_stride_D, k_stride_B,
     k_stride_S, k_stride_Hk, k_stride_D, v_stride_B, v_stride_S, v_stride_Hk, v_stride_D,
@@ -1100,7 +1099,7 @@ def _qkv_norm_rope_rows_q_k_v_k_v(
     centred_high = projected_k_high - quotient[:, None]
     total_3 = tl.sum(tl.where(d_mask[None, :], centred_low * centred_low + centred_high * centred_high, 0.0), 1)
     rstd_2 = tl.rsqrt(total_3 / D + eps)
-    by_norm_low = _by_norm(scaled_low, k_gain_low, centred_low, rstd_2, x_ptr, NORM)
+    by_norm_low = _by_norm(scaled_low, k_gain_low, centred_low, rstd_2, k_ptr, NORM)
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
                            other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
@@ -1108,7 +1107,7 @@ def _qkv_norm_rope_rows_q_k_v_k_v(
     c_low = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D, position_ids_mask[:, None], mask_row_d)
     scaled_high = projected_k_high * rstd[:, None]
     k_gain_high = tl.load(k_gain_ptr + (d + D // 2) * k_gain_stride_D, mask=d_mask, other=0.0).to(tl.float32)
-    by_norm_high = _by_norm(scaled_high, k_gain_high, centred_high, rstd_2, x_ptr, NORM)
+    by_norm_high = _by_norm(scaled_high, k_gain_high, centred_high, rstd_2, k_ptr, NORM)
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_low = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D, position_ids_mask[:, None], mask_row_d)
     k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC) + hk * (k_stride_Hk // VEC * VEC)
@@ -1130,7 +1129,7 @@ def _qkv_norm_rope_rows_q_k_v_k_v(
 
 @triton.jit(do_not_specialize=["Hk", "S"])
 def _qkv_norm_rope_row_loop_q_k_v_k_v(
-    x_ptr, k_gain_ptr, cos_ptr, sin_ptr, position_ids_ptr, bias_ptr, product_ptr, k_ptr, v_ptr, eps, Hk, S, D, Hq, P,
+    k_gain_ptr, cos_ptr, sin_ptr, position_ids_ptr, bias_ptr, product_ptr, k_ptr, v_ptr, eps, Hk, S, D, Hq, P,
     v_stride_B, v_stride_S, v_stride_Hk, product_stride_B, product_stride_S, product_stride_HqD_HkD_HkD,
     bias_stride_HqD_HkD_HkD, v_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_P, sin_stride_P,
     k_stride_B, k_stride_S, k_stride_Hk, k_gain_stride_D, cos_stride_D, sin_stride_D, k_stride_D,
@@ -1249,7 +1248,7 @@ def _qkv_norm_rope_row_loop_q_k_v_k_v(
             scaled_low = projected_k_low * rstd
             k_gain_low = device.load_shared(k_gain_ptr, d * k_gain_stride_D, d_mask, None, start, ahead, D // 2, TAIL,
                                             VECTOR).to(tl.float32)
-            centred_low, by_norm_low = _by_norm_q(projected_k_low, quotient, scaled_low, k_gain_low, rstd_2, x_ptr,
+            centred_low, by_norm_low = _by_norm_q(projected_k_low, quotient, scaled_low, k_gain_low, rstd_2, k_ptr,
                                                   NORM)
             c_low = device.look_up(cos_row + d * cos_stride_D, position_ids_mask, d_mask, eviction_policy="evict_first")
             product_k_high_stored = product_k_high_tiles[start // BLOCK_D_2] if HELD else tl.load(
@@ -1263,7 +1262,7 @@ def _qkv_norm_rope_row_loop_q_k_v_k_v(
             projected_k_high = product_k_high + bias_k_high
             scaled_high = projected_k_high * rstd
             k_gain_high = tl.load(k_gain_ptr + (d + D // 2) * k_gain_stride_D, mask=d_mask, other=0.0).to(tl.float32)
-            centred_high, by_norm_high = _by_norm_q(projected_k_high, quotient, scaled_high, k_gain_high, rstd_2, x_ptr,
+            centred_high, by_norm_high = _by_norm_q(projected_k_high, quotient, scaled_high, k_gain_high, rstd_2, k_ptr,
                                                     NORM)
             s_low = device.look_up(sin_row + d * sin_stride_D, position_ids_mask, d_mask, eviction_policy="evict_first")
             device.store_row(k_row, d * k_stride_D, by_norm_low * c_low - by_norm_high * s_low, d_mask, start, ahead,
@@ -1371,8 +1370,7 @@ def qkv_norm_rope(x: torch.Tensor, gain: torch.Tensor, weight: torch.Tensor, q_g
         k: T[B, S, Hk, D]
         v: T[B, S, Hk, D]
 
-    where D % 2 == 0; T is float16, bfloat16 or float32; W is float16, bfloat16 or float32; V is float16, bfloat16
-    or float32; C is float16, bfloat16 or float32; I is int64 or int32.
+    where D % 2 == 0; each of T, W, V and C is float16, bfloat16 or float32; I is int64 or int32.
 
     Raises:
         FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
@@ -1772,8 +1770,8 @@ def qkv_rope_partial(x: torch.Tensor, gain: torch.Tensor, weight: torch.Tensor, 
         k: T[B, S, Hk, R + U]
         v: T[B, S, Hk, D]
 
-    where D == R + U; R % 2 == 0; R + U == D; T is float16, bfloat16 or float32; W is float16, bfloat16 or float32;
-    V is float16, bfloat16 or float32; C is float16, bfloat16 or float32; I is int64 or int32.
+    where D == R + U; R % 2 == 0; R + U == D; each of T, W, V and C is float16, bfloat16 or float32; I is int64 or
+    int32.
 
     Raises:
         FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
@@ -2145,8 +2143,8 @@ def qkv_rope_interleaved(x: torch.Tensor, gain: torch.Tensor, weight: torch.Tens
         k: T[B, S, Hk, R + U]
         v: T[B, S, Hk, D]
 
-    where D == R + U; R % 2 == 0; R + U == D; T is float16, bfloat16 or float32; W is float16, bfloat16 or float32;
-    V is float16, bfloat16 or float32; C is float16, bfloat16 or float32; I is int64 or int32.
+    where D == R + U; R % 2 == 0; R + U == D; each of T, W, V and C is float16, bfloat16 or float32; I is int64 or
+    int32.
 
     Raises:
         FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
@@ -2233,87 +2231,6 @@ _OP_QKV_ROPE_INTERLEAVED = Op(
 )
 
 
-@triton.jit(do_not_specialize=["D", "Hk", "Hq", "S"])
-def _linear_qkv_rope_gemv_product(
-    x_ptr, weight_ptr, product_ptr, D, Hk, Hq, S, K, x_stride_B, x_stride_S, weight_stride_HqD_HkD_HkD, x_stride_K,
-    weight_stride_K, product_stride_B, product_stride_S, product_stride_HqD_HkD_HkD,
-    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, EVICT: tl.constexpr,
-    VEC: tl.constexpr, OVERLAP: tl.constexpr,
-):
-    """One program per B, S, Hq*D + Hk*D + Hk*D, K in a loop, of one step where registers hold it."""
-    device.enter(OVERLAP)
-    row = tl.program_id(0).to(tl.int64)
-    b, s = row // (tl.cast(S, tl.int64) * (2 * D * Hk + D * Hq)), row // (2 * D * Hk + D * Hq) % S
-    hq_d_hk_d_hk_d = row % (2 * D * Hk + D * Hq)
-    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
-    weight_row = weight_ptr + hq_d_hk_d_hk_d * (weight_stride_HqD_HkD_HkD // VEC * VEC)
-    product = tl.full([BLOCK_K], 0.0, tl.float32)
-    for TAIL in tl.static_range(2 if TAIL_STEPS else 1):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K, BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
-            x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy=EVICT).to(tl.float32)
-            weight = tl.load(weight_row + k * weight_stride_K, mask=k_mask, other=0.0,
-                             eviction_policy=EVICT).to(tl.float32)
-            product += x * weight
-    product = tl.sum(product, 0)
-    rounded = product.to(x_ptr.dtype.element_ty)
-    tl.store(product_ptr + b * product_stride_B + s * product_stride_S + hq_d_hk_d_hk_d * product_stride_HqD_HkD_HkD,
-             rounded)
-
-
-@triton.jit(do_not_specialize=["B"])
-def _linear_qkv_rope_gemm_product(
-    x_ptr, weight_ptr, product_ptr, partial_product_product_ptr, S, D, Hk, Hq, K, B, x_stride_B, x_stride_S, x_stride_K,
-    weight_stride_HqD_HkD_HkD, weight_stride_K, product_stride_B, product_stride_S, product_stride_HqD_HkD_HkD,
-    BLOCK_S: tl.constexpr, BLOCK_HQ_D_HK_D_HK_D: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
-    SPLIT_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-    OVERLAP: tl.constexpr,
-):
-    """A tile of S by Hq*D + Hk*D + Hk*D per program, K in a loop; with SWAP_AB Hq*D + Hk*D + Hk*D by a few S;
-    SPLIT_K programs leave sums.
-    """
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    split = pid % SPLIT_K
-    tiles_m = tl.cdiv(S, BLOCK_S)
-    tiles_n = tl.cdiv(2 * D * Hk + D * Hq, BLOCK_HQ_D_HK_D_HK_D)
-    tile = (pid // SPLIT_K) % (tiles_m * tiles_n)
-    tile_m, tile_n = device.tile_order(tile, tiles_m, tiles_n, 8)
-    b = (pid // SPLIT_K // (tiles_m * tiles_n)).to(tl.int64)
-    s = tile_m.to(INDEX) * BLOCK_S + tl.arange(0, BLOCK_S)
-    s_mask = s < S
-    hq_d_hk_d_hk_d = tile_n.to(INDEX) * BLOCK_HQ_D_HK_D_HK_D + tl.arange(0, BLOCK_HQ_D_HK_D_HK_D)
-    hq_d_hk_d_hk_d_mask = hq_d_hk_d_hk_d < 2 * D * Hk + D * Hq
-    x_row = x_ptr + b * x_stride_B
-    product = tl.full([BLOCK_HQ_D_HK_D_HK_D, BLOCK_S] if SWAP_AB else [BLOCK_S, BLOCK_HQ_D_HK_D_HK_D], 0.0, tl.float32)
-    for TAIL in tl.static_range(0 if FULL_STEPS else 1, 2 if TAIL_STEPS else 1):
-        for start in range((TAIL * FULL_STEPS + split) * BLOCK_K, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K,
-                           SPLIT_K * BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-            k_mask = (k < K) | (TAIL == 0)
-            mask_s_k = s_mask[:, None] & k_mask[None, :]
-            x = tl.load(x_row + s[:, None] * x_stride_S + k[None, :] * x_stride_K, mask=mask_s_k, other=0.0)
-            mask_hq_d_hk_d_hk_d_k = hq_d_hk_d_hk_d_mask[None, :] & k_mask[:, None]
-            weight = tl.load(weight_ptr + hq_d_hk_d_hk_d[None, :] * weight_stride_HqD_HkD_HkD
-                             + k[:, None] * weight_stride_K, mask=mask_hq_d_hk_d_hk_d_k, other=0.0)
-            if SWAP_AB:
-                product = tl.dot(weight.T, x.T, product, input_precision="ieee", max_num_imprecise_acc=1)
-            else:
-                product = tl.dot(x, weight, product, input_precision="ieee", max_num_imprecise_acc=1)
-    product = product.T if SWAP_AB else product
-    product_row = product_ptr + b * (product_stride_B // VEC * VEC)
-    mask_s_hq_d_hk_d_hk_d = s_mask[:, None] & hq_d_hk_d_hk_d_mask[None, :]
-    if SPLIT_K == 1:
-        rounded = product.to(x_ptr.dtype.element_ty)
-        tl.store(product_row + s[:, None] * product_stride_S + hq_d_hk_d_hk_d[None, :] * product_stride_HqD_HkD_HkD,
-                 rounded, mask=mask_s_hq_d_hk_d_hk_d)
-    else:
-        tl.store(partial_product_product_ptr + b * ((2 * D * Hk + D * Hq) * S) + s[:, None] * (2 * D * Hk + D * Hq)
-                 + hq_d_hk_d_hk_d[None, :] + split * ((2 * D * Hk + D * Hq) * B * S), product,
-                 mask=mask_s_hq_d_hk_d_hk_d)
-
-
 def reference_linear_qkv_rope(
     x: torch.Tensor, weight: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, num_kv_heads: int,
     position_ids: torch.Tensor | None = None, bias: torch.Tensor | None = None,
@@ -2364,8 +2281,7 @@ def linear_qkv_rope(x: torch.Tensor, weight: torch.Tensor, cos: torch.Tensor, si
         k: T[B, S, Hk, D]
         v: T[B, S, Hk, D]
 
-    where D % 2 == 0; T is float16, bfloat16 or float32; V is float16, bfloat16 or float32; C is float16, bfloat16
-    or float32; I is int64 or int32.
+    where D % 2 == 0; each of T, V and C is float16, bfloat16 or float32; I is int64 or int32.
 
     Raises:
         FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
@@ -2395,6 +2311,8 @@ def _extents_linear_qkv_rope(x, weight, cos, sin, position_ids, bias, num_kv_hea
     return B, S, K, P, D, Hk, Hq, T, V, C, I
 
 
+_linear_qkv_rope_gemv_product = renamed(_qkv_rope_gemv_product, operand="x")
+_linear_qkv_rope_gemm_product = renamed(_qkv_rope_gemm_product, operand="x")
 _linear_qkv_rope_tma_product = renamed(_qkv_rope_tma_product, operand_map="x_map")
 
 _STEP_PRODUCT_ = Step("product", (
@@ -2454,11 +2372,11 @@ _OP_LINEAR_QKV_ROPE = Op(
 
 @triton.jit(do_not_specialize=["S"])
 def _linear_qkv_norm_rope_tile_q_k_v(
-    x_ptr, q_gain_ptr, k_gain_ptr, cos_ptr, sin_ptr, position_ids_ptr, bias_ptr, product_ptr, q_ptr, k_ptr, v_ptr, eps,
-    S, Hq, Hk, P, product_stride_B, product_stride_S, product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD,
-    q_gain_stride_HqD, position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D, sin_stride_P,
-    sin_stride_D, q_stride_B, q_stride_S, q_stride_Hq, q_stride_D, k_gain_stride_HkD, k_stride_B, k_stride_S,
-    k_stride_Hk, k_stride_D, v_stride_B, v_stride_S, v_stride_Hk, v_stride_D,
+    q_gain_ptr, k_gain_ptr, cos_ptr, sin_ptr, position_ids_ptr, bias_ptr, product_ptr, q_ptr, k_ptr, v_ptr, eps, S, Hq,
+    Hk, P, product_stride_B, product_stride_S, product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD, q_gain_stride_HqD,
+    position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D, sin_stride_P, sin_stride_D, q_stride_B,
+    q_stride_S, q_stride_Hq, q_stride_D, k_gain_stride_HkD, k_stride_B, k_stride_S, k_stride_Hk, k_stride_D, v_stride_B,
+    v_stride_S, v_stride_Hk, v_stride_D,
     D: tl.constexpr, BLOCK_HQ: tl.constexpr, BLOCK_HK: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_HQ: tl.constexpr,
     EVEN_HK: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
     NORM: tl.constexpr,
@@ -2486,7 +2404,7 @@ def _linear_qkv_norm_rope_tile_q_k_v(
     scaled_q_low = projected_q_low * rstd_q
     q_gain_low = tl.load(q_gain_ptr + (hq[:, None] * D + d[None, :]) * q_gain_stride_HqD, mask=mask_hq_d,
                          other=0.0).to(tl.float32)
-    by_norm_q_low = _by_norm_v(scaled_q_low, q_gain_low, x_ptr, NORM)
+    by_norm_q_low = _by_norm_v(scaled_q_low, q_gain_low, q_ptr, NORM)
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B
                            + s * position_ids_stride_S) if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
@@ -2495,7 +2413,7 @@ def _linear_qkv_norm_rope_tile_q_k_v(
     scaled_q_high = projected_q_high * rstd_q
     q_gain_high = tl.load(q_gain_ptr + (hq[:, None] * D + d[None, :] + D // 2) * q_gain_stride_HqD, mask=mask_hq_d,
                           other=0.0).to(tl.float32)
-    by_norm_q_high = _by_norm_v(scaled_q_high, q_gain_high, x_ptr, NORM)
+    by_norm_q_high = _by_norm_v(scaled_q_high, q_gain_high, q_ptr, NORM)
     sin_row = sin_ptr + tl.cast(position_ids, INDEX) * (sin_stride_P // VEC * VEC)
     s_low = device.look_up(sin_row + d * sin_stride_D, position_ids_mask, d_mask, eviction_policy="evict_last")
     q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC)
@@ -2519,11 +2437,11 @@ def _linear_qkv_norm_rope_tile_q_k_v(
     scaled_k_low = projected_k_low * rstd_k
     k_gain_low = tl.load(k_gain_ptr + (hk[:, None] * D + d[None, :]) * k_gain_stride_HkD, mask=mask_hk_d,
                          other=0.0).to(tl.float32)
-    by_norm_k_low = _by_norm_v(scaled_k_low, k_gain_low, x_ptr, NORM)
+    by_norm_k_low = _by_norm_v(scaled_k_low, k_gain_low, q_ptr, NORM)
     scaled_k_high = projected_k_high * rstd_k
     k_gain_high = tl.load(k_gain_ptr + (hk[:, None] * D + d[None, :] + D // 2) * k_gain_stride_HkD, mask=mask_hk_d,
                           other=0.0).to(tl.float32)
-    by_norm_k_high = _by_norm_v(scaled_k_high, k_gain_high, x_ptr, NORM)
+    by_norm_k_high = _by_norm_v(scaled_k_high, k_gain_high, q_ptr, NORM)
     k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC)
     tl.store(k_row + hk[:, None] * k_stride_Hk + d[None, :] * k_stride_D,
              by_norm_k_low * c_low[None, :] - by_norm_k_high * s_low[None, :], mask=mask_hk_d)
@@ -2542,10 +2460,10 @@ def _linear_qkv_norm_rope_tile_q_k_v(
 
 @triton.jit(do_not_specialize=["B", "S"])
 def _linear_qkv_norm_rope_rows_q_k_v_q(
-    x_ptr, q_gain_ptr, cos_ptr, sin_ptr, position_ids_ptr, bias_ptr, product_ptr, q_ptr, eps, B, S, Hq, P,
-    product_stride_B, product_stride_S, product_stride_HqD_HkD_HkD, position_ids_stride_B, position_ids_stride_S,
-    cos_stride_P, cos_stride_D, sin_stride_P, sin_stride_D, bias_stride_HqD_HkD_HkD, q_gain_stride_HqD, q_stride_B,
-    q_stride_S, q_stride_Hq, q_stride_D,
+    q_gain_ptr, cos_ptr, sin_ptr, position_ids_ptr, bias_ptr, product_ptr, q_ptr, eps, B, S, Hq, P, product_stride_B,
+    product_stride_S, product_stride_HqD_HkD_HkD, position_ids_stride_B, position_ids_stride_S, cos_stride_P,
+    cos_stride_D, sin_stride_P, sin_stride_D, bias_stride_HqD_HkD_HkD, q_gain_stride_HqD, q_stride_B, q_stride_S,
+    q_stride_Hq, q_stride_D,
     D: tl.constexpr, ROWS: tl.constexpr, BLOCK_HQ: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_HQ: tl.constexpr,
     EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, PREFETCH: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
     NORM: tl.constexpr,
@@ -2610,12 +2528,12 @@ def _linear_qkv_norm_rope_rows_q_k_v_q(
     if not PREFETCH:
         q_gain_low = tl.load(q_gain_ptr + (hq[:, None] * D + d[None, :]) * q_gain_stride_HqD, mask=mask_hq_d,
                              other=0.0).to(tl.float32)
-    by_norm_low = _by_norm_q_(scaled_low, q_gain_low, x_ptr, NORM)
+    by_norm_low = _by_norm_q_(scaled_low, q_gain_low, q_ptr, NORM)
     scaled_high = projected_high * rstd[:, None, None]
     if not PREFETCH:
         q_gain_high = tl.load(q_gain_ptr + (hq[:, None] * D + d[None, :] + D // 2) * q_gain_stride_HqD, mask=mask_hq_d,
                               other=0.0).to(tl.float32)
-    by_norm_high = _by_norm_q_(scaled_high, q_gain_high, x_ptr, NORM)
+    by_norm_high = _by_norm_q_(scaled_high, q_gain_high, q_ptr, NORM)
     q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC)
     tl.store(q_row[:, None, None] + hq[None, :, None] * q_stride_Hq + d[None, None, :] * q_stride_D,
              by_norm_low * c_low[:, None, :] - by_norm_high * s_low[:, None, :], mask=mask_row_hq_d)
@@ -2663,8 +2581,8 @@ def _linear_qkv_norm_rope_partial_total_q_k_v_q(
 
 @triton.jit(do_not_specialize=["B", "Hq", "S"])
 def _linear_qkv_norm_rope_combine_q_k_v_q(
-    x_ptr, q_gain_ptr, cos_ptr, sin_ptr, position_ids_ptr, bias_ptr, product_ptr, q_ptr, partial_total_q_k_v_q_ptr, eps,
-    D, B, Hq, S, P, product_stride_B, product_stride_S, product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD,
+    q_gain_ptr, cos_ptr, sin_ptr, position_ids_ptr, bias_ptr, product_ptr, q_ptr, partial_total_q_k_v_q_ptr, eps, D, B,
+    Hq, S, P, product_stride_B, product_stride_S, product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD,
     q_gain_stride_HqD, position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D, sin_stride_P,
     sin_stride_D, q_stride_B, q_stride_S, q_stride_Hq, q_stride_D,
     ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
@@ -2694,7 +2612,7 @@ def _linear_qkv_norm_rope_combine_q_k_v_q(
     q_gain_row = q_gain_ptr + hq * D * q_gain_stride_HqD
     q_gain_low = tl.load(q_gain_row[:, None] + d[None, :] * q_gain_stride_HqD, mask=mask_row_d, other=0.0,
                          eviction_policy="evict_last").to(tl.float32)
-    by_norm_low = _by_norm_v(scaled_low, q_gain_low, x_ptr, NORM)
+    by_norm_low = _by_norm_v(scaled_low, q_gain_low, q_ptr, NORM)
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
                            other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
@@ -2705,7 +2623,7 @@ def _linear_qkv_norm_rope_combine_q_k_v_q(
     scaled_high = projected_high * rstd[:, None]
     q_gain_high = tl.load(q_gain_row[:, None] + (d[None, :] + D // 2) * q_gain_stride_HqD, mask=mask_row_d, other=0.0,
                           eviction_policy="evict_last").to(tl.float32)
-    by_norm_high = _by_norm_v(scaled_high, q_gain_high, x_ptr, NORM)
+    by_norm_high = _by_norm_v(scaled_high, q_gain_high, q_ptr, NORM)
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_low = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D, position_ids_mask[:, None], mask_row_d)
     q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC)
@@ -2720,7 +2638,7 @@ def _linear_qkv_norm_rope_combine_q_k_v_q(
 
 @triton.jit(do_not_specialize=["B", "S"])
 def _linear_qkv_norm_rope_rows_q_k_v_k_v(
-    x_ptr, k_gain_ptr, cos_ptr, sin_ptr, position_ids_ptr, bias_ptr, product_ptr, k_ptr, v_ptr, eps, B, S, Hk, Hq, P,
+    k_gain_ptr, cos_ptr, sin_ptr, position_ids_ptr, bias_ptr, product_ptr, k_ptr, v_ptr, eps, B, S, Hk, Hq, P,
     product_stride_B, product_stride_S, product_stride_HqD_HkD_HkD, position_ids_stride_B, position_ids_stride_S,
     cos_stride_P, cos_stride_D, sin_stride_P, sin_stride_D, bias_stride_HqD_HkD_HkD, k_gain_stride_HkD, k_stride_B,
     k_stride_S, k_stride_Hk, k_stride_D, v_stride_B, v_stride_S, v_stride_Hk, v_stride_D,
@@ -2806,12 +2724,12 @@ def _linear_qkv_norm_rope_rows_q_k_v_k_v(
     if not PREFETCH:
         k_gain_low = tl.load(k_gain_ptr + (hk[:, None] * D + d[None, :]) * k_gain_stride_HkD, mask=mask_hk_d,
                              other=0.0).to(tl.float32)
-    by_norm_low = _by_norm_q_(scaled_low, k_gain_low, x_ptr, NORM)
+    by_norm_low = _by_norm_q_(scaled_low, k_gain_low, k_ptr, NORM)
     scaled_high = projected_k_high * rstd[:, None, None]
     if not PREFETCH:
         k_gain_high = tl.load(k_gain_ptr + (hk[:, None] * D + d[None, :] + D // 2) * k_gain_stride_HkD, mask=mask_hk_d,
                               other=0.0).to(tl.float32)
-    by_norm_high = _by_norm_q_(scaled_high, k_gain_high, x_ptr, NORM)
+    by_norm_high = _by_norm_q_(scaled_high, k_gain_high, k_ptr, NORM)
     k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC)
     tl.store(k_row[:, None, None] + hk[None, :, None] * k_stride_Hk + d[None, None, :] * k_stride_D,
              by_norm_low * c_low[:, None, :] - by_norm_high * s_low[:, None, :], mask=mask_row_hk_d)
@@ -2876,11 +2794,10 @@ def _linear_qkv_norm_rope_partial_total_q_k_v_k_v(
 
 @triton.jit(do_not_specialize=["B", "Hk", "S"])
 def _linear_qkv_norm_rope_combine_q_k_v_k_v(
-    x_ptr, k_gain_ptr, cos_ptr, sin_ptr, position_ids_ptr, bias_ptr, product_ptr, k_ptr, v_ptr,
-    partial_total_q_k_v_k_v_ptr, eps, D, B, Hk, S, Hq, P, product_stride_B, product_stride_S,
-    product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD, k_gain_stride_HkD, position_ids_stride_B,
-    position_ids_stride_S, cos_stride_P, cos_stride_D, sin_stride_P, sin_stride_D, k_stride_B, k_stride_S, k_stride_Hk,
-    k_stride_D, v_stride_B, v_stride_S, v_stride_Hk, v_stride_D,
+    k_gain_ptr, cos_ptr, sin_ptr, position_ids_ptr, bias_ptr, product_ptr, k_ptr, v_ptr, partial_total_q_k_v_k_v_ptr,
+    eps, D, B, Hk, S, Hq, P, product_stride_B, product_stride_S, product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD,
+    k_gain_stride_HkD, position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D, sin_stride_P,
+    sin_stride_D, k_stride_B, k_stride_S, k_stride_Hk, k_stride_D, v_stride_B, v_stride_S, v_stride_Hk, v_stride_D,
     ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     OVERLAP: tl.constexpr, NORM: tl.constexpr,
 ):
@@ -2908,7 +2825,7 @@ def _linear_qkv_norm_rope_combine_q_k_v_k_v(
     k_gain_row = k_gain_ptr + hk * D * k_gain_stride_HkD
     k_gain_low = tl.load(k_gain_row[:, None] + d[None, :] * k_gain_stride_HkD, mask=mask_row_d, other=0.0,
                          eviction_policy="evict_last").to(tl.float32)
-    by_norm_low = _by_norm_v(scaled_low, k_gain_low, x_ptr, NORM)
+    by_norm_low = _by_norm_v(scaled_low, k_gain_low, k_ptr, NORM)
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
                            other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
@@ -2919,7 +2836,7 @@ def _linear_qkv_norm_rope_combine_q_k_v_k_v(
     scaled_high = projected_k_high * rstd[:, None]
     k_gain_high = tl.load(k_gain_row[:, None] + (d[None, :] + D // 2) * k_gain_stride_HkD, mask=mask_row_d, other=0.0,
                           eviction_policy="evict_last").to(tl.float32)
-    by_norm_high = _by_norm_v(scaled_high, k_gain_high, x_ptr, NORM)
+    by_norm_high = _by_norm_v(scaled_high, k_gain_high, k_ptr, NORM)
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_low = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D, position_ids_mask[:, None], mask_row_d)
     k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC) + hk * (k_stride_Hk // VEC * VEC)
@@ -3014,8 +2931,7 @@ def linear_qkv_norm_rope(x: torch.Tensor, weight: torch.Tensor, q_gain: torch.Te
         k: T[B, S, Hk, D]
         v: T[B, S, Hk, D]
 
-    where D % 2 == 0; T is float16, bfloat16 or float32; V is float16, bfloat16 or float32; W is float16, bfloat16
-    or float32; C is float16, bfloat16 or float32; I is int64 or int32.
+    where D % 2 == 0; each of T, V, W and C is float16, bfloat16 or float32; I is int64 or int32.
 
     Raises:
         FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.

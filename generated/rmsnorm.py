@@ -64,7 +64,7 @@ def _rmsnorm_rows(
     if OP == "rmsnorm_unit_offset":
         y = x * tl.rsqrt(sum_of_squares / N + eps)[:, None] * (1.0 + weight)[None, :]
     elif OP == "rmsnorm_rounded":
-        rounded = (x * tl.rsqrt(sum_of_squares / N + eps)[:, None]).to(x_ptr.dtype.element_ty)
+        rounded = (x * tl.rsqrt(sum_of_squares / N + eps)[:, None]).to(y_ptr.dtype.element_ty)
         y = rounded.to(tl.float32) * weight[None, :]
     else:
         y = x * tl.rsqrt(sum_of_squares / N + eps)[:, None] * weight[None, :]
@@ -85,10 +85,16 @@ def _rmsnorm_resident(
     n_mask = (n < N // VEC * VEC) | EVEN_N
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
+    if OP == "rmsnorm_rounded":
+        weight = device.widen_bits(tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0), tl.float32)
+    else:
+        weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     sum_of_squares = tl.sum(x * x, 0)
     if OP == "rmsnorm_unit_offset":
         y = x * tl.rsqrt(sum_of_squares / N + eps) * (1.0 + weight)
+    elif OP == "rmsnorm_rounded":
+        rounded = (x * tl.rsqrt(sum_of_squares / N + eps)).to(y_ptr.dtype.element_ty)
+        y = rounded.to(tl.float32) * weight
     else:
         y = x * tl.rsqrt(sum_of_squares / N + eps) * weight
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
@@ -135,7 +141,7 @@ def _rmsnorm_row_loop(
                                             VECTOR).to(tl.float32)
                 y = x * rstd * (1.0 + weight)
             elif OP == "rmsnorm_rounded":
-                rounded = (x * rstd).to(x_ptr.dtype.element_ty)
+                rounded = (x * rstd).to(y_ptr.dtype.element_ty)
                 weight = device.widen_bits(device.load_shared(weight_ptr, n * weight_stride_N, n_mask, None, start,
                                                               ahead, N, TAIL, VECTOR), tl.float32)
                 y = rounded.to(tl.float32) * weight
@@ -199,7 +205,7 @@ def _rmsnorm_combine(
     if OP == "rmsnorm_unit_offset":
         y = x * tl.rsqrt(sum_of_squares / N + eps)[:, None] * (1.0 + weight)[None, :]
     elif OP == "rmsnorm_rounded":
-        rounded = (x * tl.rsqrt(sum_of_squares / N + eps)[:, None]).to(x_ptr.dtype.element_ty)
+        rounded = (x * tl.rsqrt(sum_of_squares / N + eps)[:, None]).to(y_ptr.dtype.element_ty)
         y = rounded.to(tl.float32) * weight[None, :]
     else:
         y = x * tl.rsqrt(sum_of_squares / N + eps)[:, None] * weight[None, :]
@@ -228,7 +234,7 @@ def rmsnorm(x: torch.Tensor, weight: torch.Tensor, eps: float = 1e-6) -> torch.T
     Returns:
         y: T[..., N]
 
-    where T is float16, bfloat16 or float32; W is float16, bfloat16 or float32.
+    where each of T and W is float16, bfloat16 or float32.
 
     Raises:
         FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
@@ -246,24 +252,25 @@ def _extents_rmsnorm(x, weight):
     check.shapes(weight=(N,))
     return lead, N, T, W
 
+_STEP_Y = Step("y", (
+    Rows(_rmsnorm_rows, rows="lead1 lead0", tile="N"),
+    RowVectors(_rmsnorm_row_loop, rows="lead1 lead0", loop="N", stored="y", read="x", shared="weight", held="x"),
+    RowTiles(_rmsnorm_row_loop, rows="lead1 lead0", loop="N", bytes="x"),
+    Resident(_rmsnorm_resident, rows="lead1 lead0", tile="N", bytes="x", compact=True, words=1, words_per_byte=0.25),
+    RowLoop(_rmsnorm_row_loop, rows="lead1 lead0", loop="N", words=2),
+    SplitRows(
+        (Partial(_rmsnorm_partial_sum_of_squares, rows="lead1 lead0", loop="N",
+                 sums={"partial_sum_of_squares": "lead1 lead0"}, words=2),),
+        Elementwise(_rmsnorm_combine, rows="lead1 lead0", block="N", splits=True),
+    ),
+))
+
 _PLANS_RMSNORM = Plans(
     extents="lead N T W", scalars="eps",
     strides={"x": "lead1 lead0 N", "weight": "N", "y": "lead1 lead0 N"},
     vec="N x_stride_lead1 x_stride_lead0 y_stride_lead1 y_stride_lead0", op="rmsnorm",
     tuned=Tuned(rows="lead1 lead0", case="N T", outputs="y", spec=_SPEC),
-    steps=(Step("y", (
-        Rows(_rmsnorm_rows, rows="lead1 lead0", tile="N"),
-        RowVectors(_rmsnorm_row_loop, rows="lead1 lead0", loop="N", stored="y", read="x", shared="weight", held="x"),
-        RowTiles(_rmsnorm_row_loop, rows="lead1 lead0", loop="N", bytes="x"),
-        Resident(_rmsnorm_resident, rows="lead1 lead0", tile="N", bytes="x", compact=True, words=1,
-                 words_per_byte=0.25),
-        RowLoop(_rmsnorm_row_loop, rows="lead1 lead0", loop="N", words=2),
-        SplitRows(
-            (Partial(_rmsnorm_partial_sum_of_squares, rows="lead1 lead0", loop="N",
-                     sums={"partial_sum_of_squares": "lead1 lead0"}, words=2),),
-            Elementwise(_rmsnorm_combine, rows="lead1 lead0", block="N", splits=True),
-        ),
-    )),),
+    steps=(_STEP_Y,),
 )
 
 _OP_RMSNORM = Op(
@@ -294,7 +301,7 @@ def rmsnorm_unit_offset(x: torch.Tensor, weight: torch.Tensor, eps: float = 1e-6
     Returns:
         y: T[..., N]
 
-    where T is float16, bfloat16 or float32; W is float16, bfloat16 or float32.
+    where each of T and W is float16, bfloat16 or float32.
 
     Raises:
         FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
@@ -339,27 +346,6 @@ _OP_RMSNORM_UNIT_OFFSET = Op(
 )
 
 
-@triton.jit
-def _rmsnorm_rounded_resident(
-    x_ptr, weight_ptr, y_ptr, eps, lead0, N, x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N,
-    y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """One program per ..., N in registers."""
-    row = tl.program_id(0).to(tl.int64)
-    i1, i0 = row // lead0, row % lead0
-    n = tl.arange(0, BLOCK_N).to(INDEX)
-    n_mask = (n < N // VEC * VEC) | EVEN_N
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    weight = device.widen_bits(tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0), tl.float32)
-    sum_of_squares = tl.sum(x * x, 0)
-    rounded = (x * tl.rsqrt(sum_of_squares / N + eps)).to(x_ptr.dtype.element_ty)
-    y = rounded.to(tl.float32) * weight
-    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
-    tl.store(y_row + n * y_stride_N, y, mask=n_mask)
-
-
 def reference_rmsnorm_rounded(x: torch.Tensor, weight: torch.Tensor, eps: float = 1e-6) -> torch.Tensor:
     """`rmsnorm_rounded` in plain PyTorch, in f32 or f64: the kernels have to agree."""
     T, W = x.dtype, weight.dtype
@@ -381,7 +367,7 @@ def rmsnorm_rounded(x: torch.Tensor, weight: torch.Tensor, eps: float = 1e-6) ->
     Returns:
         y: T[..., N]
 
-    where T is float16, bfloat16 or float32; W is float16, bfloat16 or float32.
+    where each of T and W is float16, bfloat16 or float32.
 
     Raises:
         FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
@@ -403,22 +389,10 @@ _PLANS_RMSNORM_ROUNDED = Plans(
     extents="lead N T W", scalars="eps",
     strides={"x": "lead1 lead0 N", "weight": "N", "y": "lead1 lead0 N"},
     vec="N x_stride_lead1 x_stride_lead0 y_stride_lead1 y_stride_lead0",
-    rounded=(_rmsnorm_rows, _rmsnorm_rounded_resident, _rmsnorm_row_loop, _rmsnorm_combine),
+    rounded=(_rmsnorm_rows, _rmsnorm_resident, _rmsnorm_row_loop, _rmsnorm_combine),
     op="rmsnorm_rounded",
     tuned=Tuned(rows="lead1 lead0", case="N T", outputs="y", spec=_SPEC),
-    steps=(Step("y", (
-        Rows(_rmsnorm_rows, rows="lead1 lead0", tile="N"),
-        RowVectors(_rmsnorm_row_loop, rows="lead1 lead0", loop="N", stored="y", read="x", shared="weight", held="x"),
-        RowTiles(_rmsnorm_row_loop, rows="lead1 lead0", loop="N", bytes="x"),
-        Resident(_rmsnorm_rounded_resident, rows="lead1 lead0", tile="N", bytes="x", compact=True, words=1,
-                 words_per_byte=0.25),
-        RowLoop(_rmsnorm_row_loop, rows="lead1 lead0", loop="N", words=2),
-        SplitRows(
-            (Partial(_rmsnorm_partial_sum_of_squares, rows="lead1 lead0", loop="N",
-                     sums={"partial_sum_of_squares": "lead1 lead0"}, words=2),),
-            Elementwise(_rmsnorm_combine, rows="lead1 lead0", block="N", splits=True),
-        ),
-    )),),
+    steps=(_STEP_Y,),
 )
 
 _OP_RMSNORM_ROUNDED = Op(

@@ -42,14 +42,14 @@ _SPEC = "d68018aa16fd51df3d228364b270236375f677c82f364c28c8f5c62dc876c740"
 
 
 @triton.jit
-def _by_norm_or_y(scaled_x, weight, x_ptr, NORM: tl.constexpr):
+def _by_norm_or_y(scaled_x, weight, total_ptr, NORM: tl.constexpr):
     """Makes `by_norm` or `y`."""
     if NORM == "plain":
         by_norm = scaled_x * weight[None, :]
     elif NORM == "unit_offset":
         by_norm = scaled_x * (1.0 + weight)[None, :]
     else:
-        rounded = scaled_x.to(x_ptr.dtype.element_ty)
+        rounded = scaled_x.to(total_ptr.dtype.element_ty)
         by_norm = rounded.to(tl.float32) * weight[None, :]
     return by_norm
 
@@ -79,8 +79,8 @@ def _rmsnorm_add_rows(
     weight = device.widen_bits(tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0), tl.float32)
     sum_of_squares = tl.sum(x * x, 1)
     scaled_x = x * tl.rsqrt(sum_of_squares / N + eps)[:, None]
-    by_norm = _by_norm_or_y(scaled_x, weight, x_ptr, NORM)
-    rounded_2 = by_norm.to(x_ptr.dtype.element_ty)
+    by_norm = _by_norm_or_y(scaled_x, weight, total_ptr, NORM)
+    rounded_2 = by_norm.to(total_ptr.dtype.element_ty)
     total = residual + rounded_2.to(tl.float32)
     total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row[:, None] + n[None, :] * total_stride_N, total, mask=mask_row_n)
@@ -111,9 +111,9 @@ def _rmsnorm_add_resident(
     elif NORM == "unit_offset":
         by_norm = scaled_x * (1.0 + weight)
     else:
-        rounded = scaled_x.to(x_ptr.dtype.element_ty)
+        rounded = scaled_x.to(total_ptr.dtype.element_ty)
         by_norm = rounded.to(tl.float32) * weight
-    rounded_2 = by_norm.to(x_ptr.dtype.element_ty)
+    rounded_2 = by_norm.to(total_ptr.dtype.element_ty)
     total = residual + rounded_2.to(tl.float32)
     total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row + n * total_stride_N, total, mask=n_mask)
@@ -166,9 +166,9 @@ def _rmsnorm_add_row_loop(
             elif NORM == "unit_offset":
                 by_norm = scaled_x * (1.0 + weight)
             else:
-                rounded = scaled_x.to(x_ptr.dtype.element_ty)
+                rounded = scaled_x.to(total_ptr.dtype.element_ty)
                 by_norm = rounded.to(tl.float32) * weight
-            rounded_2 = by_norm.to(x_ptr.dtype.element_ty)
+            rounded_2 = by_norm.to(total_ptr.dtype.element_ty)
             total = residual + rounded_2.to(tl.float32)
             device.store_row(total_row, n * total_stride_N, total, n_mask, start, ahead, N, TAIL, VECTOR)
 
@@ -224,8 +224,8 @@ def _rmsnorm_add_combine(
                                    + splits[None, :], mask=row_mask[:, None], other=0.0)
     sum_of_squares = tl.sum(sum_of_squares_parts, 1)
     scaled_x = x * tl.rsqrt(sum_of_squares / N + eps)[:, None]
-    by_norm = _by_norm_or_y(scaled_x, weight, x_ptr, NORM)
-    rounded_2 = by_norm.to(x_ptr.dtype.element_ty)
+    by_norm = _by_norm_or_y(scaled_x, weight, total_ptr, NORM)
+    rounded_2 = by_norm.to(total_ptr.dtype.element_ty)
     total = residual + rounded_2.to(tl.float32)
     total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row[:, None] + n[None, :] * total_stride_N, total, mask=mask_row_n)
@@ -267,7 +267,7 @@ def rmsnorm_add(x: torch.Tensor, residual: torch.Tensor, weight: torch.Tensor, e
     Returns:
         total: T[..., N]
 
-    where T is float16, bfloat16 or float32; W is float16, bfloat16 or float32.
+    where each of T and W is float16, bfloat16 or float32.
 
     Raises:
         FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
@@ -347,9 +347,9 @@ def _rmsnorm_add_rmsnorm_rows(
     scaled_x = x * tl.rsqrt(sum_of_squares / N + eps)[:, None]
     if not PREFETCH:
         weight = device.widen_bits(tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0), tl.float32)
-    by_norm = _by_norm_or_y(scaled_x, weight, x_ptr, NORM)
-    rounded_2 = by_norm.to(x_ptr.dtype.element_ty)
-    total = (residual + rounded_2.to(tl.float32)).to(x_ptr.dtype.element_ty)
+    by_norm = _by_norm_or_y(scaled_x, weight, total_ptr, NORM)
+    rounded_2 = by_norm.to(total_ptr.dtype.element_ty)
+    total = (residual + rounded_2.to(tl.float32)).to(total_ptr.dtype.element_ty)
     total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row[:, None] + n[None, :] * total_stride_N, total, mask=mask_row_n)
     sum_of_squares_2 = tl.sum(tl.where(n_mask[None, :], total.to(tl.float32) * total.to(tl.float32), 0.0), 1)
@@ -357,7 +357,7 @@ def _rmsnorm_add_rmsnorm_rows(
     if not PREFETCH:
         next_weight = device.widen_bits(tl.load(next_weight_ptr + n * next_weight_stride_N, mask=n_mask, other=0.0),
                                         tl.float32)
-    y = _by_norm_or_y(scaled, next_weight, x_ptr, NORM)
+    y = _by_norm_or_y(scaled, next_weight, total_ptr, NORM)
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
@@ -394,10 +394,10 @@ def _rmsnorm_add_rmsnorm_resident(
     elif NORM == "unit_offset":
         by_norm = scaled_x * (1.0 + weight)
     else:
-        rounded = scaled_x.to(x_ptr.dtype.element_ty)
+        rounded = scaled_x.to(total_ptr.dtype.element_ty)
         by_norm = rounded.to(tl.float32) * weight
-    rounded_2 = by_norm.to(x_ptr.dtype.element_ty)
-    total = (residual + rounded_2.to(tl.float32)).to(x_ptr.dtype.element_ty)
+    rounded_2 = by_norm.to(total_ptr.dtype.element_ty)
+    total = (residual + rounded_2.to(tl.float32)).to(total_ptr.dtype.element_ty)
     total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row + n * total_stride_N, total, mask=n_mask)
     sum_of_squares_2 = tl.sum(tl.where(n_mask, total.to(tl.float32) * total.to(tl.float32), 0.0), 0)
@@ -410,7 +410,7 @@ def _rmsnorm_add_rmsnorm_resident(
     elif NORM == "unit_offset":
         y = scaled * (1.0 + next_weight)
     else:
-        rounded_3 = scaled.to(x_ptr.dtype.element_ty)
+        rounded_3 = scaled.to(total_ptr.dtype.element_ty)
         y = rounded_3.to(tl.float32) * next_weight
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row + n * y_stride_N, y, mask=n_mask)
@@ -473,10 +473,10 @@ def _rmsnorm_add_rmsnorm_row_loop(
             elif NORM == "unit_offset":
                 by_norm = scaled_x * (1.0 + weight)
             else:
-                rounded = scaled_x.to(x_ptr.dtype.element_ty)
+                rounded = scaled_x.to(total_ptr.dtype.element_ty)
                 by_norm = rounded.to(tl.float32) * weight
-            rounded_2 = by_norm.to(x_ptr.dtype.element_ty)
-            total = (residual + rounded_2.to(tl.float32)).to(x_ptr.dtype.element_ty)
+            rounded_2 = by_norm.to(total_ptr.dtype.element_ty)
+            total = (residual + rounded_2.to(tl.float32)).to(total_ptr.dtype.element_ty)
             sum_of_squares_2 += tl.where(n_mask, total.to(tl.float32) * total.to(tl.float32), 0.0)
     sum_of_squares_2 = tl.sum(sum_of_squares_2, 0)
     rstd_2 = tl.rsqrt(sum_of_squares_2 / N + eps)
@@ -501,10 +501,10 @@ def _rmsnorm_add_rmsnorm_row_loop(
             elif NORM == "unit_offset":
                 by_norm = scaled_x * (1.0 + weight)
             else:
-                rounded = scaled_x.to(x_ptr.dtype.element_ty)
+                rounded = scaled_x.to(total_ptr.dtype.element_ty)
                 by_norm = rounded.to(tl.float32) * weight
-            rounded_2 = by_norm.to(x_ptr.dtype.element_ty)
-            total = (residual + rounded_2.to(tl.float32)).to(x_ptr.dtype.element_ty)
+            rounded_2 = by_norm.to(total_ptr.dtype.element_ty)
+            total = (residual + rounded_2.to(tl.float32)).to(total_ptr.dtype.element_ty)
             device.store_row(total_row, n * total_stride_N, total, n_mask, start, ahead, N, TAIL, VECTOR)
             scaled = total.to(tl.float32) * rstd_2
             next_weight = device.widen_bits(device.load_shared(next_weight_ptr, n * next_weight_stride_N, n_mask, None,
@@ -514,7 +514,7 @@ def _rmsnorm_add_rmsnorm_row_loop(
             elif NORM == "unit_offset":
                 y = scaled * (1.0 + next_weight)
             else:
-                rounded_3 = scaled.to(x_ptr.dtype.element_ty)
+                rounded_3 = scaled.to(total_ptr.dtype.element_ty)
                 y = rounded_3.to(tl.float32) * next_weight
             device.store_row(y_row, n * y_stride_N, y, n_mask, start, ahead, N, TAIL, VECTOR)
 
@@ -593,16 +593,16 @@ def _rmsnorm_add_rmsnorm_combine(
                                    + splits[None, :], mask=row_mask[:, None], other=0.0)
     sum_of_squares = tl.sum(sum_of_squares_parts, 1)
     scaled_x = x * tl.rsqrt(sum_of_squares / N + eps)[:, None]
-    by_norm = _by_norm_or_y(scaled_x, weight, x_ptr, NORM)
-    rounded_2 = by_norm.to(x_ptr.dtype.element_ty)
-    total = (residual + rounded_2.to(tl.float32)).to(x_ptr.dtype.element_ty)
+    by_norm = _by_norm_or_y(scaled_x, weight, total_ptr, NORM)
+    rounded_2 = by_norm.to(total_ptr.dtype.element_ty)
+    total = (residual + rounded_2.to(tl.float32)).to(total_ptr.dtype.element_ty)
     total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row[:, None] + n[None, :] * total_stride_N, total, mask=mask_row_n)
     sum_of_squares_parts_2 = tl.load(partial_sum_of_squares_2_ptr + i1[:, None] * (SPLITS * lead0)
                                      + i0[:, None] * SPLITS + splits[None, :], mask=row_mask[:, None], other=0.0)
     sum_of_squares_2 = tl.sum(sum_of_squares_parts_2, 1)
     scaled = total.to(tl.float32) * tl.rsqrt(sum_of_squares_2 / N + eps)[:, None]
-    y = _by_norm_or_y(scaled, next_weight, x_ptr, NORM)
+    y = _by_norm_or_y(scaled, next_weight, total_ptr, NORM)
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
@@ -659,7 +659,7 @@ def rmsnorm_add_rmsnorm(x: torch.Tensor, residual: torch.Tensor, weight: torch.T
         total: T[..., N]
         y: T[..., N]
 
-    where T is float16, bfloat16 or float32; W is float16, bfloat16 or float32.
+    where each of T and W is float16, bfloat16 or float32.
 
     Raises:
         FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.

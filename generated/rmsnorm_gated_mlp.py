@@ -349,7 +349,7 @@ def rmsnorm_gated_mlp(x: torch.Tensor, gain: torch.Tensor, gate_weight: torch.Te
     Returns:
         y: T[..., N]
 
-    where T is float16, bfloat16 or float32; W is float16, bfloat16 or float32; V is float16, bfloat16 or float32.
+    where each of T, W and V is float16, bfloat16 or float32.
 
     Raises:
         FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.

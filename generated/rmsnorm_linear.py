@@ -312,7 +312,7 @@ def rmsnorm_linear(x: torch.Tensor, gain: torch.Tensor, weight: torch.Tensor, bi
     Returns:
         y: T[..., N]
 
-    where T is float16, bfloat16 or float32; W is float16, bfloat16 or float32; V is float16, bfloat16 or float32.
+    where each of T, W and V is float16, bfloat16 or float32.
 
     Raises:
         FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.

@@ -52,6 +52,7 @@ def _rmsnorm_quantize_rows(
     x_ptr, weight_ptr, q_ptr, scale_ptr, eps, lead0, lead1, N, x_stride_lead1, x_stride_lead0, x_stride_N,
     weight_stride_N, q_stride_lead1, q_stride_lead0, q_stride_N, scale_stride_lead1, scale_stride_lead0,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    OP: tl.constexpr,
 ):
     """Several rows (...) per program, N in registers."""
     pid = tl.program_id(0)
@@ -65,15 +66,23 @@ def _rmsnorm_quantize_rows(
     x = tl.load(x_row[:, None] + n[None, :] * x_stride_N, mask=mask_row_n, other=0.0,
                 eviction_policy="evict_last").to(tl.float32)
     weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-    scaled_x = x * weight[None, :]
+    if OP == "rmsnorm_quantize_static":
+        scale = tl.load(scale_ptr).to(tl.float32)
+    if OP == "rmsnorm_quantize":
+        scaled_x = x * weight[None, :]
     sum_of_squares = tl.sum(x * x, 1)
-    rstd = tl.rsqrt(sum_of_squares / N + eps)
-    largest = tl.where(0 < N, tl.reduce(tl.abs(scaled_x), 1, device.nan_max), float("-inf"))
-    scale = device.maximum(largest * tl.where(N == 0, 1.0, rstd), 1.262177448353619e-29) / 448.0
-    q = device.round_to(scaled_x * rstd[:, None] * (1.0 / scale)[:, None], tl.float8e4nv)
+    if OP == "rmsnorm_quantize_static":
+        scaled_x = x * tl.rsqrt(sum_of_squares / N + eps)[:, None] * weight[None, :]
+        q = device.round_to(scaled_x * (1.0 / scale), tl.float8e4nv)
+    else:
+        rstd = tl.rsqrt(sum_of_squares / N + eps)
+        largest = tl.where(0 < N, tl.reduce(tl.abs(scaled_x), 1, device.nan_max), float("-inf"))
+        scale = device.maximum(largest * tl.where(N == 0, 1.0, rstd), 1.262177448353619e-29) / 448.0
+        q = device.round_to(scaled_x * rstd[:, None] * (1.0 / scale)[:, None], tl.float8e4nv)
     q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
     tl.store(q_row[:, None] + n[None, :] * q_stride_N, q, mask=mask_row_n)
-    tl.store(scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0, scale, mask=row_mask)
+    if OP == "rmsnorm_quantize":
+        tl.store(scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0, scale, mask=row_mask)
 
 
 @triton.jit
@@ -247,7 +256,7 @@ def rmsnorm_quantize(x: torch.Tensor, weight: torch.Tensor, eps: float = 1e-6) -
         q: f8e4m3[..., N]
         scale: f32[...]
 
-    where T is float16, bfloat16 or float32; W is float16, bfloat16 or float32.
+    where each of T and W is float16, bfloat16 or float32.
 
     Raises:
         FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
@@ -268,7 +277,7 @@ def _extents_rmsnorm_quantize(x, weight):
 _PLANS_RMSNORM_QUANTIZE = Plans(
     extents="lead N T W", scalars="eps",
     strides={"x": "lead1 lead0 N", "weight": "N", "q": "lead1 lead0 N", "scale": "lead1 lead0"},
-    vec="N x_stride_lead1 x_stride_lead0 q_stride_lead1 q_stride_lead0",
+    vec="N x_stride_lead1 x_stride_lead0 q_stride_lead1 q_stride_lead0", op="rmsnorm_quantize",
     tuned=Tuned(rows="", case="N T", outputs="q scale", spec=_SPEC),
     steps=(Step("q scale", (
         Rows(_rmsnorm_quantize_rows, rows="lead1 lead0", tile="N"),
@@ -295,32 +304,6 @@ _OP_RMSNORM_QUANTIZE = Op(
     outputs=lambda lead, N, T, W: (Buffer((*lead, N), torch.float8_e4m3fn), Buffer((*lead,), torch.float32)),
     function=rmsnorm_quantize,
 )
-
-
-@triton.jit(do_not_specialize=["lead1"])
-def _rmsnorm_quantize_static_rows(
-    x_ptr, weight_ptr, scale_ptr, q_ptr, eps, lead0, lead1, N, x_stride_lead1, x_stride_lead0, x_stride_N,
-    weight_stride_N, q_stride_lead1, q_stride_lead0, q_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """Several rows (...) per program, N in registers."""
-    pid = tl.program_id(0)
-    row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1, i0 = row // lead0, row % lead0
-    n = tl.arange(0, BLOCK_N).to(INDEX)
-    n_mask = (n < N // VEC * VEC) | EVEN_N
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    mask_row_n = row_mask[:, None] & n_mask[None, :]
-    x = tl.load(x_row[:, None] + n[None, :] * x_stride_N, mask=mask_row_n, other=0.0,
-                eviction_policy="evict_last").to(tl.float32)
-    weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-    scale = tl.load(scale_ptr).to(tl.float32)
-    sum_of_squares = tl.sum(x * x, 1)
-    scaled_x = x * tl.rsqrt(sum_of_squares / N + eps)[:, None] * weight[None, :]
-    q = device.round_to(scaled_x * (1.0 / scale), tl.float8e4nv)
-    q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
-    tl.store(q_row[:, None] + n[None, :] * q_stride_N, q, mask=mask_row_n)
 
 
 @triton.jit
@@ -468,7 +451,7 @@ def rmsnorm_quantize_static(x: torch.Tensor, weight: torch.Tensor, scale: torch.
     Returns:
         q: f8e4m3[..., N]
 
-    where T is float16, bfloat16 or float32; W is float16, bfloat16 or float32.
+    where each of T and W is float16, bfloat16 or float32.
 
     Raises:
         FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
@@ -489,10 +472,10 @@ def _extents_rmsnorm_quantize_static(x, weight, scale):
 _PLANS_RMSNORM_QUANTIZE_STATIC = Plans(
     extents="lead N T W", scalars="eps",
     strides={"x": "lead1 lead0 N", "weight": "N", "scale": "", "q": "lead1 lead0 N"},
-    vec="N x_stride_lead1 x_stride_lead0 q_stride_lead1 q_stride_lead0",
+    vec="N x_stride_lead1 x_stride_lead0 q_stride_lead1 q_stride_lead0", op="rmsnorm_quantize_static",
     tuned=Tuned(rows="lead1 lead0", case="N T", outputs="q", spec=_SPEC),
     steps=(Step("q", (
-        Rows(_rmsnorm_quantize_static_rows, rows="lead1 lead0", tile="N"),
+        Rows(_rmsnorm_quantize_rows, rows="lead1 lead0", tile="N"),
         RowVectors(_rmsnorm_quantize_static_row_loop, rows="lead1 lead0", loop="N", stored="q", read="x",
                    shared="weight", held="x"),
         RowTiles(_rmsnorm_quantize_static_row_loop, rows="lead1 lead0", loop="N", bytes="x"),
@@ -770,7 +753,7 @@ def rmsnorm_quantize_groups(x: torch.Tensor, weight: torch.Tensor, eps: float = 
         q: f8e4m3[..., G*L]
         scale: f32[..., G]
 
-    where L == 128; T is float16, bfloat16 or float32; W is float16, bfloat16 or float32.
+    where L == 128; each of T and W is float16, bfloat16 or float32.
 
     Raises:
         FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.

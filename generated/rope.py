@@ -35,10 +35,10 @@ _SPEC = "484fc2a917b11543071b0da8883488a1326fec6c70dfe7815ebdc092d117dab2"
 @triton.jit(do_not_specialize=["S"])
 def _rope_tile(
     x_ptr, cos_ptr, sin_ptr, position_ids_ptr, y_ptr, S, H, D, P, x_stride_B, x_stride_S, x_stride_H, x_stride_D,
-    position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D, sin_stride_P, sin_stride_D, y_stride_B,
-    y_stride_S, y_stride_H, y_stride_D,
+    position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D_2, cos_stride_D, sin_stride_P,
+    sin_stride_D_2, sin_stride_D, y_stride_B, y_stride_S, y_stride_H, y_stride_D,
     BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_H: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr,
-    VEC: tl.constexpr,
+    VEC: tl.constexpr, OP: tl.constexpr,
 ):
     """One program per B, S, H, D/2 in registers."""
     row = tl.program_id(0).to(tl.int64)
@@ -49,25 +49,54 @@ def _rope_tile(
     d_mask = (d < D // 2) | EVEN_D_2
     x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     mask_h_d = h_mask[:, None] & d_mask[None, :]
-    x_low = tl.load(x_row + h[:, None] * x_stride_H + d[None, :] * x_stride_D, mask=mask_h_d, other=0.0).to(tl.float32)
+    if OP == "rope_interleaved":
+        x, x_2 = tl.split(tl.load(x_row + h[:, None, None] * x_stride_H + d[None, :, None] * 2 * x_stride_D
+                                  + tl.arange(0, 2)[None, None, :] * x_stride_D, mask=mask_h_d[:, :, None],
+                                  other=0.0).to(tl.float32))
+    else:
+        x_low = tl.load(x_row + h[:, None] * x_stride_H + d[None, :] * x_stride_D, mask=mask_h_d,
+                        other=0.0).to(tl.float32)
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B
                            + s * position_ids_stride_S) if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + tl.cast(position_ids, INDEX) * (cos_stride_P // VEC * VEC)
-    cos_low = device.look_up(cos_row + d * cos_stride_D, position_ids_mask, d_mask, eviction_policy="evict_last")
-    x_high = tl.load(x_row + h[:, None] * x_stride_H + (d[None, :] + D // 2) * x_stride_D, mask=mask_h_d,
-                     other=0.0).to(tl.float32)
+    if OP == "rope_half":
+        cos = device.look_up(cos_row + d * cos_stride_D_2, position_ids_mask, d_mask, eviction_policy="evict_last")
+        x_high = tl.load(x_row + h[:, None] * x_stride_H + (d[None, :] + D // 2) * x_stride_D, mask=mask_h_d,
+                         other=0.0).to(tl.float32)
+    elif OP == "rope_interleaved":
+        cos = device.look_up(cos_row + d * cos_stride_D_2, position_ids_mask, d_mask, eviction_policy="evict_last")
+    else:
+        cos_low = device.look_up(cos_row + d * cos_stride_D, position_ids_mask, d_mask, eviction_policy="evict_last")
+        x_high = tl.load(x_row + h[:, None] * x_stride_H + (d[None, :] + D // 2) * x_stride_D, mask=mask_h_d,
+                         other=0.0).to(tl.float32)
     sin_row = sin_ptr + tl.cast(position_ids, INDEX) * (sin_stride_P // VEC * VEC)
-    sin_low = device.look_up(sin_row + d * sin_stride_D, position_ids_mask, d_mask, eviction_policy="evict_last")
-    cos_high = device.look_up(cos_row + (d + D // 2) * cos_stride_D, position_ids_mask, d_mask,
-                              eviction_policy="evict_last")
-    sin_high = device.look_up(sin_row + (d + D // 2) * sin_stride_D, position_ids_mask, d_mask,
-                              eviction_policy="evict_last")
+    if OP == "rope_half":
+        sin = device.look_up(sin_row + d * sin_stride_D_2, position_ids_mask, d_mask, eviction_policy="evict_last")
+    elif OP == "rope_interleaved":
+        sin = device.look_up(sin_row + d * sin_stride_D_2, position_ids_mask, d_mask, eviction_policy="evict_last")
+    else:
+        sin_low = device.look_up(sin_row + d * sin_stride_D, position_ids_mask, d_mask, eviction_policy="evict_last")
+        cos_high = device.look_up(cos_row + (d + D // 2) * cos_stride_D, position_ids_mask, d_mask,
+                                  eviction_policy="evict_last")
+        sin_high = device.look_up(sin_row + (d + D // 2) * sin_stride_D, position_ids_mask, d_mask,
+                                  eviction_policy="evict_last")
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
-    tl.store(y_row + h[:, None] * y_stride_H + d[None, :] * y_stride_D,
-             x_low * cos_low[None, :] - x_high * sin_low[None, :], mask=mask_h_d)
-    tl.store(y_row + h[:, None] * y_stride_H + (d[None, :] + D // 2) * y_stride_D,
-             x_high * cos_high[None, :] + x_low * sin_high[None, :], mask=mask_h_d)
+    if OP == "rope_half":
+        tl.store(y_row + h[:, None] * y_stride_H + d[None, :] * y_stride_D,
+                 x_low * cos[None, :] - x_high * sin[None, :], mask=mask_h_d)
+        tl.store(y_row + h[:, None] * y_stride_H + (d[None, :] + D // 2) * y_stride_D,
+                 x_high * cos[None, :] + x_low * sin[None, :], mask=mask_h_d)
+    elif OP == "rope_interleaved":
+        tl.store(y_row + h[:, None, None] * y_stride_H + d[None, :, None] * 2 * y_stride_D
+                 + tl.arange(0, 2)[None, None, :] * y_stride_D,
+                 tl.join(x * cos[None, :] - x_2 * sin[None, :], x_2 * cos[None, :] + x * sin[None, :]),
+                 mask=mask_h_d[:, :, None])
+    else:
+        tl.store(y_row + h[:, None] * y_stride_H + d[None, :] * y_stride_D,
+                 x_low * cos_low[None, :] - x_high * sin_low[None, :], mask=mask_h_d)
+        tl.store(y_row + h[:, None] * y_stride_H + (d[None, :] + D // 2) * y_stride_D,
+                 x_high * cos_high[None, :] + x_low * sin_high[None, :], mask=mask_h_d)
 
 
 @triton.jit(do_not_specialize=["B", "H", "S"])
@@ -155,7 +184,7 @@ def rope(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor,
     Returns:
         y: T[B, S, H, D]
 
-    where D % 2 == 0; T is float16, bfloat16 or float32; C is float16, bfloat16 or float32; I is int64 or int32.
+    where D % 2 == 0; each of T and C is float16, bfloat16 or float32; I is int64 or int32.
 
     Raises:
         FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
@@ -184,7 +213,7 @@ _PLANS_ROPE = Plans(
     strides={"x": "B S H D", "cos": "P D", "sin": "P D", "position_ids": "B S", "y": "B S H D"},
     sizes=lambda D: {"D/2": D // 2},
     vec="x_stride_B x_stride_S cos_stride_P sin_stride_P y_stride_B y_stride_S x_stride_H y_stride_H",
-    repeats="position_ids",
+    repeats="position_ids", op="rope",
     tuned=Tuned(rows="B S H", case="D T C I position_ids", outputs="y", spec=_SPEC),
     steps=(Step("y", (
         Tile(_rope_tile, rows="B S", tile="H D/2"),
@@ -197,53 +226,6 @@ _OP_ROPE = Op(
     tensors=4, extents=_extents_rope, plans=_PLANS_ROPE,
     outputs=lambda B, S, H, D, P, T, C, I: (Buffer((B, S, H, D), T),), function=rope,
 )
-
-
-@triton.jit(do_not_specialize=["S"])
-def _rope_half_tile(
-    x_ptr, cos_ptr, sin_ptr, position_ids_ptr, y_ptr, S, H, D, P, x_stride_B, x_stride_S, x_stride_H, x_stride_D,
-    position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D_2, sin_stride_P, sin_stride_D_2,
-    y_stride_B, y_stride_S, y_stride_H, y_stride_D,
-    BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_H: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr,
-    VEC: tl.constexpr, OP: tl.constexpr,
-):
-    """One program per B, S, H, D/2 in registers."""
-    row = tl.program_id(0).to(tl.int64)
-    b, s = row // S, row % S
-    h = tl.arange(0, BLOCK_H).to(INDEX)
-    h_mask = (h < H) | EVEN_H
-    d = tl.arange(0, BLOCK_D_2).to(INDEX)
-    d_mask = (d < D // 2) | EVEN_D_2
-    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
-    mask_h_d = h_mask[:, None] & d_mask[None, :]
-    if OP == "rope_interleaved":
-        x, x_2 = tl.split(tl.load(x_row + h[:, None, None] * x_stride_H + d[None, :, None] * 2 * x_stride_D
-                                  + tl.arange(0, 2)[None, None, :] * x_stride_D, mask=mask_h_d[:, :, None],
-                                  other=0.0).to(tl.float32))
-    else:
-        x_low = tl.load(x_row + h[:, None] * x_stride_H + d[None, :] * x_stride_D, mask=mask_h_d,
-                        other=0.0).to(tl.float32)
-    position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B
-                           + s * position_ids_stride_S) if position_ids_ptr is not None else s
-    position_ids_mask = (position_ids >= 0) & (position_ids < P)
-    cos_row = cos_ptr + tl.cast(position_ids, INDEX) * (cos_stride_P // VEC * VEC)
-    cos = device.look_up(cos_row + d * cos_stride_D_2, position_ids_mask, d_mask, eviction_policy="evict_last")
-    if OP == "rope_half":
-        x_high = tl.load(x_row + h[:, None] * x_stride_H + (d[None, :] + D // 2) * x_stride_D, mask=mask_h_d,
-                         other=0.0).to(tl.float32)
-    sin_row = sin_ptr + tl.cast(position_ids, INDEX) * (sin_stride_P // VEC * VEC)
-    sin = device.look_up(sin_row + d * sin_stride_D_2, position_ids_mask, d_mask, eviction_policy="evict_last")
-    y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
-    if OP == "rope_interleaved":
-        tl.store(y_row + h[:, None, None] * y_stride_H + d[None, :, None] * 2 * y_stride_D
-                 + tl.arange(0, 2)[None, None, :] * y_stride_D,
-                 tl.join(x * cos[None, :] - x_2 * sin[None, :], x_2 * cos[None, :] + x * sin[None, :]),
-                 mask=mask_h_d[:, :, None])
-    else:
-        tl.store(y_row + h[:, None] * y_stride_H + d[None, :] * y_stride_D,
-                 x_low * cos[None, :] - x_high * sin[None, :], mask=mask_h_d)
-        tl.store(y_row + h[:, None] * y_stride_H + (d[None, :] + D // 2) * y_stride_D,
-                 x_high * cos[None, :] + x_low * sin[None, :], mask=mask_h_d)
 
 
 @triton.jit(do_not_specialize=["B", "H", "S"])
@@ -319,7 +301,7 @@ def rope_half(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor,
     Returns:
         y: T[B, S, H, D]
 
-    where D % 2 == 0; T is float16, bfloat16 or float32; C is float16, bfloat16 or float32; I is int64 or int32.
+    where D % 2 == 0; each of T and C is float16, bfloat16 or float32; I is int64 or int32.
 
     Raises:
         FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
@@ -343,11 +325,6 @@ def _extents_rope_half(x, cos, sin, position_ids):
         check.order("cos sin", "P", P, S, x=(B, H))
     return B, S, H, D, P, T, C, I
 
-_STEP_Y = Step("y", (
-    Tile(_rope_half_tile, rows="B S", tile="H D/2"),
-    Elementwise(_rope_half_elementwise, rows="B S H", block="D/2"),
-))
-
 _PLANS_ROPE_HALF = Plans(
     extents="B S H D P T C I",
     strides={"x": "B S H D", "cos": "P D/2", "sin": "P D/2", "position_ids": "B S", "y": "B S H D"},
@@ -355,7 +332,10 @@ _PLANS_ROPE_HALF = Plans(
     vec="x_stride_B x_stride_S cos_stride_P sin_stride_P y_stride_B y_stride_S x_stride_H y_stride_H",
     repeats="position_ids", op="rope_half",
     tuned=Tuned(rows="B S H", case="D T C I position_ids", outputs="y", spec=_SPEC),
-    steps=(_STEP_Y,),
+    steps=(Step("y", (
+        Tile(_rope_tile, rows="B S", tile="H D/2"),
+        Elementwise(_rope_half_elementwise, rows="B S H", block="D/2"),
+    )),),
 )
 
 _OP_ROPE_HALF = Op(
@@ -394,7 +374,7 @@ def rope_interleaved(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor,
     Returns:
         y: T[B, S, H, D]
 
-    where D % 2 == 0; T is float16, bfloat16 or float32; C is float16, bfloat16 or float32; I is int64 or int32.
+    where D % 2 == 0; each of T and C is float16, bfloat16 or float32; I is int64 or int32.
 
     Raises:
         FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
@@ -425,7 +405,10 @@ _PLANS_ROPE_INTERLEAVED = Plans(
     vec="x_stride_B x_stride_S cos_stride_P sin_stride_P y_stride_B y_stride_S x_stride_H y_stride_H",
     repeats="position_ids", op="rope_interleaved",
     tuned=Tuned(rows="B S H", case="D T C I position_ids", outputs="y", spec=_SPEC),
-    steps=(_STEP_Y,),
+    steps=(Step("y", (
+        Tile(_rope_tile, rows="B S", tile="H D/2"),
+        Elementwise(_rope_half_elementwise, rows="B S H", block="D/2"),
+    )),),
 )
 
 _OP_ROPE_INTERLEAVED = Op(
@@ -505,7 +488,7 @@ def rope_heads_first(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor,
     Returns:
         y: T[B, H, S, D]
 
-    where D % 2 == 0; T is float16, bfloat16 or float32; C is float16, bfloat16 or float32; I is int64 or int32.
+    where D % 2 == 0; each of T and C is float16, bfloat16 or float32; I is int64 or int32.
 
     Raises:
         FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
@@ -534,7 +517,7 @@ _PLANS_ROPE_HEADS_FIRST = Plans(
     strides={"x": "B H S D", "cos": "P D", "sin": "P D", "position_ids": "B S", "y": "B H S D"},
     sizes=lambda D: {"D/2": D // 2},
     vec="x_stride_B x_stride_S cos_stride_P sin_stride_P y_stride_B y_stride_S x_stride_H y_stride_H",
-    repeats="position_ids",
+    repeats="position_ids", op="rope_heads_first",
     tuned=Tuned(rows="B H S", case="D T C I position_ids", outputs="y", spec=_SPEC),
     steps=(Step("y", (
         Tile(_rope_tile, rows="B S", tile="H D/2", runs="D/2"),

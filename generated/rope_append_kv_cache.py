@@ -268,8 +268,8 @@ def rope_append_kv_cache(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, cos:
     Returns:
         q_rotated: T[B, S, Hq, D]
 
-    where D % 2 == 0; T is float16, bfloat16 or float32; Q is float16, bfloat16, float32 or float8_e4m3fn; C is
-    float16, bfloat16 or float32; I is int64 or int32.
+    where D % 2 == 0; each of T and C is float16, bfloat16 or float32; Q is float16, bfloat16, float32 or
+    float8_e4m3fn; I is int64 or int32.
 
     Raises:
         FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
@@ -533,8 +533,8 @@ def rope_append_paged_kv_cache(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
     Returns:
         q_rotated: T[N, Hq, D]
 
-    where D % 2 == 0; T is float16, bfloat16 or float32; Q is float16, bfloat16, float32 or float8_e4m3fn; C is
-    float16, bfloat16 or float32; I is int64 or int32; J is int64 or int32.
+    where D % 2 == 0; each of T and C is float16, bfloat16 or float32; Q is float16, bfloat16, float32 or
+    float8_e4m3fn; each of I and J is int64 or int32.
 
     Raises:
         FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.

@@ -21,9 +21,9 @@ rope_qk_partial: Rotates pairs (i, i + R/2) of the first R positions of every he
 Phi).
   plan                    taken when                     launches                 bytes
   tile                    registers hold Hq, Hk, R/2, U  tile                     least
-  q_rotated: elementwise  always                         elementwise_q_rotated_0  least
+  q_rotated: elementwise  always                         elementwise_q_rotated    least
   q_rotated: elementwise  always                         elementwise_q_rotated_1  least
-  k_rotated: elementwise  always                         elementwise_k_rotated_2  least
+  k_rotated: elementwise  always                         elementwise_q_rotated    least
   k_rotated: elementwise  always                         elementwise_q_rotated_1  least
 
 rope_qk_heads_first: Rotates as `rope_qk` does, with heads before tokens, as Hugging Face has them in attention.
@@ -37,10 +37,7 @@ rope_qk_heads_first_batched: Rotates as `rope_qk_heads_first` does, with tables 
 
 rope_qk_rounded: Rotates as `rope_qk` does, and rounds every product as Hugging Face's models do: the bits are
 theirs.
-  plan                    taken when                  launches               bytes
-  tile                    registers hold Hq, Hk, D/2  tile                   least
-  q_rotated: elementwise  always                      elementwise_q_rotated  least
-  k_rotated: elementwise  always                      elementwise_k_rotated  least
+  as `rope_qk`
 
 Bytes: `least` is every tensor once; what stands behind it is read or written again.
 """
@@ -62,10 +59,10 @@ _SPEC = "468f2ec9e968e0434bfba7591e273f002bdec9f8947d012d6f2faa1adcac7066"
 @triton.jit(do_not_specialize=["S"])
 def _rope_qk_tile(
     q_ptr, k_ptr, cos_ptr, sin_ptr, position_ids_ptr, q_rotated_ptr, k_rotated_ptr, S, Hq, Hk, D, P, q_stride_B,
-    q_stride_S, q_stride_Hq, q_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_B, cos_stride_S,
-    cos_stride_P, cos_stride_D, sin_stride_B, sin_stride_S, sin_stride_P, sin_stride_D, k_stride_B, k_stride_S,
-    k_stride_Hk, k_stride_D, q_rotated_stride_B, q_rotated_stride_S, q_rotated_stride_Hq, q_rotated_stride_D,
-    k_rotated_stride_B, k_rotated_stride_S, k_rotated_stride_Hk, k_rotated_stride_D,
+    q_stride_S, q_stride_Hq, q_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D_2,
+    cos_stride_D, sin_stride_P, sin_stride_D_2, sin_stride_D, k_stride_B, k_stride_S, k_stride_Hk, k_stride_D,
+    q_rotated_stride_B, q_rotated_stride_S, q_rotated_stride_Hq, q_rotated_stride_D, k_rotated_stride_B,
+    k_rotated_stride_S, k_rotated_stride_Hk, k_rotated_stride_D,
     BLOCK_HQ: tl.constexpr, BLOCK_HK: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_HQ: tl.constexpr,
     EVEN_HK: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OP: tl.constexpr,
 ):
@@ -84,29 +81,23 @@ def _rope_qk_tile(
                     other=0.0).to(tl.float32)
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B
                            + s * position_ids_stride_S) if position_ids_ptr is not None else s
-    if OP == "rope_qk_batched":
-        position_ids_mask = (position_ids >= 0) & (position_ids < S)
-        cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC) + tl.cast(position_ids, INDEX) * (cos_stride_S // VEC * VEC)
-    elif OP == "rope_qk_heads_first_batched":
-        position_ids_mask = (position_ids >= 0) & (position_ids < S)
-        cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC) + tl.cast(position_ids, INDEX) * (cos_stride_S // VEC * VEC)
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
+    cos_row = cos_ptr + tl.cast(position_ids, INDEX) * (cos_stride_P // VEC * VEC)
+    if OP == "rope_qk_half":
+        c = device.look_up(cos_row + d * cos_stride_D_2, position_ids_mask, d_mask, eviction_policy="evict_last")
     else:
-        position_ids_mask = (position_ids >= 0) & (position_ids < P)
-        cos_row = cos_ptr + tl.cast(position_ids, INDEX) * (cos_stride_P // VEC * VEC)
-    c_low = device.look_up(cos_row + d * cos_stride_D, position_ids_mask, d_mask, eviction_policy="evict_last")
+        c_low = device.look_up(cos_row + d * cos_stride_D, position_ids_mask, d_mask, eviction_policy="evict_last")
     q_high = tl.load(q_row + hq[:, None] * q_stride_Hq + (d[None, :] + D // 2) * q_stride_D, mask=mask_hq_d,
                      other=0.0).to(tl.float32)
-    if OP == "rope_qk_batched":
-        sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + tl.cast(position_ids, INDEX) * (sin_stride_S // VEC * VEC)
-    elif OP == "rope_qk_heads_first_batched":
-        sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + tl.cast(position_ids, INDEX) * (sin_stride_S // VEC * VEC)
+    sin_row = sin_ptr + tl.cast(position_ids, INDEX) * (sin_stride_P // VEC * VEC)
+    if OP == "rope_qk_half":
+        s_2 = device.look_up(sin_row + d * sin_stride_D_2, position_ids_mask, d_mask, eviction_policy="evict_last")
     else:
-        sin_row = sin_ptr + tl.cast(position_ids, INDEX) * (sin_stride_P // VEC * VEC)
-    s_low = device.look_up(sin_row + d * sin_stride_D, position_ids_mask, d_mask, eviction_policy="evict_last")
-    c_high = device.look_up(cos_row + (d + D // 2) * cos_stride_D, position_ids_mask, d_mask,
-                            eviction_policy="evict_last")
-    s_high = device.look_up(sin_row + (d + D // 2) * sin_stride_D, position_ids_mask, d_mask,
-                            eviction_policy="evict_last")
+        s_low = device.look_up(sin_row + d * sin_stride_D, position_ids_mask, d_mask, eviction_policy="evict_last")
+        c_high = device.look_up(cos_row + (d + D // 2) * cos_stride_D, position_ids_mask, d_mask,
+                                eviction_policy="evict_last")
+        s_high = device.look_up(sin_row + (d + D // 2) * sin_stride_D, position_ids_mask, d_mask,
+                                eviction_policy="evict_last")
     k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC)
     mask_hk_d = hk_mask[:, None] & d_mask[None, :]
     k_low = tl.load(k_row + hk[:, None] * k_stride_Hk + d[None, :] * k_stride_D, mask=mask_hk_d,
@@ -114,15 +105,27 @@ def _rope_qk_tile(
     k_high = tl.load(k_row + hk[:, None] * k_stride_Hk + (d[None, :] + D // 2) * k_stride_D, mask=mask_hk_d,
                      other=0.0).to(tl.float32)
     q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
-    tl.store(q_rotated_row + hq[:, None] * q_rotated_stride_Hq + d[None, :] * q_rotated_stride_D,
-             q_low * c_low[None, :] - q_high * s_low[None, :], mask=mask_hq_d)
-    tl.store(q_rotated_row + hq[:, None] * q_rotated_stride_Hq + (d[None, :] + D // 2) * q_rotated_stride_D,
-             q_high * c_high[None, :] + q_low * s_high[None, :], mask=mask_hq_d)
+    if OP == "rope_qk_half":
+        tl.store(q_rotated_row + hq[:, None] * q_rotated_stride_Hq + d[None, :] * q_rotated_stride_D,
+                 q_low * c[None, :] - q_high * s_2[None, :], mask=mask_hq_d)
+        tl.store(q_rotated_row + hq[:, None] * q_rotated_stride_Hq + (d[None, :] + D // 2) * q_rotated_stride_D,
+                 q_high * c[None, :] + q_low * s_2[None, :], mask=mask_hq_d)
+    else:
+        tl.store(q_rotated_row + hq[:, None] * q_rotated_stride_Hq + d[None, :] * q_rotated_stride_D,
+                 q_low * c_low[None, :] - q_high * s_low[None, :], mask=mask_hq_d)
+        tl.store(q_rotated_row + hq[:, None] * q_rotated_stride_Hq + (d[None, :] + D // 2) * q_rotated_stride_D,
+                 q_high * c_high[None, :] + q_low * s_high[None, :], mask=mask_hq_d)
     k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC)
-    tl.store(k_rotated_row + hk[:, None] * k_rotated_stride_Hk + d[None, :] * k_rotated_stride_D,
-             k_low * c_low[None, :] - k_high * s_low[None, :], mask=mask_hk_d)
-    tl.store(k_rotated_row + hk[:, None] * k_rotated_stride_Hk + (d[None, :] + D // 2) * k_rotated_stride_D,
-             k_high * c_high[None, :] + k_low * s_high[None, :], mask=mask_hk_d)
+    if OP == "rope_qk_half":
+        tl.store(k_rotated_row + hk[:, None] * k_rotated_stride_Hk + d[None, :] * k_rotated_stride_D,
+                 k_low * c[None, :] - k_high * s_2[None, :], mask=mask_hk_d)
+        tl.store(k_rotated_row + hk[:, None] * k_rotated_stride_Hk + (d[None, :] + D // 2) * k_rotated_stride_D,
+                 k_high * c[None, :] + k_low * s_2[None, :], mask=mask_hk_d)
+    else:
+        tl.store(k_rotated_row + hk[:, None] * k_rotated_stride_Hk + d[None, :] * k_rotated_stride_D,
+                 k_low * c_low[None, :] - k_high * s_low[None, :], mask=mask_hk_d)
+        tl.store(k_rotated_row + hk[:, None] * k_rotated_stride_Hk + (d[None, :] + D // 2) * k_rotated_stride_D,
+                 k_high * c_high[None, :] + k_low * s_high[None, :], mask=mask_hk_d)
 
 
 @triton.jit(do_not_specialize=["B", "Hq", "S"])
@@ -225,7 +228,7 @@ def rope_qk(q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor, sin: torch.Tens
         q_rotated: T[B, S, Hq, D]
         k_rotated: T[B, S, Hk, D]
 
-    where D % 2 == 0; T is float16, bfloat16 or float32; C is float16, bfloat16 or float32; I is int64 or int32.
+    where D % 2 == 0; each of T and C is float16, bfloat16 or float32; I is int64 or int32.
 
     Arguments of other shapes or dtypes that fit `rope_qk_batched` are passed on to it.
 
@@ -279,56 +282,6 @@ _OP_ROPE_QK = Op(
     tensors=5, extents=_extents_rope_qk, plans=_PLANS_ROPE_QK, overloads=lambda: (_OP_ROPE_QK_BATCHED,),
     outputs=lambda B, S, Hq, D, Hk, P, T, C, I: (Buffer((B, S, Hq, D), T), Buffer((B, S, Hk, D), T)), function=rope_qk,
 )
-
-
-@triton.jit(do_not_specialize=["S"])
-def _rope_qk_half_tile(
-    q_ptr, k_ptr, cos_ptr, sin_ptr, position_ids_ptr, q_rotated_ptr, k_rotated_ptr, S, Hq, Hk, D, P, q_stride_B,
-    q_stride_S, q_stride_Hq, q_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D_2,
-    sin_stride_P, sin_stride_D_2, k_stride_B, k_stride_S, k_stride_Hk, k_stride_D, q_rotated_stride_B,
-    q_rotated_stride_S, q_rotated_stride_Hq, q_rotated_stride_D, k_rotated_stride_B, k_rotated_stride_S,
-    k_rotated_stride_Hk, k_rotated_stride_D,
-    BLOCK_HQ: tl.constexpr, BLOCK_HK: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_HQ: tl.constexpr,
-    EVEN_HK: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """One program per B, S, Hq, Hk, D/2 in registers."""
-    row = tl.program_id(0).to(tl.int64)
-    b, s = row // S, row % S
-    hq = tl.arange(0, BLOCK_HQ).to(INDEX)
-    hq_mask = (hq < Hq) | EVEN_HQ
-    hk = tl.arange(0, BLOCK_HK).to(INDEX)
-    hk_mask = (hk < Hk) | EVEN_HK
-    d = tl.arange(0, BLOCK_D_2).to(INDEX)
-    d_mask = (d < D // 2) | EVEN_D_2
-    q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC)
-    mask_hq_d = hq_mask[:, None] & d_mask[None, :]
-    q_low = tl.load(q_row + hq[:, None] * q_stride_Hq + d[None, :] * q_stride_D, mask=mask_hq_d,
-                    other=0.0).to(tl.float32)
-    position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B
-                           + s * position_ids_stride_S) if position_ids_ptr is not None else s
-    position_ids_mask = (position_ids >= 0) & (position_ids < P)
-    cos_row = cos_ptr + tl.cast(position_ids, INDEX) * (cos_stride_P // VEC * VEC)
-    c = device.look_up(cos_row + d * cos_stride_D_2, position_ids_mask, d_mask, eviction_policy="evict_last")
-    q_high = tl.load(q_row + hq[:, None] * q_stride_Hq + (d[None, :] + D // 2) * q_stride_D, mask=mask_hq_d,
-                     other=0.0).to(tl.float32)
-    sin_row = sin_ptr + tl.cast(position_ids, INDEX) * (sin_stride_P // VEC * VEC)
-    s_2 = device.look_up(sin_row + d * sin_stride_D_2, position_ids_mask, d_mask, eviction_policy="evict_last")
-    k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC)
-    mask_hk_d = hk_mask[:, None] & d_mask[None, :]
-    k_low = tl.load(k_row + hk[:, None] * k_stride_Hk + d[None, :] * k_stride_D, mask=mask_hk_d,
-                    other=0.0).to(tl.float32)
-    k_high = tl.load(k_row + hk[:, None] * k_stride_Hk + (d[None, :] + D // 2) * k_stride_D, mask=mask_hk_d,
-                     other=0.0).to(tl.float32)
-    q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
-    tl.store(q_rotated_row + hq[:, None] * q_rotated_stride_Hq + d[None, :] * q_rotated_stride_D,
-             q_low * c[None, :] - q_high * s_2[None, :], mask=mask_hq_d)
-    tl.store(q_rotated_row + hq[:, None] * q_rotated_stride_Hq + (d[None, :] + D // 2) * q_rotated_stride_D,
-             q_high * c[None, :] + q_low * s_2[None, :], mask=mask_hq_d)
-    k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC)
-    tl.store(k_rotated_row + hk[:, None] * k_rotated_stride_Hk + d[None, :] * k_rotated_stride_D,
-             k_low * c[None, :] - k_high * s_2[None, :], mask=mask_hk_d)
-    tl.store(k_rotated_row + hk[:, None] * k_rotated_stride_Hk + (d[None, :] + D // 2) * k_rotated_stride_D,
-             k_high * c[None, :] + k_low * s_2[None, :], mask=mask_hk_d)
 
 
 @triton.jit(do_not_specialize=["B", "Hq", "S"])
@@ -412,7 +365,7 @@ def rope_qk_half(q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor, sin: torch
         q_rotated: T[B, S, Hq, D]
         k_rotated: T[B, S, Hk, D]
 
-    where D % 2 == 0; T is float16, bfloat16 or float32; C is float16, bfloat16 or float32; I is int64 or int32.
+    where D % 2 == 0; each of T and C is float16, bfloat16 or float32; I is int64 or int32.
 
     Raises:
         FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
@@ -452,7 +405,7 @@ _PLANS_ROPE_QK_HALF = Plans(
     tuned=Tuned(rows="B S Hq Hk", case="D T C I position_ids", outputs="k_rotated q_rotated", spec=_SPEC),
     steps=(Step(
         "q_rotated k_rotated",
-        (Tile(_rope_qk_half_tile, rows="B S", tile="Hq Hk D/2", live=("Hq D/2", "Hk D/2")),),
+        (Tile(_rope_qk_tile, rows="B S", tile="Hq Hk D/2", live=("Hq D/2", "Hk D/2")),),
         apart=(
             Step("q_rotated", (Elementwise(_rope_qk_half_elementwise_q_rotated, rows="B S Hq", block="D/2"),)),
             Step("k_rotated", (Elementwise(_rope_qk_half_elementwise_k_rotated, rows="B S Hk", block="D/2"),)),
@@ -550,7 +503,7 @@ def rope_qk_interleaved(q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor, sin
         q_rotated: T[B, S, Hq, D]
         k_rotated: T[B, S, Hk, D]
 
-    where D % 2 == 0; T is float16, bfloat16 or float32; C is float16, bfloat16 or float32; I is int64 or int32.
+    where D % 2 == 0; each of T and C is float16, bfloat16 or float32; I is int64 or int32.
 
     Raises:
         FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
@@ -742,7 +695,7 @@ def rope_qk_interleaved_full(q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor
         q_rotated: T[B, S, Hq, D]
         k_rotated: T[B, S, Hk, D]
 
-    where D % 2 == 0; T is float16, bfloat16 or float32; C is float16, bfloat16 or float32; I is int64 or int32.
+    where D % 2 == 0; each of T and C is float16, bfloat16 or float32; I is int64 or int32.
 
     Raises:
         FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
@@ -868,47 +821,6 @@ def _rope_qk_partial_tile(
 
 
 @triton.jit(do_not_specialize=["B", "Hq", "S"])
-def _rope_qk_partial_elementwise_q_rotated_0(
-    q_ptr, cos_ptr, sin_ptr, position_ids_ptr, q_rotated_ptr, R, B, Hq, S, P, q_stride_B, q_stride_S, q_stride_Hq,
-    q_stride_R_U, position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_R, sin_stride_P, sin_stride_R,
-    q_rotated_stride_B, q_rotated_stride_S, q_rotated_stride_Hq, q_rotated_stride_R_U,
-    ROWS: tl.constexpr, BLOCK_R_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """Blocks of B, S, Hq, R/2."""
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(R // 2, INDEX), BLOCK_R_2)
-    row = (pid // tl.cdiv(tl.cast(R // 2, INDEX), BLOCK_R_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(B, tl.int64) * Hq * S
-    b, s = row // (tl.cast(Hq, tl.int64) * S), row // Hq % S
-    hq = row % Hq
-    r = block.to(INDEX) * BLOCK_R_2 + tl.arange(0, BLOCK_R_2)
-    r_mask = r < R // 2
-    q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC)
-    mask_row_r = row_mask[:, None] & r_mask[None, :]
-    q_low = tl.load(q_row[:, None] + r[None, :] * q_stride_R_U, mask=mask_row_r, other=0.0,
-                    eviction_policy="evict_last").to(tl.float32)
-    position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
-                           other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
-    position_ids_mask = (position_ids >= 0) & (position_ids < P)
-    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
-    c_low = device.look_up(cos_row[:, None] + r[None, :] * cos_stride_R, position_ids_mask[:, None], mask_row_r)
-    q_high = tl.load(q_row[:, None] + (r[None, :] + R // 2) * q_stride_R_U, mask=mask_row_r, other=0.0,
-                     eviction_policy="evict_last").to(tl.float32)
-    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
-    s_low = device.look_up(sin_row[:, None] + r[None, :] * sin_stride_R, position_ids_mask[:, None], mask_row_r)
-    q_rotated_row = (q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
-                     + hq * (q_rotated_stride_Hq // VEC * VEC))
-    tl.store(q_rotated_row[:, None] + r[None, :] * q_rotated_stride_R_U, q_low * c_low - q_high * s_low,
-             mask=mask_row_r)
-    c_high = device.look_up(cos_row[:, None] + (r[None, :] + R // 2) * cos_stride_R, position_ids_mask[:, None],
-                            mask_row_r)
-    s_high = device.look_up(sin_row[:, None] + (r[None, :] + R // 2) * sin_stride_R, position_ids_mask[:, None],
-                            mask_row_r)
-    tl.store(q_rotated_row[:, None] + (r[None, :] + R // 2) * q_rotated_stride_R_U, q_high * c_high + q_low * s_high,
-             mask=mask_row_r)
-
-
-@triton.jit(do_not_specialize=["B", "Hq", "S"])
 def _rope_qk_partial_elementwise_q_rotated_1(
     q_ptr, q_rotated_ptr, U, B, Hq, S, R, q_stride_B, q_stride_S, q_stride_Hq, q_stride_R_U, q_rotated_stride_B,
     q_rotated_stride_S, q_rotated_stride_Hq, q_rotated_stride_R_U,
@@ -930,47 +842,6 @@ def _rope_qk_partial_elementwise_q_rotated_1(
     q_rotated_row = (q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
                      + hq * (q_rotated_stride_Hq // VEC * VEC))
     tl.store(q_rotated_row[:, None] + (u[None, :] + R) * q_rotated_stride_R_U, q, mask=mask_row_u)
-
-
-@triton.jit(do_not_specialize=["B", "Hk", "S"])
-def _rope_qk_partial_elementwise_k_rotated_2(
-    k_ptr, cos_ptr, sin_ptr, position_ids_ptr, k_rotated_ptr, R, B, Hk, S, P, k_stride_B, k_stride_S, k_stride_Hk,
-    k_stride_R_U, position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_R, sin_stride_P, sin_stride_R,
-    k_rotated_stride_B, k_rotated_stride_S, k_rotated_stride_Hk, k_rotated_stride_R_U,
-    ROWS: tl.constexpr, BLOCK_R_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """Blocks of B, S, Hk, R/2."""
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(R // 2, INDEX), BLOCK_R_2)
-    row = (pid // tl.cdiv(tl.cast(R // 2, INDEX), BLOCK_R_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(B, tl.int64) * Hk * S
-    b, s = row // (tl.cast(Hk, tl.int64) * S), row // Hk % S
-    hk = row % Hk
-    r = block.to(INDEX) * BLOCK_R_2 + tl.arange(0, BLOCK_R_2)
-    r_mask = r < R // 2
-    k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC) + hk * (k_stride_Hk // VEC * VEC)
-    mask_row_r = row_mask[:, None] & r_mask[None, :]
-    k_low = tl.load(k_row[:, None] + r[None, :] * k_stride_R_U, mask=mask_row_r, other=0.0,
-                    eviction_policy="evict_last").to(tl.float32)
-    position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
-                           other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
-    position_ids_mask = (position_ids >= 0) & (position_ids < P)
-    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
-    c_low = device.look_up(cos_row[:, None] + r[None, :] * cos_stride_R, position_ids_mask[:, None], mask_row_r)
-    k_high = tl.load(k_row[:, None] + (r[None, :] + R // 2) * k_stride_R_U, mask=mask_row_r, other=0.0,
-                     eviction_policy="evict_last").to(tl.float32)
-    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
-    s_low = device.look_up(sin_row[:, None] + r[None, :] * sin_stride_R, position_ids_mask[:, None], mask_row_r)
-    k_rotated_row = (k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC)
-                     + hk * (k_rotated_stride_Hk // VEC * VEC))
-    tl.store(k_rotated_row[:, None] + r[None, :] * k_rotated_stride_R_U, k_low * c_low - k_high * s_low,
-             mask=mask_row_r)
-    c_high = device.look_up(cos_row[:, None] + (r[None, :] + R // 2) * cos_stride_R, position_ids_mask[:, None],
-                            mask_row_r)
-    s_high = device.look_up(sin_row[:, None] + (r[None, :] + R // 2) * sin_stride_R, position_ids_mask[:, None],
-                            mask_row_r)
-    tl.store(k_rotated_row[:, None] + (r[None, :] + R // 2) * k_rotated_stride_R_U, k_high * c_high + k_low * s_high,
-             mask=mask_row_r)
 
 
 def reference_rope_qk_partial(
@@ -1014,7 +885,7 @@ def rope_qk_partial(q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor, sin: to
         q_rotated: T[B, S, Hq, R + U]
         k_rotated: T[B, S, Hk, R + U]
 
-    where R % 2 == 0; T is float16, bfloat16 or float32; C is float16, bfloat16 or float32; I is int64 or int32.
+    where R % 2 == 0; each of T and C is float16, bfloat16 or float32; I is int64 or int32.
 
     Raises:
         FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
@@ -1041,6 +912,11 @@ def _extents_rope_qk_partial(q, k, cos, sin, position_ids):
     return B, S, Hq, Hk, P, R, U, T, C, I
 
 
+_rope_qk_partial_elementwise_q_rotated_0 = renamed(_rope_qk_elementwise_q_rotated, D="R", BLOCK_D_2="BLOCK_R_2",
+                                                   q_stride_D="q_stride_R_U", q_rotated_stride_D="q_rotated_stride_R_U")
+_rope_qk_partial_elementwise_k_rotated_2 = renamed(_rope_qk_elementwise_q_rotated, D="R", BLOCK_D_2="BLOCK_R_2",
+                                                   Hq="Hk", q="k", q_rotated="k_rotated", q_stride_D="k_stride_R_U",
+                                                   q_rotated_stride_D="k_rotated_stride_R_U")
 _rope_qk_partial_elementwise_k_rotated_3 = renamed(_rope_qk_partial_elementwise_q_rotated_1, Hq="Hk", q="k",
                                                    q_rotated="k_rotated")
 
@@ -1051,7 +927,7 @@ _PLANS_ROPE_QK_PARTIAL = Plans(
     sizes=lambda R, U: {"R+U": R + U, "R/2": R // 2},
     vec="U q_stride_B q_stride_S q_rotated_stride_B q_rotated_stride_S k_stride_B k_stride_S k_rotated_stride_B "
         "k_rotated_stride_S q_stride_Hq cos_stride_P sin_stride_P q_rotated_stride_Hq k_stride_Hk k_rotated_stride_Hk",
-    repeats="position_ids",
+    repeats="position_ids", op="rope_qk_partial",
     tuned=Tuned(rows="B S Hq Hk", case="R U T C I position_ids", outputs="k_rotated q_rotated", spec=_SPEC),
     steps=(Step(
         "q_rotated k_rotated",
@@ -1158,7 +1034,7 @@ def rope_qk_heads_first(q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor, sin
         q_rotated: T[B, Hq, S, D]
         k_rotated: T[B, Hk, S, D]
 
-    where D % 2 == 0; T is float16, bfloat16 or float32; C is float16, bfloat16 or float32; I is int64 or int32.
+    where D % 2 == 0; each of T and C is float16, bfloat16 or float32; I is int64 or int32.
 
     Arguments of other shapes or dtypes that fit `rope_qk_heads_first_batched` are passed on to it.
 
@@ -1217,6 +1093,60 @@ _OP_ROPE_QK_HEADS_FIRST = Op(
 )
 
 
+@triton.jit(do_not_specialize=["S"])
+def _rope_qk_batched_tile(
+    q_ptr, k_ptr, cos_ptr, sin_ptr, position_ids_ptr, q_rotated_ptr, k_rotated_ptr, S, Hq, Hk, D, q_stride_B,
+    q_stride_S, q_stride_Hq, q_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_B, cos_stride_S,
+    cos_stride_D, sin_stride_B, sin_stride_S, sin_stride_D, k_stride_B, k_stride_S, k_stride_Hk, k_stride_D,
+    q_rotated_stride_B, q_rotated_stride_S, q_rotated_stride_Hq, q_rotated_stride_D, k_rotated_stride_B,
+    k_rotated_stride_S, k_rotated_stride_Hk, k_rotated_stride_D,
+    BLOCK_HQ: tl.constexpr, BLOCK_HK: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_HQ: tl.constexpr,
+    EVEN_HK: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+):
+    """One program per B, S, Hq, Hk, D/2 in registers."""
+    row = tl.program_id(0).to(tl.int64)
+    b, s = row // S, row % S
+    hq = tl.arange(0, BLOCK_HQ).to(INDEX)
+    hq_mask = (hq < Hq) | EVEN_HQ
+    hk = tl.arange(0, BLOCK_HK).to(INDEX)
+    hk_mask = (hk < Hk) | EVEN_HK
+    d = tl.arange(0, BLOCK_D_2).to(INDEX)
+    d_mask = (d < D // 2) | EVEN_D_2
+    q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC)
+    mask_hq_d = hq_mask[:, None] & d_mask[None, :]
+    q_low = tl.load(q_row + hq[:, None] * q_stride_Hq + d[None, :] * q_stride_D, mask=mask_hq_d,
+                    other=0.0).to(tl.float32)
+    position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B
+                           + s * position_ids_stride_S) if position_ids_ptr is not None else s
+    position_ids_mask = (position_ids >= 0) & (position_ids < S)
+    cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC) + tl.cast(position_ids, INDEX) * (cos_stride_S // VEC * VEC)
+    c_low = device.look_up(cos_row + d * cos_stride_D, position_ids_mask, d_mask, eviction_policy="evict_last")
+    q_high = tl.load(q_row + hq[:, None] * q_stride_Hq + (d[None, :] + D // 2) * q_stride_D, mask=mask_hq_d,
+                     other=0.0).to(tl.float32)
+    sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + tl.cast(position_ids, INDEX) * (sin_stride_S // VEC * VEC)
+    s_low = device.look_up(sin_row + d * sin_stride_D, position_ids_mask, d_mask, eviction_policy="evict_last")
+    c_high = device.look_up(cos_row + (d + D // 2) * cos_stride_D, position_ids_mask, d_mask,
+                            eviction_policy="evict_last")
+    s_high = device.look_up(sin_row + (d + D // 2) * sin_stride_D, position_ids_mask, d_mask,
+                            eviction_policy="evict_last")
+    k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC)
+    mask_hk_d = hk_mask[:, None] & d_mask[None, :]
+    k_low = tl.load(k_row + hk[:, None] * k_stride_Hk + d[None, :] * k_stride_D, mask=mask_hk_d,
+                    other=0.0).to(tl.float32)
+    k_high = tl.load(k_row + hk[:, None] * k_stride_Hk + (d[None, :] + D // 2) * k_stride_D, mask=mask_hk_d,
+                     other=0.0).to(tl.float32)
+    q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
+    tl.store(q_rotated_row + hq[:, None] * q_rotated_stride_Hq + d[None, :] * q_rotated_stride_D,
+             q_low * c_low[None, :] - q_high * s_low[None, :], mask=mask_hq_d)
+    tl.store(q_rotated_row + hq[:, None] * q_rotated_stride_Hq + (d[None, :] + D // 2) * q_rotated_stride_D,
+             q_high * c_high[None, :] + q_low * s_high[None, :], mask=mask_hq_d)
+    k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC)
+    tl.store(k_rotated_row + hk[:, None] * k_rotated_stride_Hk + d[None, :] * k_rotated_stride_D,
+             k_low * c_low[None, :] - k_high * s_low[None, :], mask=mask_hk_d)
+    tl.store(k_rotated_row + hk[:, None] * k_rotated_stride_Hk + (d[None, :] + D // 2) * k_rotated_stride_D,
+             k_high * c_high[None, :] + k_low * s_high[None, :], mask=mask_hk_d)
+
+
 def reference_rope_qk_batched(
     q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, position_ids: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -1253,7 +1183,7 @@ def rope_qk_batched(q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor, sin: to
         q_rotated: T[B, S, Hq, D]
         k_rotated: T[B, S, Hk, D]
 
-    where D % 2 == 0; T is float16, bfloat16 or float32; C is float16, bfloat16 or float32; I is int64 or int32.
+    where D % 2 == 0; each of T and C is float16, bfloat16 or float32; I is int64 or int32.
 
     Raises:
         FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
@@ -1289,7 +1219,7 @@ _PLANS_ROPE_QK_BATCHED = Plans(
     tuned=Tuned(rows="B S Hq Hk", case="D T C I position_ids", outputs="k_rotated q_rotated", spec=_SPEC),
     steps=(Step(
         "q_rotated k_rotated",
-        (Tile(_rope_qk_tile, rows="B S", tile="Hq Hk D/2", live=("Hq D/2", "Hk D/2")),),
+        (Tile(_rope_qk_batched_tile, rows="B S", tile="Hq Hk D/2", live=("Hq D/2", "Hk D/2")),),
         apart=(
             Step("q_rotated", (Elementwise(_rope_qk_elementwise_q_rotated, rows="B S Hq", block="D/2"),)),
             Step("k_rotated", (Elementwise(_rope_qk_batched_elementwise_k_rotated, rows="B S Hk", block="D/2"),)),
@@ -1342,7 +1272,7 @@ def rope_qk_heads_first_batched(q: torch.Tensor, k: torch.Tensor, cos: torch.Ten
         q_rotated: T[B, Hq, S, D]
         k_rotated: T[B, Hk, S, D]
 
-    where D % 2 == 0; T is float16, bfloat16 or float32; C is float16, bfloat16 or float32; I is int64 or int32.
+    where D % 2 == 0; each of T and C is float16, bfloat16 or float32; I is int64 or int32.
 
     Raises:
         FusecError: an argument does not fit, or kernels cannot run on its device, as the message says.
@@ -1379,7 +1309,7 @@ _PLANS_ROPE_QK_HEADS_FIRST_BATCHED = Plans(
     tuned=Tuned(rows="B Hq S Hk", case="D T C I position_ids", outputs="k_rotated q_rotated", spec=_SPEC),
     steps=(Step(
         "q_rotated k_rotated",
-        (Tile(_rope_qk_tile, rows="B S", tile="Hq Hk D/2", live=("Hq D/2", "Hk D/2"), runs="D/2"),),
+        (Tile(_rope_qk_batched_tile, rows="B S", tile="Hq Hk D/2", live=("Hq D/2", "Hk D/2"), runs="D/2"),),
         apart=(
             Step("q_rotated", (Elementwise(_rope_qk_heads_first_elementwise_q_rotated, rows="B Hq S", block="D/2"),)),
             Step("k_rotated", (Elementwise(_rope_qk_heads_first_batched_elementwise_k_rotated, rows="B Hk S",
@@ -1439,22 +1369,22 @@ def _rope_qk_rounded_tile(
                     other=0.0).to(tl.float32)
     k_high = tl.load(k_row + hk[:, None] * k_stride_Hk + (d[None, :] + D // 2) * k_stride_D, mask=mask_hk_d,
                      other=0.0).to(tl.float32)
-    rounded_q_rotated_low = (q_low * c_low[None, :]).to(q_ptr.dtype.element_ty)
-    rounded_q_rotated = (q_high * s_low[None, :]).to(q_ptr.dtype.element_ty)
+    rounded_q_rotated_low = (q_low * c_low[None, :]).to(q_rotated_ptr.dtype.element_ty)
+    rounded_q_rotated = (q_high * s_low[None, :]).to(q_rotated_ptr.dtype.element_ty)
     q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
     tl.store(q_rotated_row + hq[:, None] * q_rotated_stride_Hq + d[None, :] * q_rotated_stride_D,
              rounded_q_rotated_low.to(tl.float32) - rounded_q_rotated.to(tl.float32), mask=mask_hq_d)
-    rounded_q_rotated_high = (q_high * c_high[None, :]).to(q_ptr.dtype.element_ty)
-    rounded_q_rotated_2 = (q_low * s_high[None, :]).to(q_ptr.dtype.element_ty)
+    rounded_q_rotated_high = (q_high * c_high[None, :]).to(q_rotated_ptr.dtype.element_ty)
+    rounded_q_rotated_2 = (q_low * s_high[None, :]).to(q_rotated_ptr.dtype.element_ty)
     tl.store(q_rotated_row + hq[:, None] * q_rotated_stride_Hq + (d[None, :] + D // 2) * q_rotated_stride_D,
              rounded_q_rotated_high.to(tl.float32) + rounded_q_rotated_2.to(tl.float32), mask=mask_hq_d)
-    rounded_k_rotated_low = (k_low * c_low[None, :]).to(q_ptr.dtype.element_ty)
-    rounded_k_rotated = (k_high * s_low[None, :]).to(q_ptr.dtype.element_ty)
+    rounded_k_rotated_low = (k_low * c_low[None, :]).to(q_rotated_ptr.dtype.element_ty)
+    rounded_k_rotated = (k_high * s_low[None, :]).to(q_rotated_ptr.dtype.element_ty)
     k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC)
     tl.store(k_rotated_row + hk[:, None] * k_rotated_stride_Hk + d[None, :] * k_rotated_stride_D,
              rounded_k_rotated_low.to(tl.float32) - rounded_k_rotated.to(tl.float32), mask=mask_hk_d)
-    rounded_k_rotated_high = (k_high * c_high[None, :]).to(q_ptr.dtype.element_ty)
-    rounded_k_rotated_2 = (k_low * s_high[None, :]).to(q_ptr.dtype.element_ty)
+    rounded_k_rotated_high = (k_high * c_high[None, :]).to(q_rotated_ptr.dtype.element_ty)
+    rounded_k_rotated_2 = (k_low * s_high[None, :]).to(q_rotated_ptr.dtype.element_ty)
     tl.store(k_rotated_row + hk[:, None] * k_rotated_stride_Hk + (d[None, :] + D // 2) * k_rotated_stride_D,
              rounded_k_rotated_high.to(tl.float32) + rounded_k_rotated_2.to(tl.float32), mask=mask_hk_d)
 
@@ -1484,68 +1414,23 @@ def _rope_qk_rounded_elementwise_q_rotated(
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     c_low = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D, position_ids_mask[:, None], mask_row_d)
-    rounded_low = (q_low * c_low).to(q_ptr.dtype.element_ty)
+    rounded_low = (q_low * c_low).to(q_rotated_ptr.dtype.element_ty)
     q_high = tl.load(q_row[:, None] + (d[None, :] + D // 2) * q_stride_D, mask=mask_row_d, other=0.0,
                      eviction_policy="evict_last").to(tl.float32)
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_low = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D, position_ids_mask[:, None], mask_row_d)
-    rounded = (q_high * s_low).to(q_ptr.dtype.element_ty)
+    rounded = (q_high * s_low).to(q_rotated_ptr.dtype.element_ty)
     q_rotated_row = (q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
                      + hq * (q_rotated_stride_Hq // VEC * VEC))
     tl.store(q_rotated_row[:, None] + d[None, :] * q_rotated_stride_D,
              rounded_low.to(tl.float32) - rounded.to(tl.float32), mask=mask_row_d)
     c_high = device.look_up(cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, position_ids_mask[:, None],
                             mask_row_d)
-    rounded_high = (q_high * c_high).to(q_ptr.dtype.element_ty)
+    rounded_high = (q_high * c_high).to(q_rotated_ptr.dtype.element_ty)
     s_high = device.look_up(sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, position_ids_mask[:, None],
                             mask_row_d)
-    rounded_2 = (q_low * s_high).to(q_ptr.dtype.element_ty)
+    rounded_2 = (q_low * s_high).to(q_rotated_ptr.dtype.element_ty)
     tl.store(q_rotated_row[:, None] + (d[None, :] + D // 2) * q_rotated_stride_D,
-             rounded_high.to(tl.float32) + rounded_2.to(tl.float32), mask=mask_row_d)
-
-
-@triton.jit(do_not_specialize=["B", "Hk", "S"])
-def _rope_qk_rounded_elementwise_k_rotated(
-    q_ptr, k_ptr, cos_ptr, sin_ptr, position_ids_ptr, k_rotated_ptr, D, B, Hk, S, P, k_stride_B, k_stride_S,
-    k_stride_Hk, k_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D, sin_stride_P,
-    sin_stride_D, k_rotated_stride_B, k_rotated_stride_S, k_rotated_stride_Hk, k_rotated_stride_D,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """Blocks of B, S, Hk, D/2."""
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
-    row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(B, tl.int64) * Hk * S
-    b, s = row // (tl.cast(Hk, tl.int64) * S), row // Hk % S
-    hk = row % Hk
-    d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
-    d_mask = d < D // 2
-    k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC) + hk * (k_stride_Hk // VEC * VEC)
-    mask_row_d = row_mask[:, None] & d_mask[None, :]
-    k_low = tl.load(k_row[:, None] + d[None, :] * k_stride_D, mask=mask_row_d, other=0.0,
-                    eviction_policy="evict_last").to(tl.float32)
-    position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
-                           other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
-    position_ids_mask = (position_ids >= 0) & (position_ids < P)
-    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
-    c_low = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D, position_ids_mask[:, None], mask_row_d)
-    rounded_low = (k_low * c_low).to(q_ptr.dtype.element_ty)
-    k_high = tl.load(k_row[:, None] + (d[None, :] + D // 2) * k_stride_D, mask=mask_row_d, other=0.0,
-                     eviction_policy="evict_last").to(tl.float32)
-    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
-    s_low = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D, position_ids_mask[:, None], mask_row_d)
-    rounded = (k_high * s_low).to(q_ptr.dtype.element_ty)
-    k_rotated_row = (k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC)
-                     + hk * (k_rotated_stride_Hk // VEC * VEC))
-    tl.store(k_rotated_row[:, None] + d[None, :] * k_rotated_stride_D,
-             rounded_low.to(tl.float32) - rounded.to(tl.float32), mask=mask_row_d)
-    c_high = device.look_up(cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, position_ids_mask[:, None],
-                            mask_row_d)
-    rounded_high = (k_high * c_high).to(q_ptr.dtype.element_ty)
-    s_high = device.look_up(sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, position_ids_mask[:, None],
-                            mask_row_d)
-    rounded_2 = (k_low * s_high).to(q_ptr.dtype.element_ty)
-    tl.store(k_rotated_row[:, None] + (d[None, :] + D // 2) * k_rotated_stride_D,
              rounded_high.to(tl.float32) + rounded_2.to(tl.float32), mask=mask_row_d)
 
 
@@ -1612,6 +1497,10 @@ def _extents_rope_qk_rounded(q, k, cos, sin, position_ids):
         check.reach("cos sin", 0, P, S, "position_ids")
         check.order("cos sin", "P", P, S, q=(B, Hq), k=(B, Hk))
     return B, S, Hq, D, Hk, P, T, I
+
+
+_rope_qk_rounded_elementwise_k_rotated = renamed(_rope_qk_rounded_elementwise_q_rotated, Hq="Hk", q="k",
+                                                 q_rotated="k_rotated")
 
 _PLANS_ROPE_QK_ROUNDED = Plans(
     extents="B S Hq D Hk P T I",

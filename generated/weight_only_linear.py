@@ -107,11 +107,11 @@ def _int8_weight_only_linear_gemm(
             if OP == "fp8_weight_only_linear":
                 weight = tl.load(weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K,
                                  mask=mask_n_k, other=0.0)
-                weight_rounded = weight.to(tl.float32).to(x_ptr.dtype.element_ty)
+                weight_rounded = weight.to(tl.float32).to(y_ptr.dtype.element_ty)
             else:
                 weight = tl.load(weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K,
                                  mask=mask_n_k, other=0)
-                weight_rounded = device.exactly(weight, -128, 127, x_ptr.dtype.element_ty)
+                weight_rounded = device.exactly(weight, -128, 127, y_ptr.dtype.element_ty)
             if SWAP_AB:
                 product = tl.dot(weight_rounded.T, x.T, product, input_precision="ieee", max_num_imprecise_acc=1)
             else:
