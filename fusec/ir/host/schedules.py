@@ -189,8 +189,8 @@ class ColumnSums:
 class Gemv:
     """A product of a matrix and so `few` rows that threads multiply, as a schedule of rows.
 
-    Programs that read much beside the row of the `matrix` that is their own name its axes. Where rows of it are
-    `narrow`, of fewer bytes than the vector, a program takes several.
+    A large `matrix`, of these axes, is left to tiles. Where rows of it are `narrow`, of fewer bytes than the vector, a
+    program takes several.
     """
 
     few: str

@@ -81,8 +81,8 @@ class Scheduler:
             of = replace(self._resident(stage, kernel), compact=False, loop=loop)
         else:
             of = self._row_loop(stage, kernel)
-        beside = () if plan.narrow else stages.matrix_beside(plan)
-        return host.Gemv(few=self._axes(plan.few), matrix=self._axes(beside), narrow=plan.narrow, of=of)
+        matrix = () if plan.narrow else stages.matrix_of(plan)
+        return host.Gemv(few=self._axes(plan.few), matrix=self._axes(matrix), narrow=plan.narrow, of=of)
 
     # Rows
 

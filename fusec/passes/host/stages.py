@@ -170,12 +170,12 @@ def _is_of_integers(node: FlowNode) -> bool:
     return isinstance(node.expr, Elementwise) and node.type.kind is Kind.INT
 
 
-def matrix_beside(plan: ir.Gemv) -> tuple[Axis, ...]:
-    """The axes of the matrix that a gemv reads, if its programs read as much or more beside it."""
+def matrix_of(plan: ir.Gemv) -> tuple[Axis, ...]:
+    """The axes of a matrix that a gemv reads."""
     flows = [stage.flow for stage in plan.stages]
     kept = {axis for flow in flows for store in flow.stores for axis in store_axes(flow, store)}
     nodes = [stage.flow.nodes[number] for stage in plan.stages for number in stage.live]
     read = {node.expr.param: node.type.axes for node in nodes if isinstance(node.expr, Load)}
     long = [axes for axes in read.values() if set(axes) - kept]
     matrices = [axes for axes in long if set(axes) & kept - set(plan.few)]
-    return matrices[0] if matrices and len(matrices) * 2 <= len(long) else ()
+    return matrices[0] if matrices else ()

@@ -171,7 +171,7 @@ class Chip:
     several_share: int = 16
     """Such a part of it where kernels of ours do not multiply in tiles, and where they are several."""
     gemv_matrix: int = 2**25
-    """Elements of a matrix up to which threads multiply a vector, though they read as much beside the matrix."""
+    """Elements of a matrix up to which threads multiply a vector."""
     skinny: int = 16
     """Up to so many positions of an axis are the columns of a tile (swap-AB): it is as fast as the matrix is read."""
     vector_rows: int = 4
@@ -215,6 +215,8 @@ class Chip:
     """Bytes of a step of it at most, and of all the steps under way."""
     few_tiles: int = 48
     """With fewer tiles than this several programs share each (split-K): it takes so many to read at full speed."""
+    long_matrix: int = 48 * 2**20
+    """Bytes of a matrix from which on it takes three times as many: there the second launch, of sums, pays."""
     most_split_k: int = 8
     """Programs that share a tile at most."""
 

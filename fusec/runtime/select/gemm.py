@@ -32,7 +32,7 @@ TileRule = Callable[[Contraction, Chip], GemmTile]
 def is_vector(chip: Chip, rows: int, matrix: int = 0) -> bool:
     """Whether a product of so few rows reads its matrix once, row by row, and leaves the tensor core alone (GEMV).
 
-    Where programs read more beside the row of a matrix that is their own, the elements of the `matrix` count, too.
+    A `matrix` of so many elements is left to tiles where it is large: they read it faster.
     """
     return not is_invariant() and rows <= 1 and matrix <= chip.gemv_matrix
 
@@ -152,15 +152,20 @@ def skinny_tile(contraction: Contraction, chip: Chip) -> GemmTile:
     block_m = min(max(padded(c.m), MMA), max(chip.skinny_block_m // padded(c.dots), MMA))
     # Threads that multiply f32 hold half as many columns.
     block_n = min(max(padded(c.n), MMA), chip.skinny_block_n // (2 if c.threads else 1))
-    programs, splits = c.batches * cdiv(c.m, block_m) * cdiv(c.n, block_n), 1
     row = (block_m * c.dots + block_n) * c.itemsize
-    # Of 8 bits twice as many are as long.
-    is_wide = programs <= chip.sms or c.itemsize == 1
-    wanted = chip.skinny_block_k // (8 if c.threads else 1 if is_wide else 2)
-    block_k = max(min(padded(c.k), wanted, power_within(chip.skinny_step_bytes // row)), c.least_k)
-    stages = min(max(chip.skinny_staged_bytes // (row * block_k), 2), 4 if is_wide else 3)
-    while programs * splits < chip.few_tiles and splits < min(chip.most_split_k, cdiv(c.k, 2 * block_k)):
+
+    def step(share: int) -> int:
+        longest = chip.skinny_block_k // (8 if c.threads else share)
+        return max(min(padded(c.k), longest, power_within(chip.skinny_step_bytes // row)), c.least_k)
+
+    programs, splits = c.batches * cdiv(c.m, block_m) * cdiv(c.n, block_n), 1
+    wanted = min(3 * chip.few_tiles, chip.sms) if c.matrices >= chip.long_matrix else chip.few_tiles
+    while programs * splits < wanted and splits < min(chip.most_split_k, cdiv(c.k, 2 * step(1))):
         splits *= 2
+    # Of 8 bits twice as many are as long; of several matrices a step has as many rows.
+    is_wide = programs * splits <= chip.sms or c.itemsize == 1
+    block_k = step(1 if is_wide else 2 * padded(c.dots))
+    stages = min(max(chip.skinny_staged_bytes // (row * block_k), 2), 4 if is_wide else 3)
     plain = {"num_warps": 4, "num_stages": stages}
     # Told that a thread may have as many registers as there are, the compiler spills less.
     others = {**plain, "maxnreg": chip.thread_registers}, {**plain, "num_warps": 8}
