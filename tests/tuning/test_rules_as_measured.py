@@ -21,6 +21,10 @@ SLOWER = 1.13
 
 KNOWN = {("linear", 16): 1.21}
 
+LATER = {("qkv_rope", 1), ("qkv_rope", 16)}
+"""Calls that take a plan of which these files know nothing: see h200-2026-11-30-rope_and_short_rows.json, where it is
+measured beside the library, which was the best before."""
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -50,6 +54,9 @@ def measured() -> Iterator[Measured]:
 @pytest.mark.parametrize("call", [*measured()], ids=str)
 def test_the_rules_choose_no_slow_plan(call: Measured) -> None:
     plan = by_rule(call.case)
+    if (call.case.op, call.rows) in LATER:
+        assert plan not in call.plans
+        return
     assert call.plans[plan] <= KNOWN.get((call.case.op, call.rows), SLOWER)
 
 

@@ -162,9 +162,9 @@ def skinny_tile(contraction: Contraction, chip: Chip) -> GemmTile:
     wanted = min(3 * chip.few_tiles, chip.sms) if c.matrices >= chip.long_matrix else chip.few_tiles
     while programs * splits < wanted and splits < min(chip.most_split_k, cdiv(c.k, 2 * step(1))):
         splits *= 2
-    # Of 8 bits twice as many are as long; of several matrices a step has as many rows.
+    # Of 8 bits twice as many are as long.
     is_wide = programs * splits <= chip.sms or c.itemsize == 1
-    block_k = step(1 if is_wide else 2 * padded(c.dots))
+    block_k = step(1 if is_wide else 2)
     stages = min(max(chip.skinny_staged_bytes // (row * block_k), 2), 4 if is_wide else 3)
     plain = {"num_warps": 4, "num_stages": stages}
     # Told that a thread may have as many registers as there are, the compiler spills less.
