@@ -67,7 +67,7 @@ def test_more_of_everything_takes_longer() -> None:
 
 
 def test_every_chip_has_figures_for_every_dtype() -> None:
-    """Operands of twice the bytes take as long or longer; but for one, no chip is faster than an H200 in anything."""
+    """Operands of twice the bytes take as long or longer; what is far from an H200 has another capability."""
     for chip in CHIPS.values():
         for bytes, work in ((10**9, 1), (1, 10**12)):
             took = [least_us(bytes, work, itemsize, False, chip) for itemsize in (1, 2, 4, 8)]
@@ -75,8 +75,8 @@ def test_every_chip_has_figures_for_every_dtype() -> None:
             assert 3 * took[0] <= took[2] or bytes > work
             assert took[1] <= least_us(bytes, work, 4, True, chip) <= took[2]
         for name in ("copy_bytes_per_us", "hbm_bytes_per_us", "sm_mma_per_us", "loop_mma_per_us", "library_mma_per_us"):
-            most = 3 if chip.capability == 100 else 1
-            assert 0.3 < getattr(chip, name) / getattr(H200, name) <= most, (chip.name, name)
+            share = getattr(chip, name) / getattr(H200, name)
+            assert 0.3 < share <= 1 or (chip.capability > H200.capability and 0.1 < share < 3), (chip.name, name)
         assert TARGETS[chip.target].shared_limit == chip.smem
 
 
