@@ -200,9 +200,9 @@ _PLANS_BMM = Plans(
     partitions=(
         Partition((Library("a", "b", "y", rows="M", columns="N", inner="K", batch="B"),)),
         Partition((Step("y", (
-            Gemv(few="M", of=Resident(_bmm_gemv, rows="B M N", tile="K", bytes="a", inputs=2, words_per_byte=0.5,
-                                      loop="K")),
-            Gemv(few="M", of=RowLoop(_bmm_gemv, rows="B M N", loop="K", inputs=2, words=3)),
+            Gemv(few="M", matrix="B M K", of=Resident(_bmm_gemv, rows="B M N", tile="K", bytes="a", inputs=2,
+                                                      words_per_byte=0.5, loop="K")),
+            Gemv(few="M", matrix="B M K", of=RowLoop(_bmm_gemv, rows="B M N", loop="K", inputs=2, words=3)),
             Gemm(
                 _bmm_gemm, m="N", n="M", k="K", bytes="a b", batches="B", few="M", sums={"partial_product_y": "B M N"},
                 combine=Elementwise(_bmm_combine, rows="B M", block="N", parts=True, splits=True),

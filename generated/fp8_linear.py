@@ -1694,9 +1694,10 @@ _PLANS_FP8_GATED_MLP = Plans(
     partitions=(
         Partition(
             (_STEP_Q_SCALE, Step("y", (
-                Gemv(few="lead1 lead0", of=Resident(_fp8_gated_mlp_gemv_y, rows="lead1 lead0 N", tile="K", bytes="1",
-                                                    words=0.75, loop="K")),
-                Gemv(few="lead1 lead0", of=RowLoop(_fp8_gated_mlp_gemv_y, rows="lead1 lead0 N", loop="K", words=2.75)),
+                Gemv(few="lead1 lead0", matrix="N K", of=Resident(_fp8_gated_mlp_gemv_y, rows="lead1 lead0 N", tile="K",
+                                                                  bytes="1", words=0.75, loop="K")),
+                Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_fp8_gated_mlp_gemv_y, rows="lead1 lead0 N", loop="K",
+                                                                 words=2.75)),
                 Gemm(
                     _fp8_gated_mlp_gemm_y, m="N", n="lead1", k="K", bytes="1 gate_weight up_weight", batches="lead0",
                     dots=2, in_parts=True, few="lead1", again="lead0",
@@ -2341,10 +2342,11 @@ _PLANS_FP8_GATED_MLP_QUANTIZED = Plans(
             (
                 _STEP_Q_SCALE,
                 Step("kept kept_", (
-                    Gemv(few="lead1 lead0", of=Resident(_fp8_gated_mlp_quantized_gemv_kept_kept_, rows="lead1 lead0 N",
-                                                        tile="K", bytes="1", words=0.75, loop="K")),
-                    Gemv(few="lead1 lead0", of=RowLoop(_fp8_gated_mlp_quantized_gemv_kept_kept_, rows="lead1 lead0 N",
-                                                       loop="K", words=2.75)),
+                    Gemv(few="lead1 lead0", matrix="N K", of=Resident(_fp8_gated_mlp_quantized_gemv_kept_kept_,
+                                                                      rows="lead1 lead0 N", tile="K", bytes="1",
+                                                                      words=0.75, loop="K")),
+                    Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_fp8_gated_mlp_quantized_gemv_kept_kept_,
+                                                                     rows="lead1 lead0 N", loop="K", words=2.75)),
                     Gemm(
                         _fp8_gated_mlp_quantized_gemm_kept_kept_, m="N", n="lead1", k="K",
                         bytes="1 gate_weight up_weight", batches="lead0", dots=2, in_parts=True, few="lead1",

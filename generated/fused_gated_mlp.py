@@ -269,9 +269,10 @@ _PLANS_FUSED_GATED_MLP = Plans(
     tuned=Tuned(rows="lead1 lead0", case="K N T", outputs="y", spec=_SPEC),
     partitions=(
         Partition((Step("y", (
-            Gemv(few="lead1 lead0", of=Resident(_fused_gated_mlp_gemv, rows="lead1 lead0 N", tile="K", bytes="x",
-                                                words_per_byte=0.75, loop="K")),
-            Gemv(few="lead1 lead0", of=RowLoop(_fused_gated_mlp_gemv, rows="lead1 lead0 N", loop="K", words=5)),
+            Gemv(few="lead1 lead0", matrix="N K", of=Resident(_fused_gated_mlp_gemv, rows="lead1 lead0 N", tile="K",
+                                                              bytes="x", words_per_byte=0.75, loop="K")),
+            Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_fused_gated_mlp_gemv, rows="lead1 lead0 N", loop="K",
+                                                             words=5)),
             Gemm(
                 _fused_gated_mlp_gemm, m="N", n="lead1", k="K", bytes="x gate_weight up_weight", batches="lead0",
                 dots=2, few="lead1", again="lead0",
