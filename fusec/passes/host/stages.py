@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from fusec.ir import schedule as ir
 from fusec.ir.expressions import (
@@ -16,6 +16,7 @@ from fusec.ir.expressions import (
     Load,
     NodeId,
     Partial,
+    Position,
     Size,
     operands,
 )
@@ -60,28 +61,40 @@ def _is_unpacked(flow: Flow, dot: Dot, operand: NodeId) -> bool:
 def joined(plan: ir.Gemm) -> tuple[Axis, ...]:
     """The axes of a few rows that may be walked as one where they lie evenly, if there are several.
 
-    Nothing but where elements lie may depend on them: no index, no extent.
+    Nothing but where elements lie may depend on them: no index, no extent. What has one of them has all, side by side.
     """
-    axes = plan.few
-    if len(axes) < 2 or not set(axes).isdisjoint(LEAD_AXES) or any(_is_told(stage.flow, axes) for stage in plan.stages):
+    axes = tuple(axis for axis in plan.tile.order if axis in plan.few)
+    if len(axes) < 2 or not set(axes).isdisjoint(LEAD_AXES) or any(_is_told(stage, axes) for stage in plan.stages):
         return ()
-    return tuple(axis for axis in plan.tile.order if axis in axes)
+    return axes
 
 
-def _is_told(flow: Flow, axes: tuple[Axis, ...]) -> bool:
-    """Whether a flow has an index along some axes, or an extent of them, other than to walk them step by step."""
-    nodes = [flow.nodes[number] for number in flow.live]
+def _is_told(stage: Stage, axes: tuple[Axis, ...]) -> bool:
+    """Whether a stage has an index along some axes, or an extent of them, other than to walk them side by side."""
+    flow, nodes = stage.flow, [stage.flow.nodes[number] for number in stage.live]
     if any(isinstance(node.expr, Index) and node.expr.axis in axes for node in nodes):
         return True
-    names = {symbol.name for axis in axes for symbol in extent(axis).free_symbols}
+    if not all(extent(axis).is_Symbol for axis in axes):
+        return True
+    names = {extent(axis).name for axis in axes}
+    others = {axis for node in nodes for axis in node.type.axes} - {*axes}
     sizes = [node.expr.value for node in nodes if isinstance(node.expr, Size)]
     accesses = [node.expr.positions for node in nodes if isinstance(node.expr, Load)]
     accesses += [store.positions for store in flow.stores]
     affine = [at for positions in accesses for at in positions if isinstance(at, Affine)]
     walked = [at for at in affine if set(at.axes) & set(axes)]
     plain = all(len(at.terms) == 1 and at.terms[0][1] == 1 and at.offset == 0 for at in walked)
+    sizes += [extent(axis) for axis in others if axis not in LEAD_AXES]
     sizes += [part for at in affine for part in (at.offset, *(factor for _, factor in at.terms))]
-    return not plain or not names.isdisjoint(symbols_in(sizes))
+    together = all(_are_together(positions, axes) for positions in accesses)
+    return not plain or not together or not names.isdisjoint(symbols_in(sizes))
+
+
+def _are_together(positions: Sequence[Position], axes: tuple[Axis, ...]) -> bool:
+    """Whether an access has none of some axes, or all of them in their order and side by side."""
+    walked = [place.axes if isinstance(place, Affine) else () for place in positions]
+    found = [at for at, each in enumerate(walked) if set(each) & set(axes)]
+    return not found or [(at, walked[at]) for at in found] == [(found[0] + n, (axis,)) for n, axis in enumerate(axes)]
 
 
 def integers(stage: Stage) -> str:
