@@ -23,7 +23,7 @@ from fusec.interpreter import interpreting
 from fusec.ir.graph import Graph
 from fusec.testing.callers import Caller, CallerError
 from fusec.testing.cases import build
-from fusec.testing.check import find_program
+from fusec.testing.checking import find_program
 from fusec.testing.foreign import Narrow, judge_function
 from fusec.workers import answer
 

@@ -124,7 +124,7 @@ def test_kernels_share_as_much_where_an_import_has_another_name() -> None:
         return [len(node.args.args) for node in tree.body if isinstance(node, ast.FunctionDef) and node.decorator_list]
 
     assert functions("device") == functions("another")
-    assert min(functions("another")) < 5
+    assert 2 * min(functions("another")) <= max(functions("another"))
 
 
 def test_variables_of_templates_are_no_arguments_of_kernels(tmp_path: Path, device: torch.device) -> None:

@@ -39,6 +39,10 @@ where T in {f16}:
     """op f(a: f8e4m3[M, K], b: f8e4m3[N, K], s: f32[M], bias: f32[N]) -> y: bf16[M, N]:
     y = dot(a, b, over=K) * s + bias
 """,
+    """op f(a: f8e4m3[M, G*L], s: f8e8m0[M, G], b: f8e4m3[N, G*L], t: f8e8m0[N, G]) -> y: bf16[M, N]
+where L == 32:
+    y = sum(dot(a, b, over=L) * s * t, over=G)
+""",
 )
 
 

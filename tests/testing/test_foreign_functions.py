@@ -12,7 +12,7 @@ import torch
 import generated
 from fusec.testing import check
 from fusec.testing.callers import CallerError
-from fusec.testing.check import find_program
+from fusec.testing.checking import find_program
 from fusec.testing.compare import ResultError
 from fusec.testing.foreign import Finding, judge_function
 
