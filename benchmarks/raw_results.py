@@ -1,7 +1,7 @@
 """The committed raw results of an H200 as one run, whatever script measured them.
 
-A result of `fusec bench --suite`, once there is one, holds most of it. Before, each script wrote figures in a form of
-its own, where names of cases hold their sizes. Later runs replace earlier ones.
+A result of `fusec bench --suite` holds most of it. Before, each script wrote figures in a form of its own, where names
+of cases hold their sizes. Later runs replace earlier ones, op by op.
 """
 
 from __future__ import annotations
@@ -46,9 +46,20 @@ def run() -> Run:
     """All figures that pictures are made of."""
     suites = sorted((HERE / "results").glob("h200-*-suite.json"))
     if suites:
-        last = results.read(suites[-1])
-        return replace(last, about={**last.about, "command": "python -m benchmarks.pictures"}, steps=tuple(_steps()))
+        return _completed(results.read(suites[-1]), _of_scripts())
     return _of_scripts()
+
+
+def _completed(last: Run, before: Run) -> Run:
+    """A run, with what those before it have of ops that it did not come to."""
+    measured = {case.op for case in last.cases}
+    return replace(
+        before,
+        about={**last.about, "command": before.about["command"]},
+        cases=(*last.cases, *(case for case in before.cases if case.op.split()[0] not in measured)),
+        copy_rate=last.copy_rate or before.copy_rate,
+        ceilings=last.ceilings or before.ceilings,
+    )
 
 
 def _of_scripts() -> Run:

@@ -67,7 +67,9 @@ def draw_bars(bars: Sequence[Bar], scale: Scale, title: str, words: str, right: 
     told: set[str] = set()
     for up, bar in zip(heights, bars, strict=True):
         _draw_bar(axes, up, bar.values)
-        _beside(axes, up, -LEFT / WIDE + 0.03, "" if bar.group in told else bar.group, "left", "bold")
+        _beside(
+            axes, up, -LEFT / WIDE + 0.03, "" if bar.group in told else bar.group.replace(", ", ",\n"), "left", "bold"
+        )
         _beside(axes, up, 1 + (RIGHT - 0.15) / WIDE, bar.word, "right", "normal")
         told.add(bar.group)
     for at, line in enumerate(names):
