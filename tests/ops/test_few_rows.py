@@ -162,6 +162,10 @@ ONE_MATRIX = SPECS["batch"].replace("b: T[B, K, N]", "b: T[K, N]")
         (ONE_MATRIX.replace("over=K)", "over=K) + index(M)"), "", False),
         (ONE_MATRIX.replace("over=K)", "over=K) + B"), "", False),
         (ONE_MATRIX.replace("dot(a, b", "dot(cast(a * (1 + index(B)), T), b"), "", True),
+        (ONE_MATRIX.replace("T[B", "T[B + H").replace("b: T", "size: dim(B), b: T"), "", False),
+        (ONE_MATRIX.replace("a: T[B, M, K]", "a: T[B, M*K], size: dim(M)"), "", False),
+        (ONE_MATRIX.replace("a: T[B, M, K]", "a: T[M, B, K]"), "", False),
+        (ONE_MATRIX.replace("a: T[B, M, K]", "a: T[B, M, K], scale: f32[B]").replace("K)", "K) * scale"), "", False),
     ],
 )
 def test_no_matrix_is_read_again_for_every_batch(
