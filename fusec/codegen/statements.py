@@ -124,6 +124,10 @@ class StatementPrinter:
                 return [f"{tiles.text} = {tiles.text} + ({tile.text},)"]
             case Kept(name, tiles, size):
                 return [f"{name.text} = {tiles.text}[start // {size}]"]
+            case Lanes(name, size, wide=True, block=None):
+                return [f"{name.text} = tl.arange(0, {size}).to(INDEX)"]
+            case Lanes(name, size, block=Name(block)):
+                return [f"{name.text} = {block}.to(INDEX) * {bracketed(size)} + tl.arange(0, {size})"]
             case Lanes(name, size, ""):
                 return [f"{name.text} = tl.arange(0, {size})"]
             case Lanes(name, size, first):
@@ -271,6 +275,7 @@ class StatementPrinter:
         text = self._values.fitted(first, dims) if len(store.values) == 1 else self._joined(store)
         if saturates(store.dtype) and not _is_stored_as(first, store.dtype):
             text = f"device.round_to({text}, {dtype_text(store.dtype)})"
+        text = _reshaped(text, store.shape)
         pair = store.address.pair is not None
         if store.vectors is not None:
             row, rest = self._in_row(store.address, store.vectors)

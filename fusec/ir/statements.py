@@ -75,13 +75,17 @@ class Touch:
 
 @dataclass(frozen=True, slots=True)
 class StoreTile:
-    """Writes one tile, or two neighbouring ones, rounded to the element of the pointer."""
+    """Writes one tile, or two neighbouring ones, rounded to the element of the pointer.
+
+    Neighbours that are written as one axis have that `shape`.
+    """
 
     values: tuple[Value, ...]
     address: Address
     mask: tuple[Condition, ...]
     dtype: DTypeRef
     vectors: Vectors | None = None
+    shape: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +130,16 @@ class Put:
 
 @dataclass(frozen=True, slots=True)
 class Lanes:
-    """`name` counts the lanes of a dimension of `size`, maybe from a `first` one on."""
+    """`name` counts the lanes of a dimension of `size`, maybe from a `first` one on.
+
+    Lanes that are `wide` are in the type of offsets, those of one `block` maybe, which others of as many stand before.
+    """
 
     name: Name
     size: str
     first: str = ""
+    wide: bool = False
+    block: Name | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,10 +26,20 @@ TURNED = {
 }
 """Ops of matrices that lie across each other, by their signatures, and what they compute."""
 
+PAIRS = {
+    "x: bf16[S, H, D], c: bf16[S, D], s: bf16[S, D]) -> y: bf16[S, H, D]": {"tile", "elementwise"},
+    "x: bf16[M, D], c: bf16[D]) -> y: bf16[M, D]": {"elementwise"},
+}
+"""Ops whose pairs lie side by side, by their signatures, and kernels that they take."""
+
+ROTATED = "rope_interleaved_full(x, c, s, over=D)", "interleave(second, first, over=D) * c"
+
 
 def test_rows_are_moved_16_bytes_at_a_time() -> None:
     texts = [f"op f(x: bf16[..., N], t: bf16[R, N], i: i32[...]) -> y: bf16[..., N]:\n    {body}\n" for body in SPECS]
     texts += [f"op f({face}:\n    y = {value}\n" for face, value in TURNED.items()]
+    pairs = "\nwhere D % 2 == 0:\n    first, second = pairs(x, over=D)\n    y = "
+    texts += [f"op f({face}{pairs}{value}\n" for face, value in zip(PAIRS, ROTATED, strict=True)]
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     worker = [sys.executable, str(Path(__file__).with_name("width_worker.py"))]
     answer = subprocess.run(
@@ -40,6 +50,8 @@ def test_rows_are_moved_16_bytes_at_a_time() -> None:
         assert kernels <= {name.removeprefix("_f_") for name in found}, body
         for kernel, shares in found.items():
             assert min(shares.values()) >= LEAST, (body, kernel, shares)
-    for face, found in zip(TURNED, answers[len(SPECS) :], strict=True):
+    kinds = {face: set[str]() for face in TURNED} | PAIRS
+    for (face, kernels), found in zip(kinds.items(), answers[len(SPECS) :], strict=True):
         assert found, face
+        assert kernels <= {name.removeprefix("_f_") for name in found}, face
         assert min(shares["whole"] for shares in found.values()) >= LEAST, (face, found)

@@ -21,7 +21,7 @@ from fusec.ir.sizes import symbols_in
 from fusec.ir.stage import Stage
 from fusec.ir.statements import AxisIndex, Corner, Cut, FirstPrograms, Lanes, Let
 from fusec.ir.tile_values import Condition, Dims, InRange, IsZero, MaskName, Name
-from fusec.ir.types import Axis, Kind, extent, product_extent, without
+from fusec.ir.types import Axis, Kind, Sum, Twin, extent, product_extent, without
 from fusec.passes.kernel.blocks import block_sizes, block_text, fitting_extent, structure
 from fusec.passes.kernel.scope import Names, Scope
 from fusec.passes.kernel.target import Target
@@ -143,6 +143,33 @@ class Grid:
             home.statements.append(Let(mask, (inside,)))
             home.joined[times] = name, mask
         return home.joined[times]
+
+    @property
+    def held(self) -> tuple[Axis, ...]:
+        """The axes of a tile in registers, where no loop walks others."""
+        stage = self._stage
+        if stage.loop or isinstance(stage, GemmStage) or not self.has_sizes:
+            return ()
+        return stage.tile if stage.block is None else (*stage.tile, stage.block)
+
+    def whole(self, axis: Axis, scope: Scope) -> Axis:
+        """Both neighbours at every position of an axis in registers, as one axis that has an index."""
+        both = Twin(Sum(((axis,), (axis,))))
+        home = next(around for around in scope.around() if axis in around.indices)
+        if both not in home.indices:
+            name = Name(self._loop_name(f"{index_name(axis)}_both", axis), (str(axis),), Kind.INT)
+            block = BLOCK if axis == self._stage.block else None
+            home.statements.append(Lanes(name, self.size_of_both(axis), wide=True, block=block))
+            home.indices[both], home.masks[both] = name, None
+            if home.masks[axis] is not None:
+                mask = MaskName(self._loop_name(f"{name.text}_mask", axis), name.dims)
+                home.statements.append(Let(mask, (InRange(name, 2 * extent(axis), even=self._even(axis)),)))
+                home.masks[both] = mask
+        return both
+
+    def size_of_both(self, axis: Axis) -> str:
+        """The number of neighbours in a tile that has both at every position of an axis."""
+        return f"2 * {self.size_of(axis)}"
 
     def split_lanes(self, scope: Scope) -> Name:
         """The index over the partial results of one row."""
@@ -274,11 +301,14 @@ class Grid:
             return AxisIndex(name, self.size_of(axis), None)
         mask = MaskName(self._loop_name(f"{name.text}_mask", axis), (str(axis),))
         scope.masks[axis] = mask
-        unknown = axis in self._stage.tile and known_extent(axis, self._known) is None
-        even = even_name(axis) if unknown else ""
         aligned = str(extent(axis)) in self.aligned
-        inside = InRange(name, extent(axis), even=even, tail=tail, aligned=aligned)
+        inside = InRange(name, extent(axis), even=self._even(axis), tail=tail, aligned=aligned)
         return AxisIndex(name, self.size_of(axis), Let(mask, (inside,)))
+
+    def _even(self, axis: Axis) -> str:
+        """The flag that no lane of a tile is outside of an axis, if its extent is not known."""
+        unknown = axis in self._stage.tile and known_extent(axis, self._known) is None
+        return even_name(axis) if unknown else ""
 
     def _loop_name(self, wanted: str, axis: Axis) -> str:
         """A name like `wanted`, for what belongs to an axis, that every sweep of a loop uses again."""

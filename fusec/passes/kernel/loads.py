@@ -22,6 +22,7 @@ from fusec.passes.kernel.facts import Facts
 from fusec.passes.kernel.grid import Grid
 from fusec.passes.kernel.naming import Naming
 from fusec.passes.kernel.scope import Scope
+from fusec.passes.kernel.side_by_side import side_by_side
 from fusec.passes.kernel.target import Target
 
 _NEIGHBOURS = ("even", "odd")
@@ -47,6 +48,11 @@ class Loads:
             return self._both(number, load, indices, scope)
         if (place := self._groups_at(load)) is not None:
             return self._joined(number, load, place, indices, scope)
+        if load.pair is not None and load.param not in self._grid.split_products:
+            beside = side_by_side(load.pair, load.positions, indices, self._grid, scope)
+            if beside is not None:
+                whole = self._addresses.access(load.param, beside.positions, indices, scope, beside.walked(axes))
+                return self._pair(number, load, whole, scope, beside.dims)
         access = self._addresses.access(load.param, load.positions, indices, scope, axes)
         if load.pair is not None:
             return self._pair(number, load, access, scope)

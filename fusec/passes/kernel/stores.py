@@ -15,6 +15,7 @@ from fusec.passes.kernel.addresses import Addresses
 from fusec.passes.kernel.facts import Facts
 from fusec.passes.kernel.grid import SPLIT, Grid
 from fusec.passes.kernel.scope import Scope
+from fusec.passes.kernel.side_by_side import side_by_side
 from fusec.passes.kernel.target import Target
 from fusec.passes.kernel.values import Values, widened
 
@@ -37,16 +38,24 @@ class Stores:
         values = self._stored((store,) if mate is None else (store, mate), scope)
         indices = self._values.indices(lookups(store.positions), scope)
         axes = store_axes(self._facts.flow, store)
-        access = self._addresses.access(store.target, store.positions, indices, scope, axes)
-        address = self._shifted(store, access.address, alone=mate is None)
+        beside = None
+        if store.pair is not None and mate is not None:
+            beside = side_by_side(store.pair, store.positions, indices, self._grid, scope, values)
+        if beside is not None:
+            access = self._addresses.access(store.target, beside.positions, indices, scope, beside.walked(axes))
+            address = access.address
+            shape = (*self._grid.shape(beside.dims[:-1]), self._grid.size_of_both(beside.axis))
+        else:
+            access = self._addresses.access(store.target, store.positions, indices, scope, axes)
+            address, shape = self._shifted(store, access.address, alone=mate is None), ()
         dtype = self._target.dtype(store.element)
         first = self._grid.first_programs(store)
         if first is not None:
-            body = StoreTile(values, address, access.conditions, dtype)
+            body = StoreTile(values, address, access.conditions, dtype, shape=shape)
             scope.statements.append(Branch(((first, (body,)),)))
             return
         guards = self._grid.absent(axes, scope)
-        scope.statements.append(StoreTile(values, address, (*access.conditions, *guards), dtype))
+        scope.statements.append(StoreTile(values, address, (*access.conditions, *guards), dtype, shape=shape))
 
     def partial(self, partial: PartialResult, scope: Scope) -> None:
         """Write the partial results of a reduction to a workspace."""
