@@ -418,10 +418,10 @@ def _quantize_int4_rows(
     row_mask = row < tl.cast(G, tl.int64) * N
     n, g = row // G, row % G
     l = tl.arange(0, 64).to(INDEX)
+    l_both = tl.arange(0, 2 * 64).to(INDEX)
     w_row = w_ptr + n * (w_stride_N // VEC * VEC) + g * L * w_stride_GL
-    w, w_2 = tl.split(tl.load(w_row[:, None, None] + l[None, :, None] * 2 * w_stride_GL
-                              + tl.arange(0, 2)[None, None, :] * w_stride_GL, mask=row_mask[:, None, None], other=0.0,
-                              eviction_policy="evict_last").to(tl.float32))
+    w, w_2 = tl.split(tl.load(w_row[:, None] + l_both[None, :] * w_stride_GL, mask=row_mask[:, None], other=0.0,
+                              eviction_policy="evict_last").reshape(ROWS, 64, 2).to(tl.float32))
     largest = tl.where(0 < L // 2, tl.reduce(device.maximum(tl.abs(w), tl.abs(w_2)), 1, device.nan_max), float("-inf"))
     scale = (largest / 7.0).to(scale_ptr.dtype.element_ty)
     maximum = device.maximum(scale.to(tl.float32), 1.262177448353619e-29)
@@ -515,10 +515,10 @@ def _quantize_int4_zeros_rows(
     row_mask = row < tl.cast(G, tl.int64) * N
     n, g = row // G, row % G
     l = tl.arange(0, 64).to(INDEX)
+    l_both = tl.arange(0, 2 * 64).to(INDEX)
     w_row = w_ptr + n * (w_stride_N // VEC * VEC) + g * L * w_stride_GL
-    w, w_2 = tl.split(tl.load(w_row[:, None, None] + l[None, :, None] * 2 * w_stride_GL
-                              + tl.arange(0, 2)[None, None, :] * w_stride_GL, mask=row_mask[:, None, None],
-                              other=float("-inf"), eviction_policy="evict_last").to(tl.float32))
+    w, w_2 = tl.split(tl.load(w_row[:, None] + l_both[None, :] * w_stride_GL, mask=row_mask[:, None],
+                              other=float("-inf"), eviction_policy="evict_last").reshape(ROWS, 64, 2).to(tl.float32))
     largest = tl.reduce(device.maximum(w, w_2), 1, device.nan_max)
     smallest = tl.reduce(device.minimum(w, w_2), 1, device.nan_min)
     low = device.minimum(smallest, 0.0)

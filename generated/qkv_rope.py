@@ -1881,17 +1881,17 @@ def _qkv_rope_interleaved_tile_q_k_v(
     u_mask = (u < U) | EVEN_U
     d = tl.arange(0, BLOCK_D).to(INDEX)
     d_mask = (d < D) | EVEN_D
+    r_both = tl.arange(0, 2 * BLOCK_R_2).to(INDEX)
+    r_both_mask = (r_both < 2 * (R // 2)) | EVEN_R_2
     product_row = product_ptr + b * (product_stride_B // VEC * VEC) + s * (product_stride_S // VEC * VEC)
-    mask_hq_r = hq_mask[:, None] & r_mask[None, :]
+    mask_hq_r_both = hq_mask[:, None] & r_both_mask[None, :]
     product_even, product_odd = tl.split(
-        tl.load(product_row + (hq[:, None, None] * D + r[None, :, None] * 2) * product_stride_HqD_HkD_HkD
-                + tl.arange(0, 2)[None, None, :] * product_stride_HqD_HkD_HkD, mask=mask_hq_r[:, :, None],
-                other=0.0).to(tl.float32))
+        tl.load(product_row + (hq[:, None] * D + r_both[None, :]) * product_stride_HqD_HkD_HkD, mask=mask_hq_r_both,
+                other=0.0).reshape(BLOCK_HQ, BLOCK_R_2, 2).to(tl.float32))
     if bias_ptr is not None:
-        bias_q, bias_q_2 = tl.split(tl.load(bias_ptr
-                                            + (hq[:, None, None] * D + r[None, :, None] * 2) * bias_stride_HqD_HkD_HkD
-                                            + tl.arange(0, 2)[None, None, :] * bias_stride_HqD_HkD_HkD,
-                                            mask=mask_hq_r[:, :, None], other=0.0).to(tl.float32))
+        bias_q, bias_q_2 = tl.split(tl.load(bias_ptr + (hq[:, None] * D + r_both[None, :]) * bias_stride_HqD_HkD_HkD,
+                                            mask=mask_hq_r_both,
+                                            other=0.0).reshape(BLOCK_HQ, BLOCK_R_2, 2).to(tl.float32))
     else:
         bias_q = tl.full([BLOCK_HQ, BLOCK_R_2], 0.0, tl.float32)
     projected_q = product_even + bias_q
@@ -1901,53 +1901,46 @@ def _qkv_rope_interleaved_tile_q_k_v(
     cos_row = cos_ptr + tl.cast(position_ids, INDEX) * cos_stride_P
     c = device.look_up(cos_row + r * cos_stride_R_2, position_ids_mask, r_mask, eviction_policy="evict_last")
     if bias_ptr is not None:
-        bias_q, bias_q_2 = tl.split(tl.load(bias_ptr
-                                            + (hq[:, None, None] * D + r[None, :, None] * 2) * bias_stride_HqD_HkD_HkD
-                                            + tl.arange(0, 2)[None, None, :] * bias_stride_HqD_HkD_HkD,
-                                            mask=mask_hq_r[:, :, None], other=0.0).to(tl.float32))
+        bias_q, bias_q_2 = tl.split(tl.load(bias_ptr + (hq[:, None] * D + r_both[None, :]) * bias_stride_HqD_HkD_HkD,
+                                            mask=mask_hq_r_both,
+                                            other=0.0).reshape(BLOCK_HQ, BLOCK_R_2, 2).to(tl.float32))
     else:
         bias_q_2 = tl.full([BLOCK_HQ, BLOCK_R_2], 0.0, tl.float32)
     projected_q_2 = product_odd + bias_q_2
     sin_row = sin_ptr + tl.cast(position_ids, INDEX) * sin_stride_P
     s_2 = device.look_up(sin_row + r * sin_stride_R_2, position_ids_mask, r_mask, eviction_policy="evict_last")
     q_row = q_ptr + b * q_stride_B + s * q_stride_S
-    tl.store(q_row + hq[:, None, None] * q_stride_Hq + r[None, :, None] * 2 * q_stride_R_U
-             + tl.arange(0, 2)[None, None, :] * q_stride_R_U,
+    tl.store(q_row + hq[:, None] * q_stride_Hq + r_both[None, :] * q_stride_R_U,
              tl.join(projected_q * c[None, :] - projected_q_2 * s_2[None, :],
-                     projected_q_2 * c[None, :] + projected_q * s_2[None, :]), mask=mask_hq_r[:, :, None])
+                     projected_q_2 * c[None, :] + projected_q * s_2[None, :]).reshape(BLOCK_HQ, 2 * BLOCK_R_2),
+             mask=mask_hq_r_both)
     mask_hq_u = hq_mask[:, None] & u_mask[None, :]
     projected_q_3 = _projected_q_or_projected_k(product_row, hq[:, None] * D + u[None, :] + R, mask_hq_u, bias_ptr,
                                                 product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD, BLOCK_HQ, BLOCK_U)
     tl.store(q_row + hq[:, None] * q_stride_Hq + (u[None, :] + R) * q_stride_R_U, projected_q_3, mask=mask_hq_u)
-    mask_hk_r = hk_mask[:, None] & r_mask[None, :]
+    mask_hk_r_both = hk_mask[:, None] & r_both_mask[None, :]
     product_even_2, product_odd_2 = tl.split(
-        tl.load(product_row
-                + (hk[:, None, None] * D + r[None, :, None] * 2 + tl.cast(D, INDEX) * Hq) * product_stride_HqD_HkD_HkD
-                + tl.arange(0, 2)[None, None, :] * product_stride_HqD_HkD_HkD, mask=mask_hk_r[:, :, None],
-                other=0.0).to(tl.float32))
+        tl.load(product_row + (hk[:, None] * D + r_both[None, :] + tl.cast(D, INDEX) * Hq) * product_stride_HqD_HkD_HkD,
+                mask=mask_hk_r_both, other=0.0).reshape(BLOCK_HK, BLOCK_R_2, 2).to(tl.float32))
     if bias_ptr is not None:
         bias_k, bias_k_2 = tl.split(
-            tl.load(bias_ptr
-                    + (hk[:, None, None] * D + r[None, :, None] * 2 + tl.cast(D, INDEX) * Hq) * bias_stride_HqD_HkD_HkD
-                    + tl.arange(0, 2)[None, None, :] * bias_stride_HqD_HkD_HkD, mask=mask_hk_r[:, :, None],
-                    other=0.0).to(tl.float32))
+            tl.load(bias_ptr + (hk[:, None] * D + r_both[None, :] + tl.cast(D, INDEX) * Hq) * bias_stride_HqD_HkD_HkD,
+                    mask=mask_hk_r_both, other=0.0).reshape(BLOCK_HK, BLOCK_R_2, 2).to(tl.float32))
     else:
         bias_k = tl.full([BLOCK_HK, BLOCK_R_2], 0.0, tl.float32)
     projected_k = product_even_2 + bias_k
     if bias_ptr is not None:
         bias_k, bias_k_2 = tl.split(
-            tl.load(bias_ptr
-                    + (hk[:, None, None] * D + r[None, :, None] * 2 + tl.cast(D, INDEX) * Hq) * bias_stride_HqD_HkD_HkD
-                    + tl.arange(0, 2)[None, None, :] * bias_stride_HqD_HkD_HkD, mask=mask_hk_r[:, :, None],
-                    other=0.0).to(tl.float32))
+            tl.load(bias_ptr + (hk[:, None] * D + r_both[None, :] + tl.cast(D, INDEX) * Hq) * bias_stride_HqD_HkD_HkD,
+                    mask=mask_hk_r_both, other=0.0).reshape(BLOCK_HK, BLOCK_R_2, 2).to(tl.float32))
     else:
         bias_k_2 = tl.full([BLOCK_HK, BLOCK_R_2], 0.0, tl.float32)
     projected_k_2 = product_odd_2 + bias_k_2
     k_row = k_ptr + b * k_stride_B + s * k_stride_S
-    tl.store(k_row + hk[:, None, None] * k_stride_Hk + r[None, :, None] * 2 * k_stride_R_U
-             + tl.arange(0, 2)[None, None, :] * k_stride_R_U,
+    tl.store(k_row + hk[:, None] * k_stride_Hk + r_both[None, :] * k_stride_R_U,
              tl.join(projected_k * c[None, :] - projected_k_2 * s_2[None, :],
-                     projected_k_2 * c[None, :] + projected_k * s_2[None, :]), mask=mask_hk_r[:, :, None])
+                     projected_k_2 * c[None, :] + projected_k * s_2[None, :]).reshape(BLOCK_HK, 2 * BLOCK_R_2),
+             mask=mask_hk_r_both)
     mask_hk_u = hk_mask[:, None] & u_mask[None, :]
     projected_k_3 = _projected_q_or_projected_k(product_row, hk[:, None] * D + u[None, :] + tl.cast(R, INDEX) + D * Hq,
                                                 mask_hk_u, bias_ptr, product_stride_HqD_HkD_HkD,
@@ -1978,19 +1971,19 @@ def _qkv_rope_interleaved_elementwise_q_k_v_q_0(
     hq = row % Hq
     r = block.to(INDEX) * BLOCK_R_2 + tl.arange(0, BLOCK_R_2)
     r_mask = r < R // 2
+    r_both = block.to(INDEX) * (2 * BLOCK_R_2) + tl.arange(0, 2 * BLOCK_R_2)
+    r_both_mask = r_both < 2 * (R // 2)
     product_row = (product_ptr + b * (product_stride_B // VEC * VEC) + s * (product_stride_S // VEC * VEC)
                    + hq * D * product_stride_HqD_HkD_HkD)
-    mask_row_r = row_mask[:, None] & r_mask[None, :]
+    mask_row_r_both = row_mask[:, None] & r_both_mask[None, :]
     product_even, product_odd = tl.split(
-        tl.load(product_row[:, None, None] + r[None, :, None] * 2 * product_stride_HqD_HkD_HkD
-                + tl.arange(0, 2)[None, None, :] * product_stride_HqD_HkD_HkD, mask=mask_row_r[:, :, None], other=0.0,
-                eviction_policy="evict_last").to(tl.float32))
+        tl.load(product_row[:, None] + r_both[None, :] * product_stride_HqD_HkD_HkD, mask=mask_row_r_both, other=0.0,
+                eviction_policy="evict_last").reshape(ROWS, BLOCK_R_2, 2).to(tl.float32))
     if bias_ptr is not None:
         bias_row = bias_ptr + hq * D * bias_stride_HqD_HkD_HkD
-        bias, bias_2 = tl.split(tl.load(bias_row[:, None, None] + r[None, :, None] * 2 * bias_stride_HqD_HkD_HkD
-                                        + tl.arange(0, 2)[None, None, :] * bias_stride_HqD_HkD_HkD,
-                                        mask=mask_row_r[:, :, None], other=0.0,
-                                        eviction_policy="evict_last").to(tl.float32))
+        bias, bias_2 = tl.split(tl.load(bias_row[:, None] + r_both[None, :] * bias_stride_HqD_HkD_HkD,
+                                        mask=mask_row_r_both, other=0.0,
+                                        eviction_policy="evict_last").reshape(ROWS, BLOCK_R_2, 2).to(tl.float32))
     else:
         bias = tl.full([ROWS, BLOCK_R_2], 0.0, tl.float32)
     projected = product_even + bias
@@ -1998,21 +1991,22 @@ def _qkv_rope_interleaved_elementwise_q_k_v_q_0(
                            other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
+    mask_row_r = row_mask[:, None] & r_mask[None, :]
     c = device.look_up(cos_row[:, None] + r[None, :] * cos_stride_R_2, position_ids_mask[:, None], mask_row_r)
     if bias_ptr is not None:
         bias_row_2 = bias_ptr + hq * D * bias_stride_HqD_HkD_HkD
-        bias, bias_2 = tl.split(tl.load(bias_row_2[:, None, None] + r[None, :, None] * 2 * bias_stride_HqD_HkD_HkD
-                                        + tl.arange(0, 2)[None, None, :] * bias_stride_HqD_HkD_HkD,
-                                        mask=mask_row_r[:, :, None], other=0.0,
-                                        eviction_policy="evict_last").to(tl.float32))
+        bias, bias_2 = tl.split(tl.load(bias_row_2[:, None] + r_both[None, :] * bias_stride_HqD_HkD_HkD,
+                                        mask=mask_row_r_both, other=0.0,
+                                        eviction_policy="evict_last").reshape(ROWS, BLOCK_R_2, 2).to(tl.float32))
     else:
         bias_2 = tl.full([ROWS, BLOCK_R_2], 0.0, tl.float32)
     projected_2 = product_odd + bias_2
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = device.look_up(sin_row[:, None] + r[None, :] * sin_stride_R_2, position_ids_mask[:, None], mask_row_r)
     q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC)
-    tl.store(q_row[:, None, None] + r[None, :, None] * 2 * q_stride_R_U + tl.arange(0, 2)[None, None, :] * q_stride_R_U,
-             tl.join(projected * c - projected_2 * s_2, projected_2 * c + projected * s_2), mask=mask_row_r[:, :, None])
+    tl.store(q_row[:, None] + r_both[None, :] * q_stride_R_U,
+             tl.join(projected * c - projected_2 * s_2, projected_2 * c + projected * s_2).reshape(ROWS, 2 * BLOCK_R_2),
+             mask=mask_row_r_both)
 
 
 @triton.jit(do_not_specialize=["B", "Hk", "S"])
@@ -2032,20 +2026,21 @@ def _qkv_rope_interleaved_elementwise_q_k_v_k_2(
     hk = row % Hk
     r = block.to(INDEX) * BLOCK_R_2 + tl.arange(0, BLOCK_R_2)
     r_mask = r < R // 2
+    r_both = block.to(INDEX) * (2 * BLOCK_R_2) + tl.arange(0, 2 * BLOCK_R_2)
+    r_both_mask = r_both < 2 * (R // 2)
     product_row = (product_ptr + b * (product_stride_B // VEC * VEC) + s * (product_stride_S // VEC * VEC)
                    + hk * D * product_stride_HqD_HkD_HkD)
-    mask_row_r = row_mask[:, None] & r_mask[None, :]
+    mask_row_r_both = row_mask[:, None] & r_both_mask[None, :]
     product_even, product_odd = tl.split(
-        tl.load(product_row[:, None, None]
-                + (r[None, :, None] * 2 + tl.cast(D, INDEX) * Hq) * product_stride_HqD_HkD_HkD
-                + tl.arange(0, 2)[None, None, :] * product_stride_HqD_HkD_HkD, mask=mask_row_r[:, :, None], other=0.0,
-                eviction_policy="evict_last").to(tl.float32))
+        tl.load(product_row[:, None] + (r_both[None, :] + tl.cast(D, INDEX) * Hq) * product_stride_HqD_HkD_HkD,
+                mask=mask_row_r_both, other=0.0,
+                eviction_policy="evict_last").reshape(ROWS, BLOCK_R_2, 2).to(tl.float32))
     if bias_ptr is not None:
         bias_row = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
-        bias, bias_2 = tl.split(
-            tl.load(bias_row[:, None, None] + (r[None, :, None] * 2 + tl.cast(D, INDEX) * Hq) * bias_stride_HqD_HkD_HkD
-                    + tl.arange(0, 2)[None, None, :] * bias_stride_HqD_HkD_HkD, mask=mask_row_r[:, :, None], other=0.0,
-                    eviction_policy="evict_last").to(tl.float32))
+        bias, bias_2 = tl.split(tl.load(bias_row[:, None]
+                                        + (r_both[None, :] + tl.cast(D, INDEX) * Hq) * bias_stride_HqD_HkD_HkD,
+                                        mask=mask_row_r_both, other=0.0,
+                                        eviction_policy="evict_last").reshape(ROWS, BLOCK_R_2, 2).to(tl.float32))
     else:
         bias = tl.full([ROWS, BLOCK_R_2], 0.0, tl.float32)
     projected = product_even + bias
@@ -2053,22 +2048,23 @@ def _qkv_rope_interleaved_elementwise_q_k_v_k_2(
                            other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
+    mask_row_r = row_mask[:, None] & r_mask[None, :]
     c = device.look_up(cos_row[:, None] + r[None, :] * cos_stride_R_2, position_ids_mask[:, None], mask_row_r)
     if bias_ptr is not None:
         bias_row_2 = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
-        bias, bias_2 = tl.split(tl.load(bias_row_2[:, None, None]
-                                        + (r[None, :, None] * 2 + tl.cast(D, INDEX) * Hq) * bias_stride_HqD_HkD_HkD
-                                        + tl.arange(0, 2)[None, None, :] * bias_stride_HqD_HkD_HkD,
-                                        mask=mask_row_r[:, :, None], other=0.0,
-                                        eviction_policy="evict_last").to(tl.float32))
+        bias, bias_2 = tl.split(tl.load(bias_row_2[:, None]
+                                        + (r_both[None, :] + tl.cast(D, INDEX) * Hq) * bias_stride_HqD_HkD_HkD,
+                                        mask=mask_row_r_both, other=0.0,
+                                        eviction_policy="evict_last").reshape(ROWS, BLOCK_R_2, 2).to(tl.float32))
     else:
         bias_2 = tl.full([ROWS, BLOCK_R_2], 0.0, tl.float32)
     projected_2 = product_odd + bias_2
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = device.look_up(sin_row[:, None] + r[None, :] * sin_stride_R_2, position_ids_mask[:, None], mask_row_r)
     k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC) + hk * (k_stride_Hk // VEC * VEC)
-    tl.store(k_row[:, None, None] + r[None, :, None] * 2 * k_stride_R_U + tl.arange(0, 2)[None, None, :] * k_stride_R_U,
-             tl.join(projected * c - projected_2 * s_2, projected_2 * c + projected * s_2), mask=mask_row_r[:, :, None])
+    tl.store(k_row[:, None] + r_both[None, :] * k_stride_R_U,
+             tl.join(projected * c - projected_2 * s_2, projected_2 * c + projected * s_2).reshape(ROWS, 2 * BLOCK_R_2),
+             mask=mask_row_r_both)
 
 
 def reference_qkv_rope_interleaved(

@@ -49,31 +49,19 @@ def _rope_tile(
     d_mask = (d < D // 2) | EVEN_D_2
     x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     mask_h_d = h_mask[:, None] & d_mask[None, :]
-    if OP == "rope_interleaved":
-        x, x_2 = tl.split(tl.load(x_row + h[:, None, None] * x_stride_H + d[None, :, None] * 2 * x_stride_D
-                                  + tl.arange(0, 2)[None, None, :] * x_stride_D, mask=mask_h_d[:, :, None],
-                                  other=0.0).to(tl.float32))
-    else:
-        x_low = tl.load(x_row + h[:, None] * x_stride_H + d[None, :] * x_stride_D, mask=mask_h_d,
-                        other=0.0).to(tl.float32)
+    x_low = tl.load(x_row + h[:, None] * x_stride_H + d[None, :] * x_stride_D, mask=mask_h_d, other=0.0).to(tl.float32)
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B
                            + s * position_ids_stride_S) if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + tl.cast(position_ids, INDEX) * (cos_stride_P // VEC * VEC)
     if OP == "rope_half":
         cos = device.look_up(cos_row + d * cos_stride_D_2, position_ids_mask, d_mask, eviction_policy="evict_last")
-        x_high = tl.load(x_row + h[:, None] * x_stride_H + (d[None, :] + D // 2) * x_stride_D, mask=mask_h_d,
-                         other=0.0).to(tl.float32)
-    elif OP == "rope_interleaved":
-        cos = device.look_up(cos_row + d * cos_stride_D_2, position_ids_mask, d_mask, eviction_policy="evict_last")
     else:
         cos_low = device.look_up(cos_row + d * cos_stride_D, position_ids_mask, d_mask, eviction_policy="evict_last")
-        x_high = tl.load(x_row + h[:, None] * x_stride_H + (d[None, :] + D // 2) * x_stride_D, mask=mask_h_d,
-                         other=0.0).to(tl.float32)
+    x_high = tl.load(x_row + h[:, None] * x_stride_H + (d[None, :] + D // 2) * x_stride_D, mask=mask_h_d,
+                     other=0.0).to(tl.float32)
     sin_row = sin_ptr + tl.cast(position_ids, INDEX) * (sin_stride_P // VEC * VEC)
     if OP == "rope_half":
-        sin = device.look_up(sin_row + d * sin_stride_D_2, position_ids_mask, d_mask, eviction_policy="evict_last")
-    elif OP == "rope_interleaved":
         sin = device.look_up(sin_row + d * sin_stride_D_2, position_ids_mask, d_mask, eviction_policy="evict_last")
     else:
         sin_low = device.look_up(sin_row + d * sin_stride_D, position_ids_mask, d_mask, eviction_policy="evict_last")
@@ -87,11 +75,6 @@ def _rope_tile(
                  x_low * cos[None, :] - x_high * sin[None, :], mask=mask_h_d)
         tl.store(y_row + h[:, None] * y_stride_H + (d[None, :] + D // 2) * y_stride_D,
                  x_high * cos[None, :] + x_low * sin[None, :], mask=mask_h_d)
-    elif OP == "rope_interleaved":
-        tl.store(y_row + h[:, None, None] * y_stride_H + d[None, :, None] * 2 * y_stride_D
-                 + tl.arange(0, 2)[None, None, :] * y_stride_D,
-                 tl.join(x * cos[None, :] - x_2 * sin[None, :], x_2 * cos[None, :] + x * sin[None, :]),
-                 mask=mask_h_d[:, :, None])
     else:
         tl.store(y_row + h[:, None] * y_stride_H + d[None, :] * y_stride_D,
                  x_low * cos_low[None, :] - x_high * sin_low[None, :], mask=mask_h_d)
@@ -233,7 +216,7 @@ def _rope_half_elementwise(
     x_ptr, cos_ptr, sin_ptr, position_ids_ptr, y_ptr, D, B, H, S, P, x_stride_B, x_stride_S, x_stride_H, x_stride_D,
     position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D_2, sin_stride_P, sin_stride_D_2,
     y_stride_B, y_stride_S, y_stride_H, y_stride_D,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OP: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of B, S, H, D/2."""
     pid = tl.program_id(0)
@@ -246,30 +229,20 @@ def _rope_half_elementwise(
     d_mask = d < D // 2
     x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC) + h * (x_stride_H // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
-    if OP == "rope_interleaved":
-        x, x_2 = tl.split(tl.load(x_row[:, None, None] + d[None, :, None] * 2 * x_stride_D
-                                  + tl.arange(0, 2)[None, None, :] * x_stride_D, mask=mask_row_d[:, :, None], other=0.0,
-                                  eviction_policy="evict_last").to(tl.float32))
-    else:
-        x_low = tl.load(x_row[:, None] + d[None, :] * x_stride_D, mask=mask_row_d, other=0.0,
-                        eviction_policy="evict_last").to(tl.float32)
+    x_low = tl.load(x_row[:, None] + d[None, :] * x_stride_D, mask=mask_row_d, other=0.0,
+                    eviction_policy="evict_last").to(tl.float32)
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
                            other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     cos = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D_2, position_ids_mask[:, None], mask_row_d)
-    if OP == "rope_half":
-        x_high = tl.load(x_row[:, None] + (d[None, :] + D // 2) * x_stride_D, mask=mask_row_d, other=0.0,
-                         eviction_policy="evict_last").to(tl.float32)
+    x_high = tl.load(x_row[:, None] + (d[None, :] + D // 2) * x_stride_D, mask=mask_row_d, other=0.0,
+                     eviction_policy="evict_last").to(tl.float32)
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     sin = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D_2, position_ids_mask[:, None], mask_row_d)
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC) + h * (y_stride_H // VEC * VEC)
-    if OP == "rope_interleaved":
-        tl.store(y_row[:, None, None] + d[None, :, None] * 2 * y_stride_D + tl.arange(0, 2)[None, None, :] * y_stride_D,
-                 tl.join(x * cos - x_2 * sin, x_2 * cos + x * sin), mask=mask_row_d[:, :, None])
-    else:
-        tl.store(y_row[:, None] + d[None, :] * y_stride_D, x_low * cos - x_high * sin, mask=mask_row_d)
-        tl.store(y_row[:, None] + (d[None, :] + D // 2) * y_stride_D, x_high * cos + x_low * sin, mask=mask_row_d)
+    tl.store(y_row[:, None] + d[None, :] * y_stride_D, x_low * cos - x_high * sin, mask=mask_row_d)
+    tl.store(y_row[:, None] + (d[None, :] + D // 2) * y_stride_D, x_high * cos + x_low * sin, mask=mask_row_d)
 
 
 def reference_rope_half(
@@ -345,6 +318,75 @@ _OP_ROPE_HALF = Op(
 )
 
 
+@triton.jit(do_not_specialize=["S"])
+def _rope_interleaved_tile(
+    x_ptr, cos_ptr, sin_ptr, position_ids_ptr, y_ptr, S, H, D, P, x_stride_B, x_stride_S, x_stride_H, x_stride_D,
+    position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D_2, sin_stride_P, sin_stride_D_2,
+    y_stride_B, y_stride_S, y_stride_H, y_stride_D,
+    BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_H: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr,
+    VEC: tl.constexpr,
+):
+    """One program per B, S, H, D/2 in registers."""
+    row = tl.program_id(0).to(tl.int64)
+    b, s = row // S, row % S
+    h = tl.arange(0, BLOCK_H).to(INDEX)
+    h_mask = (h < H) | EVEN_H
+    d = tl.arange(0, BLOCK_D_2).to(INDEX)
+    d_mask = (d < D // 2) | EVEN_D_2
+    d_both = tl.arange(0, 2 * BLOCK_D_2).to(INDEX)
+    d_both_mask = (d_both < 2 * (D // 2)) | EVEN_D_2
+    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
+    mask_h_d_both = h_mask[:, None] & d_both_mask[None, :]
+    x, x_2 = tl.split(tl.load(x_row + h[:, None] * x_stride_H + d_both[None, :] * x_stride_D, mask=mask_h_d_both,
+                              other=0.0).reshape(BLOCK_H, BLOCK_D_2, 2).to(tl.float32))
+    position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B
+                           + s * position_ids_stride_S) if position_ids_ptr is not None else s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
+    cos_row = cos_ptr + tl.cast(position_ids, INDEX) * (cos_stride_P // VEC * VEC)
+    cos = device.look_up(cos_row + d * cos_stride_D_2, position_ids_mask, d_mask, eviction_policy="evict_last")
+    sin_row = sin_ptr + tl.cast(position_ids, INDEX) * (sin_stride_P // VEC * VEC)
+    sin = device.look_up(sin_row + d * sin_stride_D_2, position_ids_mask, d_mask, eviction_policy="evict_last")
+    y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
+    tl.store(y_row + h[:, None] * y_stride_H + d_both[None, :] * y_stride_D,
+             tl.join(x * cos[None, :] - x_2 * sin[None, :],
+                     x_2 * cos[None, :] + x * sin[None, :]).reshape(BLOCK_H, 2 * BLOCK_D_2), mask=mask_h_d_both)
+
+
+@triton.jit(do_not_specialize=["B", "H", "S"])
+def _rope_interleaved_elementwise(
+    x_ptr, cos_ptr, sin_ptr, position_ids_ptr, y_ptr, D, B, H, S, P, x_stride_B, x_stride_S, x_stride_H, x_stride_D,
+    position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D_2, sin_stride_P, sin_stride_D_2,
+    y_stride_B, y_stride_S, y_stride_H, y_stride_D,
+    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+):
+    """Blocks of B, S, H, D/2."""
+    pid = tl.program_id(0)
+    block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
+    row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    row_mask = row < tl.cast(B, tl.int64) * H * S
+    b, s = row // (tl.cast(H, tl.int64) * S), row // H % S
+    h = row % H
+    d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
+    d_mask = d < D // 2
+    d_both = block.to(INDEX) * (2 * BLOCK_D_2) + tl.arange(0, 2 * BLOCK_D_2)
+    d_both_mask = d_both < 2 * (D // 2)
+    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC) + h * (x_stride_H // VEC * VEC)
+    mask_row_d_both = row_mask[:, None] & d_both_mask[None, :]
+    x, x_2 = tl.split(tl.load(x_row[:, None] + d_both[None, :] * x_stride_D, mask=mask_row_d_both, other=0.0,
+                              eviction_policy="evict_last").reshape(ROWS, BLOCK_D_2, 2).to(tl.float32))
+    position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
+                           other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
+    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
+    mask_row_d = row_mask[:, None] & d_mask[None, :]
+    cos = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D_2, position_ids_mask[:, None], mask_row_d)
+    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
+    sin = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D_2, position_ids_mask[:, None], mask_row_d)
+    y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC) + h * (y_stride_H // VEC * VEC)
+    tl.store(y_row[:, None] + d_both[None, :] * y_stride_D,
+             tl.join(x * cos - x_2 * sin, x_2 * cos + x * sin).reshape(ROWS, 2 * BLOCK_D_2), mask=mask_row_d_both)
+
+
 def reference_rope_interleaved(
     x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, position_ids: torch.Tensor | None = None,
 ) -> torch.Tensor:
@@ -403,11 +445,11 @@ _PLANS_ROPE_INTERLEAVED = Plans(
     strides={"x": "B S H D", "cos": "P D/2", "sin": "P D/2", "position_ids": "B S", "y": "B S H D"},
     sizes=lambda D: {"D/2": D // 2},
     vec="x_stride_B x_stride_S cos_stride_P sin_stride_P y_stride_B y_stride_S x_stride_H y_stride_H",
-    repeats="position_ids", op="rope_interleaved",
+    repeats="position_ids",
     tuned=Tuned(rows="B S H", case="D T C I position_ids", outputs="y", spec=_SPEC),
     steps=(Step("y", (
-        Tile(_rope_tile, rows="B S", tile="H D/2"),
-        Elementwise(_rope_half_elementwise, rows="B S H", block="D/2"),
+        Tile(_rope_interleaved_tile, rows="B S", tile="H D/2"),
+        Elementwise(_rope_interleaved_elementwise, rows="B S H", block="D/2"),
     )),),
 )
 

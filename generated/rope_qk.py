@@ -289,7 +289,7 @@ def _rope_qk_half_elementwise_q_rotated(
     q_ptr, cos_ptr, sin_ptr, position_ids_ptr, q_rotated_ptr, D, B, Hq, S, P, q_stride_B, q_stride_S, q_stride_Hq,
     q_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D_2, sin_stride_P,
     sin_stride_D_2, q_rotated_stride_B, q_rotated_stride_S, q_rotated_stride_Hq, q_rotated_stride_D,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OP: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of B, S, Hq, D/2."""
     pid = tl.program_id(0)
@@ -302,33 +302,22 @@ def _rope_qk_half_elementwise_q_rotated(
     d_mask = d < D // 2
     q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
-    if OP == "rope_qk_interleaved":
-        q, q_2 = tl.split(tl.load(q_row[:, None, None] + d[None, :, None] * 2 * q_stride_D
-                                  + tl.arange(0, 2)[None, None, :] * q_stride_D, mask=mask_row_d[:, :, None], other=0.0,
-                                  eviction_policy="evict_last").to(tl.float32))
-    else:
-        q_low = tl.load(q_row[:, None] + d[None, :] * q_stride_D, mask=mask_row_d, other=0.0,
-                        eviction_policy="evict_last").to(tl.float32)
+    q_low = tl.load(q_row[:, None] + d[None, :] * q_stride_D, mask=mask_row_d, other=0.0,
+                    eviction_policy="evict_last").to(tl.float32)
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
                            other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     c = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D_2, position_ids_mask[:, None], mask_row_d)
-    if OP == "rope_qk_half":
-        q_high = tl.load(q_row[:, None] + (d[None, :] + D // 2) * q_stride_D, mask=mask_row_d, other=0.0,
-                         eviction_policy="evict_last").to(tl.float32)
+    q_high = tl.load(q_row[:, None] + (d[None, :] + D // 2) * q_stride_D, mask=mask_row_d, other=0.0,
+                     eviction_policy="evict_last").to(tl.float32)
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D_2, position_ids_mask[:, None], mask_row_d)
     q_rotated_row = (q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
                      + hq * (q_rotated_stride_Hq // VEC * VEC))
-    if OP == "rope_qk_interleaved":
-        tl.store(q_rotated_row[:, None, None] + d[None, :, None] * 2 * q_rotated_stride_D
-                 + tl.arange(0, 2)[None, None, :] * q_rotated_stride_D, tl.join(q * c - q_2 * s_2, q_2 * c + q * s_2),
-                 mask=mask_row_d[:, :, None])
-    else:
-        tl.store(q_rotated_row[:, None] + d[None, :] * q_rotated_stride_D, q_low * c - q_high * s_2, mask=mask_row_d)
-        tl.store(q_rotated_row[:, None] + (d[None, :] + D // 2) * q_rotated_stride_D, q_high * c + q_low * s_2,
-                 mask=mask_row_d)
+    tl.store(q_rotated_row[:, None] + d[None, :] * q_rotated_stride_D, q_low * c - q_high * s_2, mask=mask_row_d)
+    tl.store(q_rotated_row[:, None] + (d[None, :] + D // 2) * q_rotated_stride_D, q_high * c + q_low * s_2,
+             mask=mask_row_d)
 
 
 def reference_rope_qk_half(
@@ -440,11 +429,12 @@ def _rope_qk_interleaved_tile(
     hk_mask = (hk < Hk) | EVEN_HK
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = (d < D // 2) | EVEN_D_2
+    d_both = tl.arange(0, 2 * BLOCK_D_2).to(INDEX)
+    d_both_mask = (d_both < 2 * (D // 2)) | EVEN_D_2
     q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC)
-    mask_hq_d = hq_mask[:, None] & d_mask[None, :]
-    q, q_2 = tl.split(tl.load(q_row + hq[:, None, None] * q_stride_Hq + d[None, :, None] * 2 * q_stride_D
-                              + tl.arange(0, 2)[None, None, :] * q_stride_D, mask=mask_hq_d[:, :, None],
-                              other=0.0).to(tl.float32))
+    mask_hq_d_both = hq_mask[:, None] & d_both_mask[None, :]
+    q, q_2 = tl.split(tl.load(q_row + hq[:, None] * q_stride_Hq + d_both[None, :] * q_stride_D, mask=mask_hq_d_both,
+                              other=0.0).reshape(BLOCK_HQ, BLOCK_D_2, 2).to(tl.float32))
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B
                            + s * position_ids_stride_S) if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
@@ -453,20 +443,53 @@ def _rope_qk_interleaved_tile(
     sin_row = sin_ptr + tl.cast(position_ids, INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = device.look_up(sin_row + d * sin_stride_D_2, position_ids_mask, d_mask, eviction_policy="evict_last")
     k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC)
-    mask_hk_d = hk_mask[:, None] & d_mask[None, :]
-    k, k_2 = tl.split(tl.load(k_row + hk[:, None, None] * k_stride_Hk + d[None, :, None] * 2 * k_stride_D
-                              + tl.arange(0, 2)[None, None, :] * k_stride_D, mask=mask_hk_d[:, :, None],
-                              other=0.0).to(tl.float32))
+    mask_hk_d_both = hk_mask[:, None] & d_both_mask[None, :]
+    k, k_2 = tl.split(tl.load(k_row + hk[:, None] * k_stride_Hk + d_both[None, :] * k_stride_D, mask=mask_hk_d_both,
+                              other=0.0).reshape(BLOCK_HK, BLOCK_D_2, 2).to(tl.float32))
     q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
-    tl.store(q_rotated_row + hq[:, None, None] * q_rotated_stride_Hq + d[None, :, None] * 2 * q_rotated_stride_D
-             + tl.arange(0, 2)[None, None, :] * q_rotated_stride_D,
-             tl.join(q * c[None, :] - q_2 * s_2[None, :], q_2 * c[None, :] + q * s_2[None, :]),
-             mask=mask_hq_d[:, :, None])
+    tl.store(q_rotated_row + hq[:, None] * q_rotated_stride_Hq + d_both[None, :] * q_rotated_stride_D,
+             tl.join(q * c[None, :] - q_2 * s_2[None, :],
+                     q_2 * c[None, :] + q * s_2[None, :]).reshape(BLOCK_HQ, 2 * BLOCK_D_2), mask=mask_hq_d_both)
     k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC)
-    tl.store(k_rotated_row + hk[:, None, None] * k_rotated_stride_Hk + d[None, :, None] * 2 * k_rotated_stride_D
-             + tl.arange(0, 2)[None, None, :] * k_rotated_stride_D,
-             tl.join(k * c[None, :] - k_2 * s_2[None, :], k_2 * c[None, :] + k * s_2[None, :]),
-             mask=mask_hk_d[:, :, None])
+    tl.store(k_rotated_row + hk[:, None] * k_rotated_stride_Hk + d_both[None, :] * k_rotated_stride_D,
+             tl.join(k * c[None, :] - k_2 * s_2[None, :],
+                     k_2 * c[None, :] + k * s_2[None, :]).reshape(BLOCK_HK, 2 * BLOCK_D_2), mask=mask_hk_d_both)
+
+
+@triton.jit(do_not_specialize=["B", "Hq", "S"])
+def _rope_qk_interleaved_elementwise_q_rotated(
+    q_ptr, cos_ptr, sin_ptr, position_ids_ptr, q_rotated_ptr, D, B, Hq, S, P, q_stride_B, q_stride_S, q_stride_Hq,
+    q_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D_2, sin_stride_P,
+    sin_stride_D_2, q_rotated_stride_B, q_rotated_stride_S, q_rotated_stride_Hq, q_rotated_stride_D,
+    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+):
+    """Blocks of B, S, Hq, D/2."""
+    pid = tl.program_id(0)
+    block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
+    row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    row_mask = row < tl.cast(B, tl.int64) * Hq * S
+    b, s = row // (tl.cast(Hq, tl.int64) * S), row // Hq % S
+    hq = row % Hq
+    d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
+    d_mask = d < D // 2
+    d_both = block.to(INDEX) * (2 * BLOCK_D_2) + tl.arange(0, 2 * BLOCK_D_2)
+    d_both_mask = d_both < 2 * (D // 2)
+    q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC)
+    mask_row_d_both = row_mask[:, None] & d_both_mask[None, :]
+    q, q_2 = tl.split(tl.load(q_row[:, None] + d_both[None, :] * q_stride_D, mask=mask_row_d_both, other=0.0,
+                              eviction_policy="evict_last").reshape(ROWS, BLOCK_D_2, 2).to(tl.float32))
+    position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
+                           other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
+    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
+    mask_row_d = row_mask[:, None] & d_mask[None, :]
+    c = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D_2, position_ids_mask[:, None], mask_row_d)
+    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
+    s_2 = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D_2, position_ids_mask[:, None], mask_row_d)
+    q_rotated_row = (q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
+                     + hq * (q_rotated_stride_Hq // VEC * VEC))
+    tl.store(q_rotated_row[:, None] + d_both[None, :] * q_rotated_stride_D,
+             tl.join(q * c - q_2 * s_2, q_2 * c + q * s_2).reshape(ROWS, 2 * BLOCK_D_2), mask=mask_row_d_both)
 
 
 def reference_rope_qk_interleaved(
@@ -529,7 +552,7 @@ def _extents_rope_qk_interleaved(q, k, cos, sin, position_ids):
     return B, S, Hq, D, Hk, P, T, C, I
 
 
-_rope_qk_interleaved_elementwise_k_rotated = renamed(_rope_qk_half_elementwise_q_rotated, Hq="Hk", q="k",
+_rope_qk_interleaved_elementwise_k_rotated = renamed(_rope_qk_interleaved_elementwise_q_rotated, Hq="Hk", q="k",
                                                      q_rotated="k_rotated")
 
 _PLANS_ROPE_QK_INTERLEAVED = Plans(
@@ -539,13 +562,13 @@ _PLANS_ROPE_QK_INTERLEAVED = Plans(
     sizes=lambda D: {"D/2": D // 2},
     vec="q_stride_B q_stride_S cos_stride_P sin_stride_P k_stride_B k_stride_S q_rotated_stride_B q_rotated_stride_S "
         "k_rotated_stride_B k_rotated_stride_S q_stride_Hq q_rotated_stride_Hq k_stride_Hk k_rotated_stride_Hk",
-    repeats="position_ids", op="rope_qk_interleaved",
+    repeats="position_ids",
     tuned=Tuned(rows="B S Hq Hk", case="D T C I position_ids", outputs="k_rotated q_rotated", spec=_SPEC),
     steps=(Step(
         "q_rotated k_rotated",
         (Tile(_rope_qk_interleaved_tile, rows="B S", tile="Hq Hk D/2", live=("Hq D/2", "Hk D/2")),),
         apart=(
-            Step("q_rotated", (Elementwise(_rope_qk_half_elementwise_q_rotated, rows="B S Hq", block="D/2"),)),
+            Step("q_rotated", (Elementwise(_rope_qk_interleaved_elementwise_q_rotated, rows="B S Hq", block="D/2"),)),
             Step("k_rotated", (Elementwise(_rope_qk_interleaved_elementwise_k_rotated, rows="B S Hk", block="D/2"),)),
         ),
     ),),
@@ -578,41 +601,37 @@ def _rope_qk_interleaved_full_tile(
     hk_mask = (hk < Hk) | EVEN_HK
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = (d < D // 2) | EVEN_D_2
+    d_both = tl.arange(0, 2 * BLOCK_D_2).to(INDEX)
+    d_both_mask = (d_both < 2 * (D // 2)) | EVEN_D_2
     q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC)
-    mask_hq_d = hq_mask[:, None] & d_mask[None, :]
-    q, q_2 = tl.split(tl.load(q_row + hq[:, None, None] * q_stride_Hq + d[None, :, None] * 2 * q_stride_D
-                              + tl.arange(0, 2)[None, None, :] * q_stride_D, mask=mask_hq_d[:, :, None],
-                              other=0.0).to(tl.float32))
+    mask_hq_d_both = hq_mask[:, None] & d_both_mask[None, :]
+    q, q_2 = tl.split(tl.load(q_row + hq[:, None] * q_stride_Hq + d_both[None, :] * q_stride_D, mask=mask_hq_d_both,
+                              other=0.0).reshape(BLOCK_HQ, BLOCK_D_2, 2).to(tl.float32))
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B
                            + s * position_ids_stride_S) if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + tl.cast(position_ids, INDEX) * (cos_stride_P // VEC * VEC)
-    c, c_2 = tl.split(tl.load(cos_row + d[:, None] * 2 * cos_stride_D + tl.arange(0, 2)[None, :] * cos_stride_D,
-                              mask=d_mask[:, None] & position_ids_mask, other=0.0,
-                              eviction_policy="evict_last").to(tl.float32))
+    c, c_2 = tl.split(tl.load(cos_row + d_both * cos_stride_D, mask=d_both_mask & position_ids_mask, other=0.0,
+                              eviction_policy="evict_last").reshape(BLOCK_D_2, 2).to(tl.float32))
     c = tl.where(position_ids_mask, c, float("nan"))
     c_2 = tl.where(position_ids_mask, c_2, float("nan"))
     sin_row = sin_ptr + tl.cast(position_ids, INDEX) * (sin_stride_P // VEC * VEC)
-    s_2, s_3 = tl.split(tl.load(sin_row + d[:, None] * 2 * sin_stride_D + tl.arange(0, 2)[None, :] * sin_stride_D,
-                                mask=d_mask[:, None] & position_ids_mask, other=0.0,
-                                eviction_policy="evict_last").to(tl.float32))
+    s_2, s_3 = tl.split(tl.load(sin_row + d_both * sin_stride_D, mask=d_both_mask & position_ids_mask, other=0.0,
+                                eviction_policy="evict_last").reshape(BLOCK_D_2, 2).to(tl.float32))
     s_2 = tl.where(position_ids_mask, s_2, float("nan"))
     s_3 = tl.where(position_ids_mask, s_3, float("nan"))
     k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC)
-    mask_hk_d = hk_mask[:, None] & d_mask[None, :]
-    k, k_2 = tl.split(tl.load(k_row + hk[:, None, None] * k_stride_Hk + d[None, :, None] * 2 * k_stride_D
-                              + tl.arange(0, 2)[None, None, :] * k_stride_D, mask=mask_hk_d[:, :, None],
-                              other=0.0).to(tl.float32))
+    mask_hk_d_both = hk_mask[:, None] & d_both_mask[None, :]
+    k, k_2 = tl.split(tl.load(k_row + hk[:, None] * k_stride_Hk + d_both[None, :] * k_stride_D, mask=mask_hk_d_both,
+                              other=0.0).reshape(BLOCK_HK, BLOCK_D_2, 2).to(tl.float32))
     q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
-    tl.store(q_rotated_row + hq[:, None, None] * q_rotated_stride_Hq + d[None, :, None] * 2 * q_rotated_stride_D
-             + tl.arange(0, 2)[None, None, :] * q_rotated_stride_D,
-             tl.join(q * c[None, :] - q_2 * s_2[None, :], q_2 * c_2[None, :] + q * s_3[None, :]),
-             mask=mask_hq_d[:, :, None])
+    tl.store(q_rotated_row + hq[:, None] * q_rotated_stride_Hq + d_both[None, :] * q_rotated_stride_D,
+             tl.join(q * c[None, :] - q_2 * s_2[None, :],
+                     q_2 * c_2[None, :] + q * s_3[None, :]).reshape(BLOCK_HQ, 2 * BLOCK_D_2), mask=mask_hq_d_both)
     k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC)
-    tl.store(k_rotated_row + hk[:, None, None] * k_rotated_stride_Hk + d[None, :, None] * 2 * k_rotated_stride_D
-             + tl.arange(0, 2)[None, None, :] * k_rotated_stride_D,
-             tl.join(k * c[None, :] - k_2 * s_2[None, :], k_2 * c_2[None, :] + k * s_3[None, :]),
-             mask=mask_hk_d[:, :, None])
+    tl.store(k_rotated_row + hk[:, None] * k_rotated_stride_Hk + d_both[None, :] * k_rotated_stride_D,
+             tl.join(k * c[None, :] - k_2 * s_2[None, :],
+                     k_2 * c_2[None, :] + k * s_3[None, :]).reshape(BLOCK_HK, 2 * BLOCK_D_2), mask=mask_hk_d_both)
 
 
 @triton.jit(do_not_specialize=["B", "Hq", "S"])
@@ -631,32 +650,31 @@ def _rope_qk_interleaved_full_elementwise_q_rotated(
     hq = row % Hq
     d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
     d_mask = d < D // 2
+    d_both = block.to(INDEX) * (2 * BLOCK_D_2) + tl.arange(0, 2 * BLOCK_D_2)
+    d_both_mask = d_both < 2 * (D // 2)
     q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC)
-    mask_row_d = row_mask[:, None] & d_mask[None, :]
-    q, q_2 = tl.split(tl.load(q_row[:, None, None] + d[None, :, None] * 2 * q_stride_D
-                              + tl.arange(0, 2)[None, None, :] * q_stride_D, mask=mask_row_d[:, :, None], other=0.0,
-                              eviction_policy="evict_last").to(tl.float32))
+    mask_row_d_both = row_mask[:, None] & d_both_mask[None, :]
+    q, q_2 = tl.split(tl.load(q_row[:, None] + d_both[None, :] * q_stride_D, mask=mask_row_d_both, other=0.0,
+                              eviction_policy="evict_last").reshape(ROWS, BLOCK_D_2, 2).to(tl.float32))
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
                            other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
-    c, c_2 = tl.split(tl.load(cos_row[:, None, None] + d[None, :, None] * 2 * cos_stride_D
-                              + tl.arange(0, 2)[None, None, :] * cos_stride_D,
-                              mask=mask_row_d[:, :, None] & position_ids_mask[:, None, None], other=0.0).to(tl.float32))
+    c, c_2 = tl.split(tl.load(cos_row[:, None] + d_both[None, :] * cos_stride_D,
+                              mask=mask_row_d_both & position_ids_mask[:, None],
+                              other=0.0).reshape(ROWS, BLOCK_D_2, 2).to(tl.float32))
     c = tl.where(position_ids_mask[:, None], c, float("nan"))
     c_2 = tl.where(position_ids_mask[:, None], c_2, float("nan"))
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
-    s_2, s_3 = tl.split(tl.load(sin_row[:, None, None] + d[None, :, None] * 2 * sin_stride_D
-                                + tl.arange(0, 2)[None, None, :] * sin_stride_D,
-                                mask=mask_row_d[:, :, None] & position_ids_mask[:, None, None],
-                                other=0.0).to(tl.float32))
+    s_2, s_3 = tl.split(tl.load(sin_row[:, None] + d_both[None, :] * sin_stride_D,
+                                mask=mask_row_d_both & position_ids_mask[:, None],
+                                other=0.0).reshape(ROWS, BLOCK_D_2, 2).to(tl.float32))
     s_2 = tl.where(position_ids_mask[:, None], s_2, float("nan"))
     s_3 = tl.where(position_ids_mask[:, None], s_3, float("nan"))
     q_rotated_row = (q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
                      + hq * (q_rotated_stride_Hq // VEC * VEC))
-    tl.store(q_rotated_row[:, None, None] + d[None, :, None] * 2 * q_rotated_stride_D
-             + tl.arange(0, 2)[None, None, :] * q_rotated_stride_D, tl.join(q * c - q_2 * s_2, q_2 * c_2 + q * s_3),
-             mask=mask_row_d[:, :, None])
+    tl.store(q_rotated_row[:, None] + d_both[None, :] * q_rotated_stride_D,
+             tl.join(q * c - q_2 * s_2, q_2 * c_2 + q * s_3).reshape(ROWS, 2 * BLOCK_D_2), mask=mask_row_d_both)
 
 
 def reference_rope_qk_interleaved_full(
